@@ -1,0 +1,1 @@
+"""Every claim of the theory, checked."""

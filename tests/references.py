@@ -1,0 +1,1 @@
+"""Slow, obvious reference implementations that the fast ones are tested against, a section a room."""
