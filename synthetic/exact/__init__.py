@@ -1,0 +1,1 @@
+"""Exact truth of the worlds that have one, a file a mathematics."""

@@ -1,0 +1,48 @@
+"""Mixtures of Gaussians as answers: posteriors of content, latents and style."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """A mixture of Gaussians for each of n data: weights `(n, C)`, means `(n, C, q)`, covariances shared by
+    the data.
+
+    `covariance` is `(C, q, q)`, or `(n, C, q, q)`; it may be singular (a known quantity), then `log_prob`
+    is refused.
+    """
+
+    log_weights: Float[Tensor, "n C"]
+    means: Float[Tensor, "n C q"]
+    covariances: Float[Tensor, "*n C q q"]
+
+    @property
+    def mean(self) -> Float[Tensor, "n q"]:
+        return torch.einsum("nc,ncq->nq", self.log_weights.exp(), self.means)
+
+    @property
+    def covariance(self) -> Float[Tensor, "n q q"]:
+        """Covariance of the mixture: within components plus between them."""
+        weights = self.log_weights.exp()[..., None, None]
+        centred = self.means - self.mean[:, None]
+        return (weights * (self.covariances + centred[..., :, None] * centred[..., None, :])).sum(1)
+
+    def log_prob(self, value: Float[Tensor, "n q"]) -> Float[Tensor, " n"]:
+        """Log-density at one value a datum."""
+        scale = torch.linalg.cholesky_ex(self.covariances)
+        if bool((scale.info != 0).any()):
+            raise ValueError(
+                "expected a posterior with a density, found one that knows a coordinate exactly: use its mean"
+            )
+        residual = (value[:, None] - self.means)[..., None]
+        white = torch.linalg.solve_triangular(scale.L, residual, upper=False)[..., 0]
+        log_volume = scale.L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_density = -0.5 * (white.square().sum(-1) + value.shape[-1] * math.log(2 * math.pi)) - log_volume
+        return (self.log_weights + log_density).logsumexp(-1)

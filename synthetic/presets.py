@@ -1,0 +1,173 @@
+"""Named worlds, used by the checks, the lessons and the tests."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from synthetic.content import ClassMixture, Gaussian, class_means
+from synthetic.dependence import Affine
+from synthetic.mixing import linear, mlp
+from synthetic.noise import GaussianNoise
+from synthetic.parts import Number
+from synthetic.style import Block, Isotropic
+from synthetic.world import World
+
+CLASS_MEAN_STD = 2.0  # class means are N(0, 4 I)
+
+
+def preset(
+    name: str,
+    seed: int = 0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    **overrides: Any,
+) -> World:
+    """A named world; `seed` draws its class means and mixing weights, `overrides` change its parameters.
+
+    >>> preset("block", seed=3, p_keep=1.0).observation_dim
+    16
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, 1, 0.3)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PRESETS)}"
+        raise ValueError(f"expected the name of a preset, found {name!r}: {hint}")
+    make = PRESETS[name]
+    known = list(inspect.signature(make).parameters)[1:]
+    if unknown := set(overrides) - set(known):
+        raise ValueError(f"expected overrides of {name!r} among {', '.join(known)}, found {', '.join(sorted(unknown))}")
+    world = make(torch.Generator().manual_seed(seed), **overrides)
+    return world.to(device, dtype)
+
+
+def block(
+    generator: torch.Generator,
+    *,
+    classes: int = 8,
+    content_dim: int = 4,
+    style_dim: int = 4,
+    observation_dim: int = 16,
+    separation: Number = 1.0,
+    spread: Number = 0.5,
+    style_std: Number | Sequence[Number] = 1.0,
+    p_keep: Number | Sequence[Number] = 0.0,
+    layers: int = 3,
+    slope: Number = 0.2,
+    condition_number: Number = 2.0,
+    noise: Number = 0.05,
+) -> World:
+    """Content and style in coordinates of their own: class means `separation * N(0, 4 I)`, `s ~ N(0, I)`,
+    MLP mixing.
+    """
+    means = class_means(classes, content_dim, separation * CLASS_MEAN_STD, generator)
+    mixing = mlp(
+        content_dim + style_dim,
+        observation_dim,
+        generator,
+        layers=layers,
+        slope=slope,
+        condition_number=condition_number,
+    )
+    style = Block(style_dim, std=_numbers(style_std), p_keep=_numbers(p_keep))
+    return _world(ClassMixture(means, spread), style, mixing, GaussianNoise(noise))
+
+
+def paper(
+    generator: torch.Generator,
+    *,
+    classes: int = 8,
+    dim: int = 4,
+    observation_dim: int = 16,
+    separation: Number = 1.0,
+    spread: Number = 0.0,
+    style_std: Number | Sequence[Number] = 1.0,
+    layers: int = 3,
+    slope: Number = 0.2,
+    condition_number: Number = 2.0,
+    noise: Number = 0.05,
+) -> World:
+    """The mixture prior of Bizeul et al. (2024, arXiv 2402.01399): `z^j = mu_k + sigma eps^j`, y the class
+    itself.
+
+    Class means are `separation * N(0, 4 I)`; `spread > 0` adds within-class content.
+    """
+    means = class_means(classes, dim, separation * CLASS_MEAN_STD, generator)
+    mixing = mlp(dim, observation_dim, generator, layers=layers, slope=slope, condition_number=condition_number)
+    return _world(ClassMixture(means, spread), Isotropic(_numbers(style_std)), mixing, GaussianNoise(noise))
+
+
+def linear_gaussian(
+    generator: torch.Generator,
+    *,
+    dim: int = 4,
+    observation_dim: int = 16,
+    content_std: Number = 1.0,
+    style_std: Number | Sequence[Number] = 0.5,
+    condition_number: Number = 2.0,
+    noise: Number = 0.05,
+) -> World:
+    """Everything Gaussian and linear: every quantity of the theory in closed form."""
+    mixing = linear(dim, observation_dim, generator, condition_number=condition_number)
+    return _world(Gaussian(dim, content_std), Isotropic(_numbers(style_std)), mixing, GaussianNoise(noise))
+
+
+def dependent_style(
+    generator: torch.Generator,
+    *,
+    classes: int = 8,
+    content_dim: int = 4,
+    style_dim: int = 4,
+    observation_dim: int = 16,
+    separation: Number = 1.0,
+    spread: Number = 0.5,
+    style_std: Number | Sequence[Number] = 1.0,
+    floor: Number = 0.5,
+    p_keep: Number | Sequence[Number] = 0.0,
+    layers: int = 3,
+    slope: Number = 0.2,
+    condition_number: Number = 2.0,
+    noise: Number = 0.05,
+) -> World:
+    """World `block` with a style mean linear in content, scaled so that `R^2(s_i | y)` is `floor` for every
+    coordinate.
+    """
+    if not 0 <= floor < 1:
+        raise ValueError(f"expected a floor R^2(s|y) in [0, 1), found {floor}: at 1 content would be all of style")
+    means = class_means(classes, content_dim, separation * CLASS_MEAN_STD, generator)
+    mixing = mlp(
+        content_dim + style_dim,
+        observation_dim,
+        generator,
+        layers=layers,
+        slope=slope,
+        condition_number=condition_number,
+    )
+    content = ClassMixture(means, spread)
+    mean, covariance = content.moments(torch.device("cpu"), torch.float64)
+    direction = torch.randn(style_dim, content_dim, generator=generator, dtype=torch.float64)
+    explained = (direction @ covariance * direction).sum(-1)
+    std = torch.as_tensor(style_std, dtype=torch.float64)
+    weight = direction * (std * (floor / (1 - floor) / explained) ** 0.5)[:, None]
+    style = Block(style_dim, _numbers(style_std), Affine(weight, -weight @ mean), _numbers(p_keep))
+    return _world(content, style, mixing, GaussianNoise(noise))
+
+
+PRESETS: dict[str, Callable[..., World]] = {
+    "block": block,
+    "paper": paper,
+    "linear-gaussian": linear_gaussian,
+    "dependent-style": dependent_style,
+}
+
+
+def _world(content: Any, style: Any, mixing: Any, noise: GaussianNoise) -> World:
+    return World(content, style, mixing, noise, dtype=torch.float64)
+
+
+def _numbers(value: Number | Sequence[Number]) -> Any:
+    return value if isinstance(value, float | int) else torch.as_tensor(value, dtype=torch.float64)
