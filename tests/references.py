@@ -1,1 +1,221 @@
 """Slow, obvious reference implementations that the fast ones are tested against, a section a room."""
+
+
+# --- losses ------------------------------------------------------------
+
+
+def prior_by_quadrature(z, style, content):
+    """`log int p(y) prod_j N(z^j; y, style) dy`, one latent dimension; content None is p(y) = 1."""
+    import torch
+
+    mean = z.mean((-2, -1))
+    width = 12 * (style + (content or 0)) ** 0.5
+    grid = mean[..., None] + torch.linspace(-width, width, 4001, dtype=z.dtype)
+    log_likelihood = (
+        torch.distributions.Normal(grid[..., None], style**0.5).log_prob(z[..., 0][..., None, :]).sum(-1)
+    )
+    log_content = torch.distributions.Normal(0.0, content**0.5).log_prob(grid) if content else 0
+    return (log_likelihood + log_content).logsumexp(-1) + torch.log(grid[..., 1] - grid[..., 0])
+
+
+def nt_xent_by_loops(z, temperature):
+    """NT-Xent of two views, anchor by anchor (Chen et al. 2020, algorithm 1)."""
+    import torch
+
+    points = torch.nn.functional.normalize(torch.cat([z[:, 0], z[:, 1]]), dim=-1)
+    n, losses = len(z), []
+    for i in range(2 * n):
+        others = [k for k in range(2 * n) if k != i]
+        scores = torch.stack([points[i] @ points[k] / temperature for k in others])
+        losses.append(scores.logsumexp(0) - points[i] @ points[(i + n) % (2 * n)] / temperature)
+    return torch.stack(losses).mean()
+
+
+def vicreg_by_loops(z, invariance=25.0, variance=25.0, covariance=1.0):
+    """VICReg of two views from numpy's covariance (Bardes et al. 2022, algorithm 1)."""
+    import numpy as np
+
+    n, _, d = z.shape
+    first, second = z[:, 0].numpy(), z[:, 1].numpy()
+    agreement = sum(((a - b) ** 2).sum() for a, b in zip(first, second, strict=True)) / (n * d)
+    hinge, redundancy = 0.0, 0.0
+    for view in (first, second):
+        matrix = np.atleast_2d(np.cov(view, rowvar=False))
+        hinge += sum(max(0.0, 1 - np.sqrt(matrix[i, i] + 1e-4)) for i in range(d)) / d
+        redundancy += sum(matrix[i, k] ** 2 for i in range(d) for k in range(d) if i != k) / d
+    return invariance * agreement + variance * hinge + covariance * redundancy
+
+
+# --- analysis ---------------------------------------------------------------------------------------------------------
+
+
+def leave_one_out_error(x, t, alpha):
+    """Mean squared error of ridge regression with intercept at each row, fitted on all others: x (n, d), t (n,)."""
+    import torch
+
+    errors = []
+    for i in range(len(x)):
+        rest = [j for j in range(len(x)) if j != i]
+        a, b = x[rest], t[rest]
+        centred = a - a.mean(0)
+        gram = centred.T @ centred + alpha * torch.eye(x.shape[1], dtype=x.dtype)
+        w = torch.linalg.solve(gram, centred.T @ (b - b.mean()))
+        errors.append((t[i] - b.mean() - (x[i] - a.mean(0)) @ w) ** 2)
+    return torch.stack(errors).mean()
+
+# --- synthetic -------------------------------------------------------------------------------------------------
+
+
+def gaussian_components(world, views):
+    """Every (probability, mean, covariance) of `(y, s^1..s^J, z^1..z^J, x^1..x^J)`, one a class and keep mask.
+
+    Built from a matrix that maps all the standard normal numbers of a datum to all its quantities, JD by JD and more.
+    """
+    import itertools
+
+    import numpy as np
+
+    content, style, noise = world.content, world.style, world.noise.gaussian_std()
+    dc, ds, d, D = world.content_dim, world.style_dim, world.latent_dim, world.observation_dim
+    if world.classes is None:
+        centres, weights, spread = np.zeros((1, dc)), np.ones(1), content.std
+    else:
+        centres, weights, spread = content.means.numpy(), content.weights.numpy(), content.spread
+    std, keep = np.broadcast_to(style.std, ds), np.broadcast_to(style.p_keep, ds)
+    dependence = getattr(style, "mean", None)
+    B, b = (dependence.weight.numpy(), dependence.bias.numpy()) if dependence else (np.zeros((ds, dc)), np.zeros(ds))
+    weight = getattr(world.mixing, "weight", None)
+    A = np.eye(d) if weight is None else weight.numpy()
+    bias = getattr(world.mixing, "bias", None)
+    a = np.zeros(D) if bias is None else bias.numpy()
+    numbers = dc + ds + views * (ds + D)
+    found = []
+    for mask in itertools.product([0.0, 1.0], repeat=ds):
+        chance = np.prod([p if m else 1 - p for m, p in zip(mask, keep, strict=True)])
+        y = np.zeros((dc, numbers))
+        y[:, :dc] = spread * np.eye(dc)
+        s, z, x = [], [], []
+        for j in range(views):
+            r = np.zeros((ds, numbers))
+            r[:, dc : dc + ds] = np.diag(std * mask)
+            own = dc + ds + j * (ds + D)
+            r[:, own : own + ds] = np.diag(std * (1 - np.array(mask)))
+            s.append(B @ y + r)
+            z.append(np.vstack((y, s[-1])) if d > dc else y + r)
+            x.append(A @ z[-1])
+            x[-1][:, own + ds : own + ds + D] += noise * np.eye(D)
+        everything = np.vstack((y, *s, *z, *x))
+        for probability, centre in zip(weights, centres, strict=True):
+            style_mean = B @ centre + b
+            latent_mean = np.concatenate((centre, style_mean)) if d > dc else centre
+            mean = [centre, *[style_mean] * views, *[latent_mean] * views, *[A @ latent_mean + a] * views]
+            if chance * probability > 0:
+                found.append((chance * probability, np.concatenate(mean), everything @ everything.T))
+    return found
+
+
+def quantity_slices(world, views):
+    """Where content, style, latents and observations lie in the vectors of `gaussian_components`."""
+    sizes = [world.content_dim, *[views * s for s in (world.style_dim, world.latent_dim, world.observation_dim)]]
+    edges = [sum(sizes[:i]) for i in range(5)]
+    names = ("content", "style", "latent", "x")
+    return {name: slice(edges[i], edges[i + 1]) for i, name in enumerate(names)}
+
+
+def joint_moments(world):
+    """Mean and covariance of `(y, s^1, s^2, x^1, x^2)`."""
+    import numpy as np
+    import torch
+
+    parts, where = gaussian_components(world, 2), quantity_slices(world, 2)
+    rows = np.r_[where["content"], where["style"], where["x"]]
+    mean = sum(p * m for p, m, _ in parts)[rows]
+    covariance = sum(p * (c[np.ix_(rows, rows)] + np.outer(m[rows] - mean, m[rows] - mean)) for p, m, c in parts)
+    return torch.from_numpy(mean), torch.from_numpy(covariance)
+
+
+def evidence_by_scipy(world, x):
+    """`log p(x^{1:J})` of each datum from the JD-by-JD covariance of each component."""
+    import numpy as np
+    from scipy import special, stats
+
+    views = x.shape[1]
+    at = quantity_slices(world, views)["x"]
+    flat = x.flatten(1).numpy()
+    logs = [
+        np.log(p) + stats.multivariate_normal(m[at], c[at, at]).logpdf(flat)
+        for p, m, c in gaussian_components(world, views)
+    ]
+    return special.logsumexp(np.array(logs).reshape(-1, len(flat)), 0)
+
+
+def posterior_moments_by_conditioning(world, x, name):
+    """Mean and covariance of content, style or latents of all J views given x, one datum `(J, D)`."""
+    import numpy as np
+    from scipy import special, stats
+
+    views = len(x)
+    where = quantity_slices(world, views)
+    at, of = where["x"], where[name]
+    logs, means, covariances = [], [], []
+    for p, m, c in gaussian_components(world, views):
+        gain = c[of, at] @ np.linalg.inv(c[at, at])
+        logs.append(np.log(p) + stats.multivariate_normal(m[at], c[at, at]).logpdf(x.flatten().numpy()))
+        means.append(m[of] + gain @ (x.flatten().numpy() - m[at]))
+        covariances.append(c[of, of] - gain @ c[at, of])
+    w = special.softmax(logs)
+    mean = sum(wi * mi for wi, mi in zip(w, means, strict=True))
+    parts = [wi * (ci + np.outer(mi - mean, mi - mean)) for wi, mi, ci in zip(w, means, covariances, strict=True)]
+    return mean, sum(parts)
+
+
+def exact_expectation(estimator, joint, critic, *, K):
+    """Expectation of an estimator of one row over all draws: a pair from joint[x, y], K - 1 more x from its marginal.
+
+    critic[x, y]. The estimator reads scores (1, K), own partner first.
+    """
+    from itertools import product
+
+    import torch
+
+    marginal, total = joint.sum(1), 0.0
+    for y in range(joint.shape[1]):
+        for xs in product(range(joint.shape[0]), repeat=K):
+            p = joint[xs[0], y] * torch.stack([marginal[x] for x in xs[1:]]).prod()
+            total += float(p) * float(estimator(torch.stack([critic[x, y] for x in xs])[None]))
+    return total
+
+
+def as_sample(joint, n):
+    """Rows (x, y) that occur exactly n * joint[x, y] times."""
+    import torch
+
+    counts = (joint * n).round().long().flatten()
+    cells = torch.arange(joint.numel()).repeat_interleave(counts)
+    return torch.stack([cells // joint.shape[1], cells % joint.shape[1]], 1)
+
+
+def info_nce_bound(scores):
+    """log K minus the mean cross-entropy of telling column 0, batch by batch, row by row."""
+    import torch
+
+    values = []
+    for batch in scores:
+        rows = [torch.log(row[0].exp() / row.exp().mean()) for row in batch]
+        values.append(sum(rows) / len(rows))
+    return torch.stack(values)
+
+
+def ksg(x, y, k=3):
+    """Kraskov's first estimator by all pairs of distances (each coordinate standardised)."""
+    import numpy as np
+    from scipy.special import digamma
+
+    x, y = ((z - z.mean(0)) / z.std(0) for z in (x, y))
+    dx, dy = (np.abs(z[:, None] - z[None]).max(-1) for z in (x, y))
+    total = 0.0
+    for i in range(len(x)):
+        radius = np.sort(np.maximum(dx[i], dy[i]))[k]
+        nx, ny = (np.sum(np.delete(d[i], i) < radius) for d in (dx, dy))
+        total += digamma(nx + 1) + digamma(ny + 1)
+    return digamma(k) + digamma(len(x)) - total / len(x)

@@ -1,0 +1,154 @@
+"""Latent clustering: cluster centres are the discrete content y of the model, assigned and then predicted.
+
+Assign-then-classify is hard EM on the mixture prior; the k-means objective is `-2 sigma^2 log p(z^{1:J}|yhat)` up to a
+constant; Sinkhorn's assignment is the posterior under an equal-partition constraint on p(y).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from ssl_theory.losses.critics import negative_squared_distance
+from ssl_theory.losses.instance import instance_softmax
+from ssl_theory.losses.state import Centre, Queue
+from ssl_theory.losses.views import cross_view_product, per_member, require_positive, require_views, unit, wide
+
+Views = Float[Tensor, "*batch n J d"]
+Prototypes = Float[Tensor, "*batch K d"]
+Loss = Float[Tensor, "*batch"]
+
+
+def assign(z: Views, prototypes: Prototypes) -> Int[Tensor, "*batch n"]:
+    """Nearest prototype of all views of a data point together: the hard E-step of the mixture prior."""
+    return negative_squared_distance(wide(z).mean(-2), wide(prototypes)).argmax(-1)
+
+
+def update_prototypes(z: Views, assignment: Int[Tensor, "*batch n"], prototypes: Prototypes) -> Prototypes:
+    """Mean of the views assigned to each prototype: the M-step; a prototype with none keeps its place."""
+    member = one_hot(assignment, prototypes.shape[-2]).to(prototypes.dtype)
+    count = member.sum(-2)[..., None]
+    mean = member.mT @ wide(z).mean(-2) / count.clamp_min(1)
+    return torch.where(count > 0, mean, prototypes)
+
+
+def kmeans(z: Views, prototypes: Prototypes) -> Loss:
+    """K-means: squared distance of the views of a data point to their common nearest prototype.
+
+    Formula: `min_y sum_j |z^j - mu_y|^2`, mean over data points.
+    Source: Lloyd 1982; as a representation loss Yang et al. 2017, arXiv 1610.04794.
+    Prior: maximised: `-2 sigma^2 log p(z^{1:J} | yhat)` up to a constant, y by hard assignment.
+    Instead of reconstruction: nothing; alone it collapses, so it needs a reconstruction or a classifier.
+    Deviations: scikit-learn sums over data points (inertia) and knows one view.
+    """
+    require_views(z, 1)
+    z = wide(z)
+    chosen = assign(z, prototypes)[..., None].expand(*z.shape[:-2], z.shape[-1])
+    centre = wide(prototypes).gather(-2, chosen)
+    return (z - centre[..., None, :]).square().sum((-2, -1)).mean(-1)
+
+
+def deep_cluster(
+    z: Views,
+    assignment: Int[Tensor, "*shape n"],
+    prototypes: Prototypes,
+    *,
+    temperature: float | Tensor = 0.1,
+    normalise: bool = True,
+) -> Loss:
+    """DeepCluster: classify each view into the cluster that its data point was assigned to.
+
+    Formula: `-log exp(z^j.c_yhat / tau) / sum_y exp(z^j.c_y / tau)`, assignments held constant.
+    Source: Caron et al. 2018, arXiv 1807.05520; with unit prototypes and tau, v2: arXiv 2006.09882.
+    Prior: maximised: the M-step of hard EM on the mixture prior, `p(z|y)` at the assigned centre.
+    Instead of reconstruction: minus `log p(z)` of the mixture, and a reassignment that keeps clusters filled.
+    Deviations: v1 learns a new linear classifier with free lengths after each assignment (`normalise=False`).
+    """
+    return instance_softmax(z, assignment, prototypes, temperature=temperature, normalise=normalise)
+
+
+def sinkhorn(
+    scores: Float[Tensor, "*batch n K"], *, epsilon: float | Tensor = 0.05, iterations: int = 3
+) -> Float[Tensor, "*batch n K"]:
+    """Log of the soft assignment of n points to K clusters of equal size, in the log domain.
+
+    Maximises `<Q, scores> + epsilon H(Q)` under uniform marginals (Cuturi 2013, arXiv 1306.0895): the posterior
+    `p(y|z)` whose average over the batch is uniform. Rows of the result sum to one exactly, columns to n/K in
+    the limit of many iterations. Finite for scores of any size.
+    """
+    require_positive("epsilon", epsilon)
+    n, K = scores.shape[-2:]
+    log_q = scores / per_member(epsilon, 2)
+    for _ in range(iterations):
+        log_q = log_q.log_softmax(-2) + math.log(n / K)
+        log_q = log_q.log_softmax(-1)
+    return log_q
+
+
+def swav(
+    z: Views,
+    prototypes: Prototypes,
+    *,
+    temperature: float | Tensor = 0.1,
+    epsilon: float = 0.05,
+    iterations: int = 3,
+    queue: Queue | None = None,
+    code_views: int | None = None,
+) -> Loss:
+    """SwAV: predict the balanced cluster assignment of one view from another.
+
+    Formula: `-sum_y q_y^k log softmax_y(z^j.c / tau)`, mean over pairs j != k; `q^k` by Sinkhorn, held constant.
+    Source: Caron et al. 2020, arXiv 2006.09882.
+    Prior: maximised: the mixture prior with y's posterior taken from the other view.
+    Instead of reconstruction: the equal partition: the entropy of p(y) is held at its maximum, log K.
+    Deviations: the paper adds the two directions, its code and ours average; the authors exponentiate the scores
+        and so overflow at small epsilon, ours is in the log domain.
+
+    `code_views` (all when None): only these first views get codes (multi-crop). `queue`: earlier representations, of as
+    many views as get codes, that join the assignment only.
+    """
+    require_views(z)
+    require_positive("temperature", temperature)
+    centres = unit(wide(prototypes))
+    scores = unit(wide(z)) @ centres[..., None, :, :].mT  # (*batch, n, J, K)
+    codes = _codes(scores.detach()[..., :code_views, :], centres.detach(), epsilon, iterations, queue)
+    log_prediction = (scores / per_member(temperature, 3)).log_softmax(-1)
+    return -cross_view_product(codes, log_prediction).mean(-1)
+
+
+def _codes(scores: Tensor, centres: Tensor, epsilon: float, iterations: int, queue: Queue | None) -> Tensor:
+    n = scores.shape[-3]
+    if queue is not None:
+        earlier = unit(wide(queue.entries)) @ centres[..., None, :, :].mT
+        scores = torch.cat([scores, earlier], -3)
+    log_codes = sinkhorn(scores.transpose(-2, -3), epsilon=epsilon, iterations=iterations)
+    return log_codes[..., :n, :].exp().transpose(-2, -3)
+
+
+def dino(
+    student: Float[Tensor, "*batch n J K"],
+    teacher: Float[Tensor, "*batch n T K"],
+    *,
+    centre: Centre,
+    student_temperature: float | Tensor = 0.1,
+    teacher_temperature: float | Tensor = 0.04,
+) -> Loss:
+    """DINO: the student's soft cluster of one view follows the teacher's of another.
+
+    Formula: `-sum_y softmax_y((t^k - c) / tau_t) log softmax_y(s^j / tau_s)`, mean over views j != k.
+    Source: Caron et al. 2021, arXiv 2104.14294.
+    Prior: maximised: two soft posteriors of the mixture prior are made to agree.
+    Instead of reconstruction: centring (uniform p(y)) against sharpening (confident p(y|z)).
+    Deviations: the authors' code warms the teacher's temperature up from 0.04 to 0.07: a schedule of the caller.
+
+    The logits of the teacher, for the first T <= J views, are detached here. Update the centre after the loss.
+    """
+    require_views(student)
+    require_positive("student_temperature", student_temperature)
+    require_positive("teacher_temperature", teacher_temperature)
+    centred = wide(teacher).detach() - centre.value.detach()[..., None, None, :]
+    target = (centred / per_member(teacher_temperature, 3)).softmax(-1)
+    log_prediction = (wide(student) / per_member(student_temperature, 3)).log_softmax(-1)
+    return -cross_view_product(target, log_prediction).mean(-1)

@@ -1,0 +1,66 @@
+"""Critics: how alike two representations are, as a matrix of scores between n and m of them.
+
+A critic is one of the names `cosine`, `dot`, `distance`, or any function
+`(*batch, n, d), (*batch, m, d) -> (*batch, n, m)`. The losses divide it by their temperature.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_theory.losses.bessel import log_sphere_area, log_vmf_normaliser
+from ssl_theory.losses.views import per_member, require_choice, require_positive, unit
+
+Critic = str | Callable[[Tensor, Tensor], Tensor]
+
+
+def scorer(critic: Critic, temperature: float | Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The critic over the temperature, where possible by scaling n vectors instead of n^2 scores.
+
+    `cosine` is `a.b / |a||b|`, `dot` is `a.b`, `distance` is `-|a - b|^2`. Its arguments have shape
+    `(*batch, pairs of views, n, d)`.
+    """
+    require_positive("temperature", temperature)
+    tau = per_member(temperature, 3)
+    if callable(critic):
+        return lambda a, b: critic(a, b) / tau
+    require_choice("critic", critic, ("cosine", "dot", "distance"))
+    if critic == "cosine":
+        return lambda a, b: (unit(a) / tau) @ unit(b).mT
+    if critic == "dot":
+        return lambda a, b: (a / tau) @ b.mT
+    return lambda a, b: negative_squared_distance(a, b, 1 / tau)
+
+
+def negative_squared_distance(
+    a: Float[Tensor, "*batch n d"], b: Float[Tensor, "*batch m d"], scale: float | Tensor = 1.0
+) -> Float[Tensor, "*batch n m"]:
+    """`-scale |a - b|^2` by one matrix product, about the mean of b so that a far origin costs no digits."""
+    origin = b.mean(-2, keepdim=True).detach()
+    a, b = a - origin, b - origin
+    left = torch.cat([2 * a, -a.square().sum(-1, keepdim=True), -torch.ones_like(a[..., :1])], -1)
+    right = torch.cat([b, torch.ones_like(b[..., :1]), b.square().sum(-1, keepdim=True)], -1)
+    return (scale * left) @ right.mT
+
+
+def bilinear(weight: Float[Tensor, "*batch d d"]) -> Callable[[Tensor, Tensor], Tensor]:
+    """The critic `a' W b` (van den Oord et al. 2018, arXiv 1807.03748); W is a parameter of the caller."""
+    return lambda a, b: a @ weight[..., None, :, :] @ b.mT
+
+
+def von_mises_fisher(concentration: float | Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The optimal critic of the spherical world: pointwise mutual information of two views, y integrated out.
+
+    `log p(z, z') / p(z) p(z') = 2 log C(kappa) + log S - log C(kappa |z + z'|)`; use it at temperature 1.
+    """
+
+    def score(a: Tensor, b: Tensor) -> Tensor:
+        d = a.shape[-1]
+        squared = a.new_ones(1, 1, 1) * per_member(concentration, 3) ** 2
+        resultant = (2 + 2 * unit(a) @ unit(b).mT).clamp_min(0)  # |z + z'|^2
+        log_conditionals = 2 * log_vmf_normaliser(d, squared)
+        return log_conditionals + log_sphere_area(d) - log_vmf_normaliser(d, squared * resultant)
+
+    return score

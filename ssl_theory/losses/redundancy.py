@@ -1,0 +1,155 @@
+"""Redundancy reduction: views agree, and the dimensions of the representation vary and are uncorrelated.
+
+Agreement is the flat prior, `|z - z'|^2 = -4 sigma^2 log p_Flat + c`. The other terms stand in for an entropy of
+the representation: `log det(I + E) = -1/2 |E|_F^2 + O(|E|^3)` for unit variances and off-diagonal part E.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_theory.losses.views import (
+    pair_distance,
+    require_choice,
+    require_positive,
+    require_views,
+    unit,
+    view_pairs,
+    wide,
+)
+
+Views = Float[Tensor, "*batch n J d"]
+Loss = Float[Tensor, "*batch"]
+
+
+def vicreg(
+    z: Views,
+    *,
+    invariance: float | Tensor = 25.0,
+    variance: float | Tensor = 25.0,
+    covariance: float | Tensor = 1.0,
+    gamma: float = 1.0,
+    epsilon: float = 1e-4,
+    distance: str = "mean",
+    views: str = "sum",
+) -> Loss:
+    """VICReg: variance, invariance and covariance regularisation.
+
+    Formula: `lambda s(Z, Z') + mu [v(Z) + v(Z')] + nu [c(Z) + c(Z')]`, with
+        `v = mean_i relu(gamma - sqrt(Var z_i + epsilon))`, `c = (1/d) sum_{i != k} Cov_ik^2`, both over n - 1.
+    Source: Bardes et al. 2022, arXiv 2105.04906.
+    Prior: maximised: `s` is `-4 sigma^2 log p_Flat` up to a constant (over d, for `distance="mean"`).
+    Instead of reconstruction: `v` keeps variances up; `d c`, to second order, is -4 times a Gaussian entropy.
+    Deviations: in the paper's text `s` sums over dimensions ("sum"), in its algorithm it averages ("mean"). The
+        authors' code and lightly halve the variance term (`views="mean"`); solo-learn does not ("sum").
+
+    J views: s over the mean pair, v and c twice the mean view. `invariance`, `variance`, `covariance`
+    (lambda, mu, nu) are floats or `(*batch)`.
+    """
+    require_views(z, points=2)
+    require_choice("distance", distance, ("mean", "sum"))
+    require_choice("views", views, ("sum", "mean"))
+    d = z.shape[-1]
+    s = pair_distance(wide(z)).mean(-1) / (d if distance == "mean" else 1)
+    centred = centre(z)
+    deviation = (centred.square().sum(-2) / (z.shape[-3] - 1) + epsilon).sqrt()
+    v = (gamma - deviation).relu().mean((-2, -1))
+    c = off_diagonal_energy(centred).mean(-1) / d
+    return invariance * s + (2 if views == "sum" else 1) * variance * v + 2 * covariance * c
+
+
+def barlow_twins(z: Views, *, lambd: float | Tensor = 5e-3, scale: float = 1.0, epsilon: float = 0.0) -> Loss:
+    """Barlow Twins: the cross-correlation matrix of two views is driven to the identity.
+
+    Formula: `sum_i (1 - C_ii)^2 + lambd sum_{i != k} C_ik^2`, C the correlations of view j with view k.
+    Source: Zbontar et al. 2021, arXiv 2103.03230.
+    Prior: maximised, on standardised dimensions: `1 - C_ii` is half the mean squared distance of the views.
+    Instead of reconstruction: the off-diagonal correlations: to second order a Gaussian entropy.
+    Deviations: the authors' code scales batch-normalised z (variance plus 1e-5: `epsilon`); solo-learn multiplies
+        by 0.025 (`scale`); lightly once divided by n after an n-1 standard deviation, so that C_ii <= (n-1)/n.
+
+    A dimension that does not vary has correlation 0. Mean over pairs of views.
+    """
+    require_views(z, points=2)
+    n, views = z.shape[-3], centre(z)
+    squared = views.square().sum(-2, keepdim=True)
+    standard = unit(views, axis=-2) if epsilon == 0 else views * (squared + n * epsilon).rsqrt()
+    first, second = view_pairs(z.shape[-2])
+    a, b = standard[..., first, :, :], standard[..., second, :, :]
+    diagonal = (a * b).sum(-2)
+    off_diagonal = cross_energy(a, b) - diagonal.square().sum(-1)
+    on_diagonal = (1 - diagonal).square().sum(-1)
+    return scale * (on_diagonal.mean(-1) + lambd * off_diagonal.mean(-1))
+
+
+def w_mse(z: Views, *, epsilon: float = 1e-5) -> Loss:
+    """W-MSE: views agree after each view's batch is whitened, so that no collapse is left to avoid.
+
+    Formula: `2 - 2 cos(w^j, w^k)`, `w = L^-1 (z - mean)`, `L L' = Cov(z)` of that view over the batch.
+    Source: Ermolov et al. 2021, arXiv 2007.06346.
+    Prior: maximised, on whitened unit vectors.
+    Instead of reconstruction: whitening: the second moments of an isotropic Gaussian, as a hard constraint.
+    Deviations: the authors whiten random sub-batches and average over repetitions; shrinkage is `(1-e) Cov + e I`
+        in their code, and `Cov + epsilon tr(Cov) I` here, which does not depend on the scale of z.
+
+    Wants n > d. With `epsilon=0` the whitened covariance is exactly the identity.
+    """
+    require_views(z, points=2)
+    whitened = unit(whiten(centre(z), epsilon)).transpose(-2, -3)
+    return pair_distance(whitened).mean(-1)
+
+
+def total_coding_rate(z: Views, *, distortion: float = 0.2, invariance: float | Tensor = 200.0) -> Loss:
+    """Total coding rate (EMP-SSL): minus the Gaussian coding rate of each view, plus agreement with the mean.
+
+    Formula: `-mean_j 1/2 log det(I + d / (n distortion) Z_j'Z_j) - invariance mean_j cos(z^j, zbar)`, unit z.
+    Source: Tong et al. 2023, arXiv 2304.03977; the rate: Yu et al. 2020, arXiv 2006.08558.
+    Prior: maximised: the cosine to the mean view, a spread about zbar.
+    Instead of reconstruction: the rate is the information that z gives of itself through Gaussian noise of
+        variance `distortion / d`: a Gaussian entropy that stays finite when the covariance is singular.
+    Deviations: `distortion` is the paper's epsilon^2; the authors' code and lightly pass epsilon unsquared.
+    """
+    require_views(z)
+    require_positive("distortion", distortion)
+    z = unit(wide(z))
+    agreement = (z * unit(z.mean(-2, keepdim=True))).sum(-1).mean((-2, -1))
+    scale = z.shape[-1] / (z.shape[-3] * distortion)
+    return -coding_rate(z.transpose(-2, -3), scale).mean(-1) - invariance * agreement
+
+
+def centre(z: Views) -> Float[Tensor, "*batch J n d"]:
+    """Each view with the mean of its batch subtracted, views first."""
+    views = wide(z).transpose(-2, -3)
+    return views - views.mean(-2, keepdim=True)
+
+
+def whiten(centred: Float[Tensor, "*batch n d"], epsilon: float) -> Float[Tensor, "*batch n d"]:
+    """Centred data with covariance I, by Cholesky factors of `Cov + epsilon tr(Cov) I`."""
+    covariance = centred.mT @ centred / (centred.shape[-2] - 1)
+    trace = covariance.diagonal(0, -2, -1).sum(-1)[..., None, None]
+    ridge = epsilon * trace + 1e-12 * (epsilon > 0)
+    identity = torch.eye(centred.shape[-1], dtype=centred.dtype, device=centred.device)
+    factor = torch.linalg.cholesky_ex(covariance + ridge * identity).L  # raises nothing, so waits for nothing
+    return torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT
+
+
+def coding_rate(z: Float[Tensor, "*batch n d"], scale: float) -> Float[Tensor, "*batch"]:
+    """`1/2 log det(I + scale Z'Z)`, from the smaller Gram matrix."""
+    gram = z.mT @ z if z.shape[-1] <= z.shape[-2] else z @ z.mT
+    identity = torch.eye(gram.shape[-1], dtype=z.dtype, device=z.device)
+    factor = torch.linalg.cholesky_ex(identity + scale * gram).L
+    return factor.diagonal(0, -2, -1).log().sum(-1)
+
+
+def off_diagonal_energy(centred: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch"]:
+    """Sum of the squared off-diagonal entries of the covariance `Z'Z / (n-1)` of centred data."""
+    diagonal = centred.square().sum(-2)
+    return (cross_energy(centred, centred) - diagonal.square().sum(-1)) / (centred.shape[-2] - 1) ** 2
+
+
+def cross_energy(a: Float[Tensor, "*batch n d"], b: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch"]:
+    """`|A'B|_F^2 = <AA', BB'>`, by whichever matrices are smaller."""
+    n, d = a.shape[-2:]
+    if d <= n:
+        return (a.mT @ b).square().sum((-2, -1))
+    return ((a @ a.mT) * (b @ b.mT)).sum((-2, -1))
