@@ -1,0 +1,315 @@
+"""The training loop: E members of one learner, trained at once as one batched computation.
+
+Members never mix: parameters carry a leading axis E, the loss returns one number a member, the optimiser is
+elementwise, and each member draws from generators of its own. So member e is the run one would get with its
+seed alone.
+"""
+
+import contextlib
+import operator
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ssl_theory.learners import storage
+from ssl_theory.learners.fitted import Fitted, build
+from ssl_theory.learners.learner import Learner
+from ssl_theory.learners.streams import Sampler, Streams
+
+Progress = Callable[[int, int], None]
+
+
+def fit(
+    learner: Learner,
+    data: Sampler | Sequence[Sampler],
+    *,
+    steps: int,
+    seeds: Iterable[int],
+    batch_size: int = 128,
+    views: int = 2,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    log_every: int = 50,
+    progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 500,
+) -> Fitted:
+    """Train one member a seed with Adam (Kingma & Ba 2015, arXiv 1412.6980) and return them all.
+
+    `data` is one sampler, from which each member draws its own numbers, or a sequence of one sampler a seed.
+    Each step sees `batch_size` fresh data points of `views` views. `device="auto"` takes a GPU where there is
+    one.
+
+    The loss is recorded every `log_every` steps and `progress(step, steps)` called. A member whose loss is
+    NaN or infinite is stopped, the others go on; see `Fitted.divergences`. With `checkpoint` (a file), the
+    state is written every `checkpoint_every` steps, at the end and on Ctrl-C; where the file exists the run
+    goes on from it, to the same numbers (bit for bit on the CPU) as if it had never stopped.
+
+    >>> fitted = fit(SimCLR(latent_dim=10), world, steps=2000, seeds=range(10))
+    >>> fitted.transform(x).shape  # x: (n, 16)
+    torch.Size([10, n, 10])
+    """
+    seeds = _seeds(seeds)
+    samplers = _samplers(data, seeds)
+    _require(steps=(steps, 0), batch_size=(batch_size, 1), log_every=(log_every, 1))
+    _require(views=(views, learner.minimum_views), checkpoint_every=(checkpoint_every, 1))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    run = Training(learner, samplers, seeds, batch_size, views, torch.device(device), dtype, log_every)
+    path = None if checkpoint is None else Path(checkpoint)
+    if path is not None and path.exists():
+        run.load(path)
+    run.advance_to(steps, progress, path, checkpoint_every)
+    return run.fitted()
+
+
+class Training:
+    """The whole state of a run: networks, optimiser, streams, losses since the last row, history, step."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        samplers: Sequence[Sampler],
+        seeds: tuple[int, ...],
+        batch_size: int,
+        views: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        log_every: int,
+    ) -> None:
+        self.learner, self.seeds, self.device, self.log_every = learner, seeds, device, log_every
+        self.streams = Streams(
+            [_placed(sampler, device) for sampler in samplers],
+            seeds,
+            batch_size=batch_size,
+            views=views,
+            noise_shape=learner.noise_shape(views),
+            labelled=learner.labelled,
+            device=device,
+            dtype=dtype,
+        )
+        self.modules = build(learner, self.streams.shape, seeds).to(device=device, dtype=dtype)
+        self.parameters = [p for p in self.modules.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=learner.learning_rate, fused=True)
+        self.step = 0
+        self.trace = torch.zeros(log_every, len(seeds), dtype=dtype, device=device)
+        self.history: list[tuple[int, np.ndarray]] = []
+        self.failed_at = np.zeros(len(seeds), dtype=np.int64)  # 0: never
+        self.last_finite = np.full(len(seeds), np.nan)
+        self.configuration = {
+            "learner": storage.describe(learner),
+            "seeds": list(seeds),
+            "shape": list(self.streams.shape),
+            "batch_size": batch_size,
+            "views": views,
+            "dtype": str(dtype),
+            "log_every": log_every,
+        }
+
+    def advance_to(self, steps: int, progress: Progress | None, path: Path | None, every: int) -> None:
+        """Train until `steps` steps are done or every member has diverged; keep the checkpoint on the way."""
+        self.modules.train()
+        with deferred_interrupt() as interrupted:
+            while self.learner.trains and self.step < steps and not self.failed_at.all():
+                self.advance()
+                last = self.step == steps or bool(self.failed_at.all())
+                if progress is not None and (last or self.step % self.log_every == 0):
+                    progress(self.step, steps)
+                stop = interrupted()
+                if path is not None and (last or stop or self.step % every == 0):
+                    self.save(path)
+                if stop:
+                    raise KeyboardInterrupt
+
+    def advance(self) -> None:
+        """One step of every member; waits for the device only when a row of the history is due."""
+        batch, row = self.streams.batch(self.step), self.step % self.log_every
+        label = {} if batch.label is None else {"label": batch.label}
+        losses = self.learner.loss(self.modules, batch.x, batch.noise, **label)
+        self.trace[row] = losses.detach()
+        if self.device.type == "cpu" and not torch.isfinite(self.trace[row]).all():
+            self._find_diverged(row)  # before the update, so that the member keeps its last parameters
+        self._descend(losses)
+        if row == self.log_every - 1:
+            self._find_diverged(row)
+            self.history.append((self.step + 1, self._interval(self.log_every)))
+        self.step += 1
+
+    def _descend(self, losses: Tensor) -> None:
+        if self.failed_at.any():
+            alive = torch.as_tensor(self.failed_at == 0, device=self.device)
+            torch.where(alive, losses, 0.0).sum().backward()
+            self._freeze(~alive)
+        else:
+            losses.sum().backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            self.learner.after_step(self.modules)
+
+    @torch.no_grad()
+    def _freeze(self, members: Tensor) -> None:
+        """Leave the optimiser nothing to move these members with: neither gradient nor momentum."""
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad[members] = 0.0
+            if "exp_avg" in self.optimiser.state[parameter]:
+                self.optimiser.state[parameter]["exp_avg"][members] = 0.0
+
+    def _find_diverged(self, row: int) -> None:
+        """Read the losses since the last row of the history; note each member's first bad one."""
+        losses, before = self.trace[: row + 1].double().cpu().numpy(), self.step - row
+        for member in np.flatnonzero(self.failed_at == 0):
+            bad = np.flatnonzero(~np.isfinite(losses[:, member]))
+            finite = losses[: bad[0], member] if len(bad) else losses[:, member]
+            if len(finite):
+                self.last_finite[member] = finite[-1]
+            if len(bad):
+                self.failed_at[member] = before + bad[0] + 1
+
+    def _interval(self, rows: int) -> np.ndarray:
+        """Mean loss of each member over the present interval; NaN once it has diverged."""
+        mean = self.trace[:rows].double().mean(0).cpu().numpy()
+        return np.where(self.failed_at == 0, mean, np.nan)
+
+    # The state, out and in.
+
+    def save(self, path: Path) -> None:
+        """Write everything that the steps to come depend on."""
+        tensors = {f"modules.{name}": t for name, t in self.modules.state_dict().items()}
+        for index, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
+        tensors |= {f"generators.{name}": t for name, t in self.streams.state(self.step).items()}
+        rows = np.array([row for _, row in self.history]).reshape(-1, len(self.seeds))
+        tensors |= {
+            "trace": self.trace,
+            "history.step": torch.tensor([step for step, _ in self.history], dtype=torch.int64),
+            "history.loss": torch.from_numpy(rows),
+            "failed_at": torch.from_numpy(self.failed_at),
+            "last_finite": torch.from_numpy(self.last_finite),
+        }
+        storage.write(path, tensors, {"configuration": self.configuration, "step": self.step})
+
+    def load(self, path: Path) -> None:
+        """Take up the run that `save` wrote; refuses one of another configuration."""
+        tensors, said = storage.read(path)
+        found = said.get("configuration", {})
+        for name, expected in self.configuration.items():
+            if found.get(name) != expected:
+                raise ValueError(
+                    f"expected a checkpoint with {name} {expected}, found {found.get(name)} in {path}; "
+                    "delete it or name another file"
+                )
+        self.modules.load_state_dict(_under(tensors, "modules"))
+        self._load_optimiser(_under(tensors, "optimiser"))
+        self.streams.restore(_under(tensors, "generators"))
+        self.trace.copy_(tensors["trace"])
+        losses = tensors["history.loss"].numpy()
+        self.history = list(zip(tensors["history.step"].tolist(), losses, strict=True))
+        self.failed_at = tensors["failed_at"].numpy().copy()
+        self.last_finite = tensors["last_finite"].numpy().copy()
+        self.step = said["step"]
+
+    def _load_optimiser(self, tensors: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+    def fitted(self) -> Fitted:
+        """The members as they are now; steps since the last row make one more row of the history."""
+        rows, history = self.step % self.log_every, list(self.history)
+        if rows:
+            self.step -= 1
+            self._find_diverged(rows - 1)
+            self.step += 1
+            history.append((self.step, self._interval(rows)))
+        return Fitted(
+            self.learner,
+            self.modules.eval(),
+            self.seeds,
+            self.streams.shape,
+            self.step,
+            self._history_table(history),
+            self._divergence_table(),
+        )
+
+    def _history_table(self, history: list[tuple[int, np.ndarray]]) -> pd.DataFrame:
+        members = len(self.seeds)
+        steps = np.repeat(np.array([step for step, _ in history], dtype=np.int64), members)
+        losses = np.concatenate([row for _, row in history]) if history else np.zeros(0)
+        return pd.DataFrame({"step": steps, "seed": np.tile(self.seeds, len(history)), "loss": losses})
+
+    def _divergence_table(self) -> pd.DataFrame:
+        failed = self.failed_at > 0
+        return pd.DataFrame(
+            {
+                "method": type(self.learner).__name__,
+                "seed": np.array(self.seeds)[failed],
+                "step": self.failed_at[failed],
+                "last_finite_loss": self.last_finite[failed],
+            }
+        )
+
+
+@contextlib.contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Hold Ctrl-C back until the step at hand is done, so that a whole step is saved; a second one is not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    seen: list[int] = []
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        seen.append(signum)
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _placed(sampler: Sampler, device: torch.device) -> Sampler:
+    """The sampler on the training device where it can be moved, so that nothing crosses from the host."""
+    return sampler.to(device) if device.type != "cpu" and hasattr(sampler, "to") else sampler
+
+
+def _seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    seeds = tuple(operator.index(seed) for seed in seeds)
+    if not seeds:
+        raise ValueError("expected at least one seed, found none; pass e.g. seeds=range(10)")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"expected distinct seeds, found {seeds}; a repeated seed repeats a run")
+    if min(seeds) < 0:
+        raise ValueError(f"expected seeds of at least 0, found {min(seeds)}; use natural numbers")
+    return seeds
+
+
+def _samplers(data: Sampler | Sequence[Sampler], seeds: tuple[int, ...]) -> Sequence[Sampler]:
+    if not isinstance(data, Sequence):
+        return [data] * len(seeds)
+    if len(data) != len(seeds):
+        raise ValueError(f"expected one sampler a seed, {len(seeds)}, found {len(data)}; pass as many, or a single one")
+    return data
+
+
+def _require(**bounds: tuple[int, int]) -> None:
+    for name, (value, least) in bounds.items():
+        if value < least:
+            raise ValueError(f"expected {name} of at least {least}, found {value}; pass {name}={least} or more")

@@ -1,0 +1,115 @@
+"""What a learner is: hyperparameters, how to build its networks, and a loss. The rest is the training loop's.
+
+A learner of one's own is a frozen dataclass with a loss over `self.embed(modules, x)`:
+
+>>> @dataclass(frozen=True, kw_only=True)
+... class Invariance(JointEmbedding):
+...     weight: float = 1.0
+...     def loss(self, modules, x, noise=None):
+...         return self.weight * self.embed(modules, x).var(dim=-2).sum(-1).mean(-1)
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ssl_theory import models
+
+LAYERS = ("encoder", "representation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner(ABC):
+    """Hyperparameters of a method, shared by the E members of an ensemble; holds no parameters itself.
+
+    `latent_dim` is the size of the encoder's output, `hidden` the widths of the encoder's hidden layers (a
+    decoder mirrors them), `learning_rate` Adam's. The loop calls `build` once, then `loss` and `after_step`
+    at every step. Every trained parameter has the members as its leading axis. `labelled` learners get
+    `label=(E, n)` besides.
+    """
+
+    latent_dim: int = 10
+    hidden: tuple[int, ...] = (128, 128, 128)
+    activation: str = "relu"
+    batch_norm: bool = False
+    learning_rate: float = 1e-3
+
+    minimum_views: ClassVar[int] = 1
+    trains: ClassVar[bool] = True
+    labelled: ClassVar[bool] = False
+
+    def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
+        """Fresh networks for inputs of the given shape, one member a generator; must contain "encoder"."""
+        return nn.ModuleDict({"encoder": self.encoder(shape, self.latent_dim, seeds)})
+
+    @abstractmethod
+    def loss(
+        self, modules: nn.ModuleDict, x: Float[Tensor, "E n J ..."], noise: Tensor | None = None
+    ) -> Float[Tensor, " E"]:
+        """The loss of each member, averaged over its n data points; members must not mix."""
+
+    def noise_shape(self, views: int) -> tuple[int, ...] | None:
+        """Shape, per data point, of the standard normal noise that `loss` needs, None for none."""
+        return None
+
+    def after_step(self, modules: nn.ModuleDict) -> None:
+        """Called without gradient after every step, for state that no gradient moves (averages, queues)."""
+        return None
+
+    def represent(self, modules: nn.ModuleDict, x: Float[Tensor, "E n ..."], layer: str) -> Float[Tensor, "E n d"]:
+        """What the networks make of single views, before the head or where the loss acts (see `LAYERS`)."""
+        return modules["encoder"](x)
+
+    def reconstruct(self, modules: nn.ModuleDict, x: Float[Tensor, "E n ..."]) -> Float[Tensor, "E n ..."]:
+        """What a decoder makes of the representation of single views, where the learner has one."""
+        found = type(self).__name__
+        raise ValueError(f"expected a learner with a decoder, found {found}; train a decoder for it instead")
+
+    def encoder(self, shape: tuple[int, ...], outputs: int, seeds: Sequence[torch.Generator]) -> nn.Module:
+        return models.encoder(
+            shape, outputs, seeds, hidden=self.hidden, activation=self.activation, batch_norm=self.batch_norm
+        )
+
+    def decoder(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.Module:
+        return models.decoder(
+            shape,
+            self.latent_dim,
+            seeds,
+            hidden=self.hidden,
+            activation=self.activation,
+            batch_norm=self.batch_norm,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointEmbedding(Learner):
+    """A learner whose loss sees only the representation of the views: `z = head(encoder(x))`.
+
+    `head` is None or the widths of the projection head's layers, its output last: `(128, 10)` is one hidden
+    layer of 128 and a 10-dimensional representation, `(10,)` a linear head.
+    """
+
+    head: tuple[int, ...] | None = None
+
+    minimum_views: ClassVar[int] = 2
+
+    def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
+        modules = super().build(shape, seeds)
+        if self.head is not None:
+            modules["head"] = models.head(
+                self.latent_dim, self.head, seeds, activation=self.activation, batch_norm=self.batch_norm
+            )
+        return modules
+
+    def represent(self, modules: nn.ModuleDict, x: Float[Tensor, "E n ..."], layer: str) -> Float[Tensor, "E n d"]:
+        h = modules["encoder"](x)
+        return modules["head"](h) if layer == "representation" and "head" in modules else h
+
+    def embed(self, modules: nn.ModuleDict, x: Float[Tensor, "E n J ..."]) -> Float[Tensor, "E n J d"]:
+        """The representation of every view; batch statistics are over all views of the batch together."""
+        return self.represent(modules, x.flatten(1, 2), "representation").unflatten(1, x.shape[1:3])

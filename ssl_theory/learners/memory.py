@@ -1,0 +1,64 @@
+"""What some learners carry from step to step without a gradient: moving averages of networks, and plain buffers."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+
+class Free(nn.Module):
+    """A tensor `(E, ...)` trained by gradient (prototypes, centres of a prior); calling it gives its present value."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.value = nn.Parameter(start)
+
+    def forward(self) -> Tensor:
+        return self.value
+
+
+class Buffer(nn.Module):
+    """A tensor `(E, ...)` that no gradient moves (queues, running means): assign `.value` to replace it."""
+
+    value: Tensor
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("value", start)
+
+    def forward(self) -> Tensor:
+        return self.value
+
+
+class Teacher(nn.Module):
+    """An exponential moving average of networks, applied one after another (He et al. 2020, arXiv 1911.05722).
+
+    Starts as a copy; `follow` moves each parameter by `teacher <- m teacher + (1 - m) student`.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], momentum: float) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(deepcopy(network) for network in networks).requires_grad_(False)
+        self.momentum = momentum
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        for network in self.networks:
+            x = network(x)
+        return x
+
+    @torch.no_grad()
+    def follow(self, networks: Sequence[nn.Module]) -> None:
+        students = [p for network in networks for p in network.parameters()]
+        torch._foreach_lerp_(list(self.networks.parameters()), students, 1 - self.momentum)
+
+
+def gaussian(size: Sequence[int], seeds: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal numbers `(E, *size)`, each member's from its own generator."""
+    return torch.stack([torch.randn(*size, generator=generator) for generator in seeds])
+
+
+def per_view(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a network of `(E, n, ...)` to all views `(E, n, J, ...)` at once."""
+    return network(x.flatten(1, 2)).unflatten(1, x.shape[1:3])

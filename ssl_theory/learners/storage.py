@@ -1,0 +1,82 @@
+"""Files of named tensors and a JSON description, written atomically: weights only, never pickle."""
+
+import contextlib
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ssl_theory.learners.learner import Learner
+
+FORMAT = 1
+DESCRIPTION = "ssl_theory"
+
+
+def write(path: str | Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+    """Write to a new file beside `path`, then put it in place of the old one: a killed run leaves the old one
+    whole.
+
+    One file holds both (safetensors with the JSON in its header), so the two can never disagree.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    header = {DESCRIPTION: json.dumps(description | {"format": FORMAT})}
+    payload = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata=header)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise OSError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+
+
+def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the description of a file that `write` wrote."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = (file.metadata() or {}).get(DESCRIPTION)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise ValueError(f"expected a file written by this package at {path}, found {error}; train again") from error
+    description = json.loads(header) if header else {}
+    if description.get("format") != FORMAT:
+        raise ValueError(f"expected format {FORMAT} in {path}, found {description.get('format')}; train again")
+    return tensors, description
+
+
+def describe(learner: Learner) -> dict[str, Any]:
+    """A learner as JSON: its class and its hyperparameters."""
+    values = {field.name: getattr(learner, field.name) for field in fields(learner)}
+    return {"class": _name(type(learner)), "hyperparameters": json.loads(json.dumps(values))}
+
+
+def revive(description: dict[str, Any]) -> Learner:
+    """The learner that `describe` described; its class must have been imported."""
+    known = {_name(cls): cls for cls in _subclasses(Learner)}
+    if description["class"] not in known:
+        found = description["class"]
+        raise ValueError(f"expected a learner class that is imported, found {found}; import its module first")
+    values = {name: _tuples(value) for name, value in description["hyperparameters"].items()}
+    return known[description["class"]](**values)
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _subclasses(cls: Any) -> list[type[Learner]]:
+    return [cls, *(below for sub in cls.__subclasses__() for below in _subclasses(sub))]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,48 @@
+"""The ensemble's affine layer: E independent linear maps applied as one batched matrix product."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Seed = int | torch.Generator
+
+
+def generators(seeds: Sequence[Seed]) -> list[torch.Generator]:
+    """One generator a member: an integer seeds a new CPU generator, a generator is passed through.
+
+    Modules built one after another for the same members share their generators, so that the second module
+    does not repeat the numbers of the first.
+    """
+    if len(seeds) == 0:
+        raise ValueError("an ensemble needs at least one seed, found none; pass e.g. seeds=range(10)")
+    return [seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def uniform(shape: Sequence[int], bound: float, members: Sequence[torch.Generator]) -> Float[Tensor, "E ..."]:
+    """`U(-bound, bound)` of the given shape for each member, drawn from that member's generator alone."""
+    return torch.stack([torch.empty(*shape).uniform_(-bound, bound, generator=g) for g in members])
+
+
+class Linear(nn.Module):
+    """`y_e = x_e W_e^T + b_e` for E members at once: `(E, n, in) -> (E, n, out)`.
+
+    The weight is `(E, out, in)`, the bias `(E, 1, out)`; both start as `U(-1/sqrt(in), 1/sqrt(in))`, the law
+    of `torch.nn.Linear`, member e from its own seed alone.
+    """
+
+    def __init__(self, inputs: int, outputs: int, seeds: Sequence[Seed], *, bias: bool = True) -> None:
+        super().__init__()
+        members, bound = generators(seeds), inputs**-0.5
+        self.weight = nn.Parameter(uniform((outputs, inputs), bound, members))
+        self.bias = nn.Parameter(uniform((1, outputs), bound, members)) if bias else None
+
+    def forward(self, x: Float[Tensor, "E n inputs"]) -> Float[Tensor, "E n outputs"]:
+        if self.bias is None:
+            return torch.bmm(x, self.weight.mT)
+        return torch.baddbmm(self.bias, x, self.weight.mT)
+
+    def extra_repr(self) -> str:
+        members, outputs, inputs = self.weight.shape
+        return f"members={members}, in={inputs}, out={outputs}, bias={self.bias is not None}"

@@ -1,0 +1,154 @@
+"""A run that is stopped and taken up again ends in the same numbers, bit for bit, as one that never stopped."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ssl_theory.learners import Fitted, SimCLR, SimVAE, fit
+from tests.learners.toy import ALL, FEW, SMALL, Toy
+
+ROOT = Path(__file__).parents[2]
+LEARNER = SimVAE(**SMALL, batch_norm=True)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def stop_at(step: int):
+    def progress(done: int, steps: int) -> None:
+        if done >= step:
+            raise Killed
+
+    return progress
+
+
+def train(learner=LEARNER, steps=20, **options) -> Fitted:
+    return fit(learner, Toy(), steps=steps, seeds=(5, 2), **(FEW | {"log_every": 3} | options))
+
+
+def same(first: Fitted, second: Fitted) -> None:
+    ours, theirs = first.modules.state_dict(), second.modules.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert first.history.equals(second.history)
+    assert first.divergences.equals(second.divergences)
+
+
+@pytest.mark.parametrize("learner", ALL.values(), ids=ALL.keys())
+def test_a_stopped_run_ends_as_if_it_had_not_been(learner, tmp_path):
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(Killed):
+        train(learner, steps=9, checkpoint=path, checkpoint_every=4, progress=stop_at(6))
+    same(train(learner, steps=9, checkpoint=path), train(learner, steps=9))
+
+
+@pytest.mark.parametrize("step", [1, 63, 64, 65])
+def test_where_in_a_chunk_of_data_a_run_stops_does_not_matter(step, tmp_path):
+    path = tmp_path / "run.safetensors"
+    train(steps=step, checkpoint=path)
+    same(train(steps=70, checkpoint=path), train(steps=70))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = train(checkpoint=tmp_path / "run")
+    same(train(checkpoint=tmp_path / "run", progress=stop_at(0)), first)
+
+
+def test_a_longer_run_begins_as_a_shorter_one():
+    """Data do not depend on the number of steps asked for."""
+    short, long = train(steps=6).history, train(steps=12).history
+    assert short.equals(long[: len(short)])
+
+
+def test_ctrl_c_saves_a_whole_step(tmp_path):
+    def interrupt(step: int, steps: int) -> None:
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(checkpoint=tmp_path / "run", checkpoint_every=1000, progress=interrupt)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (tmp_path / "run").exists()
+    same(train(checkpoint=tmp_path / "run", progress=None), train())
+
+
+@pytest.mark.parametrize(("change", "name"), [
+    ({"learner": replace(LEARNER, style_variance=0.2)}, "learner"),
+    ({"learner": SimCLR(**SMALL)}, "learner"),
+    ({"batch_size": 17}, "batch_size"),
+    ({"views": 3}, "views"),
+    ({"dtype": torch.float32}, "dtype"),
+    ({"log_every": 4}, "log_every"),
+])  # fmt: skip
+def test_a_checkpoint_of_another_run_is_refused(change, name, tmp_path):
+    train(steps=2, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match=f"expected a checkpoint with {name} .*, found .*; delete it"):
+        train(steps=4, checkpoint=tmp_path / "run", **change)
+
+
+@pytest.mark.parametrize("spoil", [lambda whole: whole[:100], lambda whole: b"", lambda whole: b"x" * 300])
+def test_a_broken_checkpoint_is_refused_in_one_line(spoil, tmp_path):
+    path = tmp_path / "run"
+    train(steps=2, checkpoint=path)
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match="expected a file written by this package") as error:
+        train(steps=4, checkpoint=path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unwritable_place_is_a_one_line_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"cannot write .*; free space or choose another folder") as error:
+        train(steps=2, checkpoint=tmp_path / "file" / "run")
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    train(steps=3, checkpoint=path)
+    whole = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        train(steps=6, checkpoint=path)
+    assert path.read_bytes() == whole
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+SCRIPT = """
+import sys
+from tests.learners.test_checkpoint import LEARNER, FEW, Toy, fit
+fit(LEARNER, Toy(), steps=400, seeds=(5, 2), **FEW, log_every=3, checkpoint=sys.argv[1], checkpoint_every=2,
+    progress=lambda step, steps: print(step, flush=True))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trial", range(3))
+def test_kill_9_at_any_moment(trial, tmp_path):
+    path = tmp_path / "run"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(path)], cwd=ROOT, env=environment, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # it trains
+    time.sleep(random.Random(trial).uniform(0.05, 0.8))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert path.exists()
+    same(train(steps=400, checkpoint=path), train(steps=400))

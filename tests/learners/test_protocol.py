@@ -1,0 +1,93 @@
+"""What holds for every learner: members are lone runs, runs repeat, losses fall, layers have their sizes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_theory.learners import LAYERS, Fitted, Random, fit
+from tests.learners.toy import ALL, FEW, SMALL, Toy
+
+every_learner = pytest.mark.parametrize("learner", ALL.values(), ids=ALL.keys())
+X = Toy().sample(9, views=1, generator=torch.Generator().manual_seed(1)).x[:, 0]
+
+
+def close(first: Fitted, second: Fitted, members: slice = slice(None)) -> None:
+    for layer in LAYERS:
+        torch.testing.assert_close(first.transform(X, layer=layer)[members], second.transform(X, layer=layer))
+
+
+@every_learner
+def test_a_member_is_the_lone_run_with_its_seed(learner):
+    together = fit(learner, Toy(), steps=20, seeds=(4, 0, 7), log_every=5, **FEW)
+    for member, seed in enumerate((4, 0, 7)):
+        alone = fit(learner, Toy(), steps=20, seeds=[seed], log_every=5, **FEW)
+        close(together, alone, slice(member, member + 1))
+        ours = together.history.query("seed == @seed")
+        np.testing.assert_allclose(ours["loss"], alone.history["loss"], rtol=1e-9)
+
+
+@every_learner
+def test_a_run_repeats_and_its_members_differ(learner):
+    first = fit(learner, Toy(), steps=6, seeds=(0, 1), **FEW)
+    again = fit(learner, Toy(), steps=6, seeds=(0, 1), **FEW)
+    assert torch.equal(first.transform(X), again.transform(X))
+    assert not torch.allclose(first.transform(X)[0], first.transform(X)[1])
+
+
+@every_learner
+def test_the_loss_falls_for_every_seed(learner):
+    history = fit(learner, Toy(), steps=150, seeds=(0, 1), log_every=25, **FEW).history
+    table = history.pivot_table(index="step", columns="seed", values="loss")
+    assert (table.iloc[-1] < table.iloc[0]).all()
+
+
+@every_learner
+def test_layers_have_their_sizes(learner):
+    fitted = fit(learner, Toy(), steps=1, seeds=(0, 1), **FEW)
+    head = getattr(learner, "head", None)
+    assert fitted.transform(X, layer="encoder").shape == (2, 9, 3)
+    assert fitted.transform(X).shape == (2, 9, head[-1] if head else 3)
+    assert torch.equal(fitted.transform(X, layer="encoder"), fitted.transform(X)) == (head is None)
+
+
+@every_learner
+def test_images_work_as_vectors_do(learner):
+    """The same numbers in another shape train to the same members."""
+    vectors = fit(learner, Toy(), steps=4, seeds=(0,), **FEW)
+    images = fit(learner, Toy(shape=(1, 2, 3)), steps=4, seeds=(0,), **FEW)
+    assert torch.equal(vectors.transform(X), images.transform(X.reshape(9, 1, 2, 3)))
+
+
+@every_learner
+def test_saved_members_come_back(learner, tmp_path):
+    fitted = fit(learner, Toy(), steps=4, seeds=(3, 1), log_every=2, **FEW)
+    fitted.save(tmp_path / "deep" / "members.safetensors")
+    again = Fitted.load(tmp_path / "deep" / "members.safetensors")
+    assert (again.learner, again.seeds, again.steps) == (learner, (3, 1), 4)
+    assert torch.equal(again.transform(X), fitted.transform(X))
+    assert again.history.equals(fitted.history)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["members.safetensors"]
+
+
+@every_learner
+def test_three_views_train(learner):
+    fitted = fit(learner, Toy(), steps=3, seeds=(0,), views=3, **FEW)
+    assert fitted.transform(X).isfinite().all()
+
+
+@every_learner
+def test_zero_steps_give_the_random_encoder(learner):
+    untrained = fit(learner, Toy(), steps=0, seeds=(0, 1), **FEW)
+    assert untrained.history.empty
+    if learner.batch_norm or "VAE" in type(learner).__name__:
+        return  # another encoder: twice the outputs, or other layers
+    random = fit(Random(**SMALL), Toy(), steps=50, seeds=(0, 1), **FEW)
+    assert torch.equal(untrained.transform(X, layer="encoder"), random.transform(X))
+
+
+@every_learner
+def test_hyperparameters_are_frozen(learner):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        learner.latent_dim = 7
