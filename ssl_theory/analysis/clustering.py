@@ -1,0 +1,191 @@
+"""Clustering by content: do the clusters that a representation falls into by itself agree with the labels?
+
+A mixture (or k-means) is fitted on train representations without labels; test points are assigned; the
+assignment is scored against the labels by one matching over the whole test set. Before that the
+representation is centred and divided by one number, its total standard deviation, so that no score depends
+on place, rotation or scale.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    normalized_mutual_info_score,
+    silhouette_score,
+)
+from sklearn.metrics.cluster import contingency_matrix
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
+
+from ssl_theory.analysis.ensemble import Array, Score, answer, finite, labels_of, members
+
+
+class Clustering(NamedTuple):
+    """Agreement of an assignment with the labels; each a float, or `(E,)` for a stack.
+
+    accuracy: best one-to-one matching of clusters and classes over the whole test set, in [0, 1].
+    nmi: mutual information over the mean of the entropies, in [0, 1]; 1 for equal partitions.
+    ari: adjusted Rand index, at most 1, 0 in expectation for random partitions.
+    ami: mutual information adjusted for chance, at most 1, 0 in expectation for random partitions.
+    purity: share of points in the majority class of their cluster, in [0, 1].
+    silhouette: (b - a) / max(a, b) of distances within (a) and to the next cluster (b), in [-1, 1]; no
+        labels used.
+    """
+
+    accuracy: Score
+    nmi: Score
+    ari: Score
+    ami: Score
+    purity: Score
+    silhouette: Score
+
+
+def hungarian_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
+    """Share of points that agree under the best one-to-one matching of clusters and classes (Kuhn 1955).
+
+    One matching for all points given; clusters beyond the number of classes, and classes without cluster,
+    count as wrong. 1: the partitions are equal.
+
+    Example:
+        >>> hungarian_accuracy(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 3]))
+        1.0
+    """
+    table = contingency_matrix(labels, assignment)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return float(table[rows, columns].sum() / len(labels))
+
+
+def purity(labels: np.ndarray, assignment: np.ndarray) -> float:
+    """Share of points that belong to the majority class of their cluster."""
+    return float(contingency_matrix(labels, assignment).max(0).sum() / len(labels))
+
+
+def mixture_clustering(
+    train: Array,
+    test: Array,
+    labels: Array,
+    classes: int,
+    seed: int = 0,
+    *,
+    restarts: int = 3,
+    covariance: str = "full",
+    regularisation: float = 1e-4,
+) -> Clustering:
+    """Gaussian mixture with `classes` components fitted on `train`, scored on `test`.
+
+    Args:
+        train: `(n, d)` or `(E, n, d)`, used without labels.
+        test: `(m, d)` or `(E, m, d)`.
+        labels: of the test points, `(m,)` or `(E, m)`.
+        classes: number of components.
+        seed: of the k-means starts; the best of `restarts` by train likelihood is taken.
+        covariance: "full", "tied", "diag" or "spherical".
+        regularisation: added to each variance, in units of the mean variance of a coordinate.
+
+    Returns:
+        `Clustering`; NaN for members that hold NaN.
+    """
+
+    def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
+        mixture = GaussianMixture(
+            classes, covariance_type=covariance, n_init=restarts, random_state=seed, reg_covar=regularisation
+        )
+        return _quietly(mixture, fit_on).predict(score_on)
+
+    return _scored(assign, train, test, labels, classes)
+
+
+def kmeans_clustering(
+    train: Array, test: Array, labels: Array, classes: int, seed: int = 0, *, restarts: int = 5
+) -> Clustering:
+    """k-means with `classes` centres fitted on `train`, scored on `test`; else as `mixture_clustering`."""
+
+    def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
+        return _quietly(KMeans(classes, n_init=restarts, random_state=seed), fit_on).predict(score_on)
+
+    return _scored(assign, train, test, labels, classes)
+
+
+def components_by_bic(train: Array, candidates: tuple[int, ...], seed: int = 0, *, restarts: int = 1) -> list[int]:
+    """The candidate with the lowest Bayesian information criterion (Schwarz 1978), one a member."""
+    r = members(train)
+    _check_count(max(candidates), r.shape[1])
+    criteria = [[_bic(x, c, seed, restarts) for c in candidates] for x in _scaled(r, r)[0]]
+    return [candidates[int(np.argmin(row))] for row in criteria]
+
+
+def _bic(x: np.ndarray, components: int, seed: int, restarts: int) -> float:
+    return float(_quietly(GaussianMixture(components, n_init=restarts, random_state=seed, reg_covar=1e-4), x).bic(x))
+
+
+def _quietly(model: Any, x: np.ndarray) -> Any:
+    """`model` fitted to `x`; that coinciding points leave clusters empty is an answer here, not a warning.
+
+    One thread: these problems are too small to share, and threads that wait for a busy core cost ten times
+    the work.
+    """
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(x)
+
+
+def _scored(
+    assign: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    train: Array,
+    test: Array,
+    labels: Array,
+    classes: int,
+) -> Clustering:
+    a, b = members(train, "train"), members(test, "test")
+    if a.shape[::2] != b.shape[::2]:
+        raise ValueError(f"test: expected members and width of train {tuple(a.shape)}, found {tuple(b.shape)}")
+    k = labels_of(labels, b).cpu().numpy()
+    _check_count(classes, a.shape[1])
+    keep = finite(a, b)
+    rows = [
+        _agreement(k[e], assign(x, y), y) if keep[e] else [float("nan")] * len(Clustering._fields)
+        for e, (x, y) in enumerate(zip(*_scaled(a, b), strict=True))
+    ]
+    columns = torch.tensor(rows, dtype=torch.float64, device=a.device).T
+    return Clustering(*[answer(column, train) for column in columns])
+
+
+def _agreement(labels: np.ndarray, assignment: np.ndarray, points: np.ndarray) -> list[float]:
+    return [
+        hungarian_accuracy(labels, assignment),
+        float(normalized_mutual_info_score(labels, assignment)),
+        float(adjusted_rand_score(labels, assignment)),
+        float(adjusted_mutual_info_score(labels, assignment)),
+        purity(labels, assignment),
+        _silhouette(points, assignment),
+    ]
+
+
+def _silhouette(points: np.ndarray, assignment: np.ndarray, most: int = 2000) -> float:
+    """Mean silhouette of the first `most` points (the cost is quadratic); NaN for fewer than 2 clusters."""
+    points, assignment = points[:most], assignment[:most]
+    if not 1 < len(np.unique(assignment)) < len(points):
+        return float("nan")
+    return float(silhouette_score(points, assignment))
+
+
+def _check_count(classes: int, n: int) -> None:
+    if not 1 <= classes <= n:
+        raise ValueError(f"classes: expected between 1 and the {n} train points, found {classes}; give more points")
+
+
+def _scaled(train: torch.Tensor, test: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Both centred at the mean of train and divided by one number: mean variance 1 a coordinate."""
+    mean = train.mean(1, keepdim=True)
+    scale = train.var(1, correction=0).mean(-1).sqrt()[:, None, None]
+    # A constant representation (up to rounding) has no scale; it stays at zero.
+    scale = torch.where(scale > 1e-12 * mean.abs().amax(-1, keepdim=True), scale, torch.inf)
+    return ((train - mean) / scale).cpu().numpy(), ((test - mean) / scale).cpu().numpy()

@@ -1,0 +1,110 @@
+"""The ensemble axis: one representation `(n, d)` or a stack `(E, n, d)`, numpy or torch.
+
+Every measure of this room reads its arguments through `members` (or `labels_of`, `targets_of`) and answers
+through `answer`. A member that holds a NaN or an infinity (a run that diverged) is computed on zeros and
+answered with NaN, so that it cannot spoil the others.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Array: TypeAlias = Tensor | np.ndarray
+# `float` for one representation, `(E,)` tensor or array for a stack. Any, because a caller knows which it
+# asked for.
+Score: TypeAlias = Any
+
+
+def members(x: Array, name: str = "representation", *, dtype: torch.dtype = torch.float64) -> Float[Tensor, "E n d"]:
+    """`x` as a detached `(E, n, d)` tensor on its own device; E = 1 for `(n, d)`.
+
+    Raises:
+        ValueError: for another number of axes, an empty axis, or no array at all.
+    """
+    tensor = as_tensor(x, name)
+    if tensor.ndim not in (2, 3) or 0 in tensor.shape:
+        raise ValueError(f"{name}: expected (n, d) or (E, n, d), none of them empty; found {tuple(tensor.shape)}")
+    return (tensor if tensor.ndim == 3 else tensor[None]).to(dtype)
+
+
+def views_of(x: Array, name: str = "views", *, dtype: torch.dtype = torch.float64) -> Float[Tensor, "E n J d"]:
+    """`x` of J views a data point, `(n, J, d)` or `(E, n, J, d)`, as `(E, n, J, d)`, J >= 2."""
+    tensor = as_tensor(x, name)
+    if tensor.ndim not in (3, 4) or 0 in tensor.shape:
+        raise ValueError(f"{name}: expected (n, J, d) or (E, n, J, d), none empty; found {tuple(tensor.shape)}")
+    if tensor.shape[-2] < 2:
+        raise ValueError(f"{name}: expected J >= 2 views on the last axis but one; found {tuple(tensor.shape)}")
+    return (tensor if tensor.ndim == 4 else tensor[None]).to(dtype)
+
+
+def targets_of(target: Array, like: Tensor, name: str = "target") -> Float[Tensor, "E n t"]:
+    """Finite targets `(n,)`, `(n, t)` (shared by all members) or `(E, n, t)` beside `like: (E, n, d)`."""
+    t = as_tensor(target, name).to(like.device, torch.float64)
+    t = t[:, None] if t.ndim == 1 else t
+    t = t[None] if t.ndim == 2 else t
+    E, n = like.shape[:2]
+    if t.ndim != 3 or t.shape[0] not in (1, E) or t.shape[1] != n or t.shape[2] == 0:
+        found = tuple(as_tensor(target, name).shape)
+        raise ValueError(f"{name}: expected (n,), (n, t) or (E, n, t) with n = {n}, E = {E}; found {found}")
+    if not bool(torch.isfinite(t).all()):
+        raise ValueError(f"{name}: expected finite values, found NaN or infinity; drop those rows first")
+    return t.expand(E, -1, -1)
+
+
+def labels_of(labels: Array, like: Tensor, name: str = "labels") -> Int[Tensor, "E n"]:
+    """Class labels `(n,)` (shared by all members) or `(E, n)` beside `like: (E, n, d)`, whole numbers."""
+    k = as_tensor(labels, name).to(like.device)
+    E, n = like.shape[:2]
+    if k.ndim not in (1, 2) or k.shape[-1] != n or (k.ndim == 2 and k.shape[0] not in (1, E)):
+        raise ValueError(f"{name}: expected (n,) or (E, n) with n = {n}, E = {E}; found {tuple(k.shape)}")
+    if k.is_floating_point() and not bool((k == k.round()).all()):
+        raise ValueError(f"{name}: expected whole numbers (one class a row), found fractions or NaN; round or bin them")
+    return k.to(torch.int64).expand(E, -1)
+
+
+def as_tensor(x: Array, name: str) -> Tensor:
+    """A detached tensor of `x`; numpy arrays share their memory."""
+    if isinstance(x, Tensor):
+        return x.detach()
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected a torch tensor or a numpy array of numbers, found {type(x).__name__}")
+    return torch.from_numpy(np.ascontiguousarray(x))
+
+
+def finite(*stacks: Tensor) -> Bool[Tensor, " E"]:
+    """Which members hold finite numbers only, in every one of the stacks `(E, ...)`."""
+    return torch.stack([torch.isfinite(s).flatten(1).all(1) for s in stacks]).all(0)
+
+
+def cleared(stack: Tensor, keep: Bool[Tensor, " E"]) -> Tensor:
+    """`stack` with the members not kept replaced by zeros."""
+    return torch.where(keep.view(-1, *[1] * (stack.ndim - 1)), stack, torch.zeros_like(stack))
+
+
+def answer(value: Tensor, like: Array, keep: Bool[Tensor, " E"] | None = None, *, single: int = 2) -> Score:
+    """`value: (E, ...)` in the kind of `like` (numpy or torch), NaN for members not kept.
+
+    The leading axis goes when `like` had none (`like.ndim == single`); a number without axes becomes a
+    `float`.
+    """
+    if keep is not None:
+        nan = torch.full_like(value, torch.nan)
+        value = torch.where(keep.view(-1, *[1] * (value.ndim - 1)), value, nan)
+    value = value[0] if like.ndim == single else value
+    if value.ndim == 0:
+        return float(value)
+    return value if isinstance(like, Tensor) else value.cpu().numpy()
+
+
+def constant_columns(x: Float[Tensor, "E n d"], precision: torch.dtype) -> Bool[Tensor, "E d"]:
+    """Columns that vary by no more than the rounding of `precision`, the type they were computed in."""
+    rounding = 10 * torch.finfo(precision).eps if precision.is_floating_point else 0.0
+    return x.std(1, correction=0) <= rounding * x.abs().amax(1)
+
+
+def precision_of(x: Array) -> torch.dtype:
+    """The floating-point type of `x` as it was given."""
+    return as_tensor(x, "array").dtype

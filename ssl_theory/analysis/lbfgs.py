@@ -1,0 +1,78 @@
+"""Batched L-BFGS: many small smooth convex problems side by side, each with its own history and step."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Objective = Callable[[Float[Tensor, "B p"]], tuple[Float[Tensor, " B"], Float[Tensor, "B p"]]]
+
+
+@torch.no_grad()
+def minimise(
+    objective: Objective,
+    start: Float[Tensor, "B p"],
+    *,
+    tolerance: float,
+    steps: int = 300,
+    memory: int = 10,
+) -> Float[Tensor, "B p"]:
+    """Minimisers of B independent problems (Liu, Nocedal 1989), step length by halving (Armijo 1966).
+
+    Args:
+        objective: values `(B,)` and gradients `(B, p)` at `(B, p)`; row b may depend on row b alone.
+        tolerance: a row is done when the largest entry of its gradient is below this; it then moves no more.
+        steps: most steps.
+        memory: pairs of steps and gradient changes remembered.
+    """
+    at = start
+    value, gradient = objective(at)
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for _ in range(steps):
+        going = gradient.abs().amax(1) > tolerance
+        if not bool(going.any()):
+            break
+        direction = -_inverse_hessian_times(gradient, pairs) * going[:, None]
+        if not pairs:
+            direction = direction / gradient.norm(dim=1, keepdim=True).clamp(min=1.0)
+        moved, value, new = _halving(objective, at, value, gradient, direction)
+        pairs = [*pairs, (moved - at, new - gradient)][-memory:]
+        if not bool(((moved != at).any(1) & going).any()):
+            break
+        at, gradient = moved, new
+    return at
+
+
+def _inverse_hessian_times(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]]) -> Float[Tensor, "B p"]:
+    """The two-loop recursion; pairs without positive curvature are passed over, row by row."""
+    q, kept = gradient, []
+    for s, y in reversed(pairs):
+        curvature = (s * y).sum(1, keepdim=True)
+        rho = torch.where(curvature > 0, 1 / curvature, torch.zeros_like(curvature))
+        a = rho * (s * q).sum(1, keepdim=True)
+        q = q - a * y
+        kept.append((s, y, rho, a))
+    if kept:
+        s, y, rho, _ = kept[0]
+        q = torch.where(rho > 0, 1 / (rho * y.square().sum(1, keepdim=True)), torch.ones_like(rho)) * q
+    for s, y, rho, a in reversed(kept):
+        q = q + s * (a - rho * (y * q).sum(1, keepdim=True))
+    return q
+
+
+def _halving(
+    objective: Objective, at: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The first of the steps 1, 1/2, 1/4, ... that lowers the value enough, row by row; none if none does."""
+    slope = (gradient * direction).sum(1)
+    length = torch.ones_like(value)
+    for _ in range(30):
+        moved = at + length[:, None] * direction
+        now, new = objective(moved)
+        short: Bool[Tensor, " B"] = ~(now <= value + 1e-4 * length * slope)
+        if not bool(short.any()):
+            return moved, now, new
+        length = torch.where(short, length / 2, length)
+    stay = short[:, None]
+    return torch.where(stay, at, moved), torch.where(short, value, now), torch.where(stay, gradient, new)

@@ -1,0 +1,230 @@
+"""Probes: what can be read from a frozen representation, by a line, by a small network, by neighbours.
+
+`r2` for numbers (content, style), `accuracy` for classes. Each fits on one half and scores on the other;
+penalties, stopping times and k are chosen on a part of the fitted half, never on the scored one.
+Representations are standardised by the mean and standard deviation of the fitted half, so a probe is blind
+to their scale (`collapse.total_variance` is not).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_theory.analysis import linear, neighbours, perceptron
+from ssl_theory.analysis.ensemble import (
+    Array,
+    Score,
+    answer,
+    cleared,
+    constant_columns,
+    finite,
+    labels_of,
+    members,
+    precision_of,
+    targets_of,
+)
+
+Split = tuple[Tensor, Tensor]
+
+
+def r2(
+    representation: Array,
+    target: Array,
+    *,
+    kind: str = "linear",
+    test: tuple[Array, Array] | None = None,
+    seed: int = 0,
+    per_target: bool = False,
+    penalties: Sequence[float] = linear.PENALTIES,
+    **network: Any,
+) -> Score:
+    """Decodability of numbers: `R^2 = 1 - sum (t - hat t)^2 / sum (t - mean t)^2` on the scored half.
+
+    1: read off without error; 0: no better than the mean; below 0: worse than the mean. Several targets: the
+        plain
+    average over target coordinates. A target that is constant on the scored half has no R^2: NaN. A constant
+    representation scores 0 up to `O(1/n)`.
+
+    Args:
+        representation: `(n, d)` or `(E, n, d)`. Rows must be independent: of the views of a data point take
+            one, or split by data point yourself and give `test`.
+        target: `(n,)`, `(n, t)`, shared by all members, or `(E, n, t)`.
+        kind: "linear" (ridge in closed form, penalty by exact leave-one-out, per target) or "mlp" (two
+            hidden layers, early stopping per target, never worse on the stopping rows than ridge).
+        test: `(representation, target)` to score on; `representation` is then all fitted on. Without it the
+            rows are split at random into halves.
+        seed: of the split, the stopping rows, the network's weights and its batches.
+        per_target: return each coordinate's R^2 too, as the last axis, instead of their average.
+        penalties: grid of ridge penalties, in units of one standardised row.
+        network: `hidden`, `steps`, `batch`, `rate`, `every` of `perceptron.trained_predictions`.
+
+    Returns:
+        A float or `(E,)`; with `per_target` `(t,)` or `(E, t)`. NaN for members that hold NaN.
+
+    Raises:
+        ValueError: for shapes that do not fit, fewer than 4 rows, NaN in a target.
+
+    Example:
+        >>> content = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+        >>> r2(content @ torch.tensor([[1.0, 2.0], [0.0, 3.0]]), content) > 0.999
+        True
+    """
+    generator = torch.Generator().manual_seed(seed)
+    (x, t), (y, truth), keep = _halves(representation, target, test, targets_of, generator)
+    if kind == "linear":
+        predicted = linear.ridge_predictions(x, t, y, penalties)
+    elif kind == "mlp":
+        predicted = _network_regression(x, t, y, penalties, generator, network)
+    else:
+        raise ValueError(f"kind: expected 'linear' or 'mlp', found {kind!r}")
+    scores = _coefficient(predicted, truth)
+    return answer(scores if per_target else scores.mean(-1), representation, keep)
+
+
+def accuracy(
+    representation: Array,
+    labels: Array,
+    *,
+    kind: str = "linear",
+    test: tuple[Array, Array] | None = None,
+    seed: int = 0,
+    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    ks: Sequence[int] = neighbours.NEIGHBOURS,
+    **network: Any,
+) -> Score:
+    """Share of the scored half whose class is told right: 1 all; chance level: nothing of the class.
+
+    Args:
+        representation: `(n, d)` or `(E, n, d)`; rows independent, as for `r2`.
+        labels: `(n,)` or `(E, n)`, any whole numbers. A class that is scored but never fitted counts as
+            wrong.
+        kind: "linear" (multinomial logistic regression, `alpha/2 |W|^2` with alpha chosen on a fifth of the
+            fitted half), "mlp" (cross-entropy, early stopping there) or "knn" (k chosen there).
+        test: `(representation, labels)` to score on; without it random halves.
+        seed: of the split, the held-out fifth, the network's weights and its batches.
+        penalties: grid of alpha.
+        ks: grid of k.
+        network: as in `r2`.
+
+    Returns:
+        A float or `(E,)`; NaN for members that hold NaN.
+
+    Raises:
+        ValueError: for shapes that do not fit, fewer than 4 rows, fewer than two classes, labels that are no
+            whole numbers.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    (x, k), (y, truth), keep = _halves(representation, labels, test, labels_of, generator)
+    names, index = torch.unique(torch.cat([k, truth], 1), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"labels: expected two classes or more, found only {names.tolist()}; nothing to tell apart")
+    k, truth = index.split([k.shape[1], truth.shape[1]], 1)
+    if kind == "linear":
+        guess = linear.penalised_logits(x, k, y, len(names), *_stopping(k.shape[1], x, generator), penalties).argmax(-1)
+    elif kind == "mlp":
+        guess = _network_classes(x, k, y, len(names), generator, network)
+    elif kind == "knn":
+        guess = _neighbour_classes(x, k, y, len(names), generator, ks)
+    else:
+        raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")
+    return answer((guess == truth).double().mean(1), representation, keep)
+
+
+def halves(n: int, generator: torch.Generator) -> Split:
+    """Indices of two random halves of n rows, the first the larger when n is odd."""
+    order = torch.randperm(n, generator=generator)
+    return order[: (n + 1) // 2], order[(n + 1) // 2 :]
+
+
+def standardised(
+    train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], precision: torch.dtype
+) -> tuple[Float[Tensor, "E n d"], Float[Tensor, "E m d"]]:
+    """Both less the mean and over the standard deviation of train; columns constant in train become zero."""
+    scale = train.std(1, correction=0).masked_fill(constant_columns(train, precision), torch.inf)[:, None]
+    mean = train.mean(1, keepdim=True)
+    return (train - mean) / scale, (test - mean) / scale
+
+
+def _halves(
+    representation: Array,
+    target: Array,
+    test: tuple[Array, Array] | None,
+    read: Any,
+    generator: torch.Generator,
+) -> tuple[Split, Split, Tensor]:
+    """Fitted and scored `(standardised representation, target)`, and which members are finite."""
+    x = members(representation)
+    t = read(target, x)
+    if test is None:
+        first, second = halves(x.shape[1], generator)
+        x, t, y, truth = x[:, first], t[:, first], x[:, second], t[:, second]
+    else:
+        y = members(test[0], "test representation")
+        if y.shape[::2] != x.shape[::2]:
+            raise ValueError(f"test: expected members and width as {tuple(x.shape)}, found {tuple(y.shape)}")
+        truth = read(test[1], y, "test target")
+    if min(x.shape[1], y.shape[1]) < 2:
+        raise ValueError(f"representation: expected 2 rows or more in each half, found {x.shape[1]} and {y.shape[1]}")
+    keep = finite(x, y)
+    x, y = standardised(cleared(x, keep), cleared(y, keep), precision_of(representation))
+    return (x, t), (y, truth), keep
+
+
+def _coefficient(predicted: Float[Tensor, "E m t"], truth: Float[Tensor, "E m t"]) -> Float[Tensor, "E t"]:
+    spread = (truth - truth.mean(1, keepdim=True)).square().sum(1)
+    spread = spread.masked_fill(constant_columns(truth, truth.dtype), torch.nan)
+    return 1 - (predicted - truth).square().sum(1) / spread
+
+
+def _stopping(n: int, like: Tensor, generator: torch.Generator) -> Split:
+    """A random fifth of n rows to choose on, and the rest to fit on."""
+    order = torch.randperm(n, generator=generator).to(like.device)
+    return order[: max(1, n // 5)], order[max(1, n // 5) :]
+
+
+def _network_regression(
+    x: Tensor,
+    t: Tensor,
+    y: Tensor,
+    penalties: Sequence[float],
+    generator: torch.Generator,
+    network: dict[str, Any],
+) -> Float[Tensor, "E m t"]:
+    held_out, kept = _stopping(x.shape[1], x, generator)
+    mean, scale = t.mean(1, keepdim=True), t.std(1, correction=0, keepdim=True)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    t = (t - mean) / scale
+    linearly = linear.ridge_predictions(x[:, kept], t[:, kept], torch.cat([x[:, held_out], y], 1), penalties)
+    start = (linearly[:, : len(held_out)].float(), linearly[:, len(held_out) :].float())
+    predicted = perceptron.trained_predictions(
+        x.float(), t.float(), y.float(), start, held_out, kept,
+        loss=perceptron.squared_error, generator=generator, **network,
+    )  # fmt: skip
+    return mean + scale * predicted
+
+
+def _network_classes(
+    x: Tensor, k: Tensor, y: Tensor, classes: int, generator: torch.Generator, network: dict[str, Any]
+) -> Int[Tensor, "E m"]:
+    held_out, kept = _stopping(x.shape[1], x, generator)
+    # Begins at the class frequencies, the best guess without the representation.
+    prior = torch.nn.functional.one_hot(k[:, kept], classes).float().mean(1, keepdim=True).clamp(min=1e-6).log()
+    start = (prior.expand(-1, len(held_out), -1), prior.expand(-1, y.shape[1], -1))
+    return perceptron.trained_predictions(
+        x.float(), k, y.float(), start, held_out, kept,
+        loss=perceptron.cross_entropy, generator=generator, **network,
+    ).argmax(-1)  # fmt: skip
+
+
+def _neighbour_classes(
+    x: Tensor, k: Tensor, y: Tensor, classes: int, generator: torch.Generator, ks: Sequence[int]
+) -> Int[Tensor, "E m"]:
+    held_out, kept = _stopping(x.shape[1], x, generator)
+    guesses = []
+    for points, labels, scored in zip(x.float(), k, y.float(), strict=True):
+        best = neighbours.chosen_neighbours(points, labels, classes, held_out, kept, ks)
+        guesses.append(neighbours.neighbour_predictions(points, labels, scored, classes, [best])[0])
+    return torch.stack(guesses)

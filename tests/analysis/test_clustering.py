@@ -1,0 +1,106 @@
+"""Clustering scores: counted by hand, by brute force over matchings, and on clusters that are there."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ssl_theory.analysis.clustering import (
+    components_by_bic,
+    hungarian_accuracy,
+    kmeans_clustering,
+    mixture_clustering,
+    purity,
+)
+
+METHODS = [mixture_clustering, kmeans_clustering]
+
+
+def clusters(n: int = 600, spread: float = 0.1, seed: int = 0) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (n,), generator=g)
+    centres = torch.tensor([[2.0, 0, 0], [0, 2.0, 0], [0, 0, 2.0]])
+    return centres[labels] + spread * torch.randn(n, 3, generator=g), labels
+
+
+def brute_force(labels: np.ndarray, assignment: np.ndarray) -> float:
+    """The best of all one-to-one renamings of clusters, padded so that either side may be longer."""
+    names = np.arange(max(labels.max(), assignment.max()) + 1)
+    return max(float(np.mean(np.array(p)[assignment] == labels)) for p in permutations(names))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=30))
+def test_hungarian_accuracy_is_the_best_renaming(pairs: list[tuple[int, int]]):
+    labels, assignment = np.array(pairs).T
+    assert hungarian_accuracy(labels, assignment) == pytest.approx(brute_force(labels, assignment))
+
+
+def test_scores_by_hand():
+    labels, assignment = np.array([0, 0, 1, 1, 2, 2]), np.array([7, 7, 7, 3, 5, 5])
+    assert hungarian_accuracy(labels, assignment) == pytest.approx(5 / 6)
+    assert purity(labels, assignment) == pytest.approx(5 / 6)
+    # One cluster for all: one class matched, the others wrong.
+    assert hungarian_accuracy(labels, np.zeros(6)) == pytest.approx(1 / 3)
+    # Purity is cheated by many clusters, a matching is not.
+    assert purity(labels, np.arange(6)) == 1
+    assert hungarian_accuracy(labels, np.arange(6)) == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_clusters_that_are_there_are_found(method):
+    (train, _), (test, labels) = clusters(seed=1), clusters(seed=2)
+    found = method(train, test, labels, 3, 0)
+    assert found.accuracy == found.nmi == found.ari == found.purity == pytest.approx(1)
+    assert found.silhouette > 0.8
+    shuffled = labels[torch.randperm(600, generator=torch.Generator().manual_seed(0))]
+    none = method(train, test, shuffled, 3, 0)
+    assert none.nmi < 0.03
+    assert abs(none.ari) < 0.03
+    assert abs(none.ami) < 0.03
+    assert none.accuracy < 0.45
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scale", [1e-5, 1e5])
+def test_clustering_does_not_see_rotation_scale_or_place(method, scale: float):
+    (train, _), (test, labels) = clusters(spread=0.7, seed=1), clusters(spread=0.7, seed=2)
+    g = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=g))[0]
+    a = method(train.double(), test.double(), labels, 3)
+    b = method(scale * (train @ turn + 1).double(), scale * (test @ turn + 1).double(), labels, 3)
+    assert a.accuracy == pytest.approx(b.accuracy, abs=0.02)
+    assert a.nmi == pytest.approx(b.nmi, abs=0.03)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_members_are_their_own_and_nan_stays_with_its_member(method):
+    (train, _), (test, labels) = clusters(seed=1), clusters(seed=2)
+    stack, tests = torch.stack([train, train, train * 0]), torch.stack([test, test, test * 0])
+    stack[1, 0, 0] = torch.nan
+    found = method(stack, tests, labels, 3)
+    assert found.accuracy[0] == method(train, test, labels, 3).accuracy == 1
+    assert all(score[1].isnan() for score in found)
+    # A constant representation: one cluster holds all, so the largest class is right; no silhouette.
+    assert found.accuracy[2] == pytest.approx(float(labels.bincount().max() / 600))
+    assert found.nmi[2] == pytest.approx(0, abs=1e-9)
+    assert found.silhouette[2].isnan()
+    assert isinstance(method(stack.numpy(), tests.numpy(), labels.numpy(), 3).nmi, np.ndarray)
+
+
+def test_bic_finds_the_number_of_clusters():
+    train, _ = clusters(spread=0.2)
+    assert components_by_bic(train, (1, 2, 3, 4, 6)) == [3]
+
+
+def test_bad_input_is_one_line():
+    train, labels = clusters(n=20)
+    with pytest.raises(ValueError, match="between 1 and the 20 train points, found 21"):
+        mixture_clustering(train, train, labels, 21)
+    with pytest.raises(ValueError, match="width of train"):
+        mixture_clustering(train, train[:, :2], labels, 3)
+    with pytest.raises(ValueError, match="n = 20"):
+        kmeans_clustering(train, train, labels[1:], 3)
