@@ -1,1 +1,4 @@
-"""Every claim of the theory, checked."""
+"""Every claim of the theory, checked: `python -m paper_checks --list` names them."""
+
+PROFILES = ("smoke", "quick", "full")
+PARTS = ("model", "bound", "discriminative families", "information", "projection head", "generative")

@@ -1,0 +1,147 @@
+"""Command line: `python -m paper_checks [CLAIM ...]`, also installed as `paper-checks`.
+
+Exit codes: 0 all claims hold, 1 some fail or are inconclusive, 2 bad input, 130 interrupted.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from paper_checks import PROFILES
+
+if TYPE_CHECKING:
+    from paper_checks.plan import Plan, Settings
+    from paper_checks.registry import Entry
+
+HELP = """Check the claims of the theory: compute, compare with bounds fixed beforehand, draw, report.
+
+A claim HOLDS when all its 95 % intervals lie on the right side of their bounds, FAILS when one lies on the wrong
+side, and is INCONCLUSIVE otherwise: also after an error, or when its control (the same check with one assumption
+broken) did not fail. Results are kept: a second run computes nothing, a killed run goes on where it was.
+
+\b
+Examples:
+  python -m paper_checks --list                            the claims
+  python -m paper_checks                                   all of them, quick profile
+  python -m paper_checks style-collapse --profile full     one, with more seeds and steps
+  python -m paper_checks my_claim.py                       a claim of your own
+  python -m paper_checks new my-claim                      a template for one
+
+Exit code: 0 all hold, 1 some fail or are inconclusive, 2 bad input, 130 interrupted.
+"""
+
+USAGE_ERROR: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(help=HELP)
+def check(
+    claims: Annotated[
+        list[str] | None, typer.Argument(metavar="CLAIM", help="Names, or paths of claim files; all by default.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="smoke (seconds), quick (minutes) or full (the evidence).")] = "quick",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU where there is one.")] = "auto",
+    seeds: Annotated[int | None, typer.Option(help="Training seeds instead of the profile's; at least 2.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for report, figures, tables and cache.")] = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what the cache already has.")] = False,
+    jobs: Annotated[int | None, typer.Option(help="Tasks at once; default: one a core (at most 4 on a GPU).")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the claims and what they say, then stop.")] = False,
+) -> None:
+    from paper_checks import registry
+
+    entries = registry.chosen(claims or [])
+    if listing:
+        _list(entries)
+        return
+    if not entries:
+        raise ValueError("there are no claims yet: `paper-checks new my-claim` writes a template")
+    _require(profile in PROFILES, f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    _require(device in ("auto", "cpu", "cuda"), f"unknown device {device!r}: choose auto, cpu or cuda")
+    _require(seeds is None or seeds >= 2, f"--seeds must be at least 2, found {seeds}: one seed has no interval")
+    _require(jobs is None or jobs >= 1, f"--jobs must be at least 1, found {jobs}")
+    _require_writable(out)
+    place = _device(device)
+    from paper_checks.plan import Settings, plan
+
+    settings = Settings(profile, place, seeds, out, fresh, jobs or _cores(place))
+    plans = [plan(entry, settings) for entry in entries]
+    seeded = any("seeds" in made.config for made in plans)
+    _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
+    raise typer.Exit(_run(plans, settings))
+
+
+def _require(condition: bool, complaint: str) -> None:
+    if not condition:
+        raise ValueError(complaint)
+
+
+def _require_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write to --out {out}: {error.strerror}; choose another folder") from None
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    there = torch.cuda.is_available()
+    _require(wanted != "cuda" or there, "no CUDA device here (torch.cuda.is_available() is False): use --device cpu")
+    return "cuda" if wanted != "cpu" and there else "cpu"
+
+
+def _cores(device: str) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4) if device == "cuda" else cores
+
+
+def _list(entries: "list[Entry]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("claim", "part", "statement", box=None, pad_edge=False, header_style="bold")
+    for entry in entries:
+        table.add_row(entry.name, entry.part, entry.statement)
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def _run(plans: "list[Plan]", settings: "Settings") -> int:
+    from paper_checks import report, terminal
+
+    try:
+        outcomes = terminal.follow(plans, settings)
+    except KeyboardInterrupt:
+        print("\ninterrupted: finished tasks are kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    page = report.build(settings.out)
+    terminal.verdicts(outcomes, page)
+    return 0 if all(outcome.verdict == "holds" for outcome in outcomes) else 1
+
+
+def main() -> int:
+    """Run the command line and return its exit code; every complaint is one line."""
+    try:
+        if sys.argv[1:2] == ["new"]:
+            from paper_checks.new import write
+
+            return write(sys.argv[2:])
+        return int(app(standalone_mode=False) or 0)
+    except (USAGE_ERROR, ValueError) as error:
+        words = error.format_message() if hasattr(error, "format_message") else str(error)
+        print(f"paper-checks: {words}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

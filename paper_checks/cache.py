@@ -1,0 +1,95 @@
+"""Cache of task tables: named by content, written atomically, and checked before it is trusted.
+
+One entry is `<key>.parquet` and, written after it, `<key>.json` with the table's checksum and its
+provenance. An entry without its JSON, or whose bytes do not have the checksum, is as good as absent: the
+task is computed again.
+"""
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from paper_checks.claim import Task
+from paper_checks.source import fingerprint
+
+NUMERICAL = ("torch", "numpy", "scipy", "scikit-learn")
+
+
+def cache_key(task: Task, device: str, dtype: str) -> str:
+    """sha256 of function, arguments, source reached, versions of numerical packages, device type, dtype."""
+    place = device.partition(":")[0] if task.takes_device else "cpu"
+    parts = [task.identity, fingerprint(task.function), versions(NUMERICAL), place, dtype]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Installed version of each package, without importing it."""
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Tables on disk in `folder`, by key."""
+
+    folder: Path
+
+    def load(self, key: str) -> pd.DataFrame | None:
+        """The table, or None where there is no entry or a damaged one."""
+        try:
+            about = json.loads(self._path(key, "json").read_bytes())
+            data = self._path(key, "parquet").read_bytes()
+            intact = about["key"] == key and about["sha256"] == hashlib.sha256(data).hexdigest()
+            return pd.read_parquet(io.BytesIO(data)) if intact else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, key: str, table: pd.DataFrame, about: dict[str, Any]) -> None:
+        """Write table, then its record; a kill at any moment leaves either the whole entry or none."""
+        buffer = io.BytesIO()
+        table.reset_index(drop=True).to_parquet(buffer)
+        data = buffer.getvalue()
+        record = {**about, "key": key, "sha256": hashlib.sha256(data).hexdigest(), "rows": len(table)}
+        write_atomically(self._path(key, "parquet"), data)
+        write_atomically(self._path(key, "json"), json.dumps(record, indent=1).encode())
+
+    def about(self, key: str) -> dict[str, Any]:
+        """Provenance of an entry that `load` found."""
+        record: dict[str, Any] = json.loads(self._path(key, "json").read_bytes())
+        return record
+
+    def forget(self, key: str) -> None:
+        """Remove an entry, its record first."""
+        for ending in ("json", "parquet"):
+            self._path(key, ending).unlink(missing_ok=True)
+
+    def _path(self, key: str, ending: str) -> Path:
+        return self.folder / key[:2] / f"{key}.{ending}"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write to a temporary file beside `path`, flush it to disk, and move it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,177 @@
+"""A claim's verdict, and everything that is written about it once its tables are there.
+
+An error anywhere (in planning, a task, the findings, the figure) makes the claim *inconclusive* with a
+one-line reason, and leaves a traceback in `errors.log` of its folder.
+"""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from figures import look
+from paper_checks.cache import write_atomically
+from paper_checks.claim import Config, Finding, Verdict
+from paper_checks.plan import Plan, Settings
+from paper_checks.provenance import provenance
+from paper_checks.workers import Job
+
+OUTPUTS = ("findings.json", "figure.png", "figure.pdf", "table.parquet", "control.parquet", "errors.log")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A judged claim: its verdict, why, the findings, and those of the control (None where it has none)."""
+
+    name: str
+    verdict: Verdict
+    reasons: list[str]
+    findings: list[Finding]
+    control: list[Finding] | None
+    seconds: float | None
+
+
+def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcome:
+    """Findings, control, figure and caption of a claim whose jobs are done, written to its folder."""
+    folder = settings.out / made.entry.name
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
+    table = _table(made, made.jobs, folder / "table.parquet", settings)
+    control_table = _table(made, made.control_jobs, folder / "control.parquet", settings)
+    findings = _findings(made, table, made.config, "findings")
+    control = _findings(made, control_table, made.control_config, "control's findings")
+    caption = _draw(made, table, control_table, findings, folder)
+    verdict, reasons = judge(findings, control, [reason for reason, _ in made.errors])
+    seconds = _seconds(made, settings)
+    outcome = Outcome(made.entry.name, verdict, reasons, findings or [], control, seconds)
+    about = provenance(settings, started, computed=made.computed, tasks=len(made.keys), seconds=seconds)
+    record = {**_record(made, outcome), "caption": caption, "provenance": about}
+    write_atomically(folder / "findings.json", json.dumps(record, indent=1, allow_nan=False).encode())
+    if made.errors:
+        log = "\n".join(f"{reason}\n{trace}" for reason, trace in made.errors)
+        write_atomically(folder / "errors.log", log.encode())
+    return outcome
+
+
+def judge(
+    findings: Sequence[Finding] | None, control: Sequence[Finding] | None, errors: Sequence[str]
+) -> tuple[Verdict, list[str]]:
+    """The claim's verdict and why: errors, then the control, then the findings themselves.
+
+    A control of which a `controlled` finding does not fail has shown that the check cannot tell the
+    assumption from its absence: the claim is inconclusive, whatever its own findings say.
+    """
+    if errors or findings is None:
+        return Verdict.INCONCLUSIVE, list(errors)
+    reasons = _control_reasons(findings, control) if control is not None else []
+    if reasons:
+        return Verdict.INCONCLUSIVE, reasons
+    verdict = Verdict.of(finding.verdict for finding in findings)
+    decisive = [finding for finding in findings if finding.verdict is not Verdict.HOLDS]
+    return verdict, [f"{f.name}: {f.words}" for f in decisive] or ([] if findings else ["no findings"])
+
+
+def _control_reasons(findings: Sequence[Finding], control: Sequence[Finding]) -> list[str]:
+    checked = [finding for finding in control if finding.controlled]
+    lost = {f.name for f in findings if f.controlled} - {f.name for f in checked}
+    if not checked and not lost:
+        return ["no finding is marked controlled, so the control shows nothing"]
+    missing = [f"the control lacks the finding {name}" for name in sorted(lost)]
+    lenient = [f for f in checked if f.verdict is not Verdict.FAILS]
+    return missing + [f"the control did not fail: {f.name} is {f.verdict} there ({f.words})" for f in lenient]
+
+
+def _attempt(made: Plan, where: str, action: Callable[[], T]) -> T | None:
+    try:
+        return action()
+    except Exception as error:
+        made.fail(where, error)
+        return None
+
+
+def _clear(folder: Path) -> None:
+    """No figure or table of an earlier run may stand beside a new verdict."""
+    for name in OUTPUTS:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _table(made: Plan, jobs: Sequence[Job], path: Path, settings: Settings) -> pd.DataFrame | None:
+    """The jobs' tables one below the other, also written to `path`; None where there are none or some failed."""
+    if made.errors or not jobs:
+        return None
+    tables = [settings.cache.load(job.key) for job in jobs]
+    lost = [job.task.label for job, table in zip(jobs, tables, strict=True) if table is None]
+    if lost:
+        made.errors.append((f"{lost[0]}: its table cannot be read back from the cache", ""))
+        return None
+    table = pd.concat([table for table in tables if table is not None], ignore_index=True)
+    buffer = io.BytesIO()
+    table.to_parquet(buffer)
+    write_atomically(path, buffer.getvalue())
+    return table
+
+
+def _findings(made: Plan, table: pd.DataFrame | None, config: Config | None, where: str) -> list[Finding] | None:
+    claim = made.claim
+    if table is None or config is None or claim is None:
+        return None
+    return _attempt(made, where, lambda: list(claim.findings(table, config)))
+
+
+def _draw(
+    made: Plan,
+    table: pd.DataFrame | None,
+    control_table: pd.DataFrame | None,
+    findings: list[Finding] | None,
+    folder: Path,
+) -> str:
+    """Figure files, and the caption."""
+    claim = made.claim
+    if claim is None or table is None or findings is None:
+        return ""
+
+    def draw() -> None:
+        with look():
+            figure = claim.draw(table, control_table, findings, made.config)
+            _save(figure, folder)
+
+    _attempt(made, "figure", draw)
+    return _attempt(made, "caption", lambda: claim.caption(findings)) or ""
+
+
+def _save(figure: Figure, folder: Path) -> None:
+    """PNG and PDF without dates, so that equal figures are equal files."""
+    for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=ending, metadata=metadata)
+        write_atomically(folder / f"figure.{ending}", buffer.getvalue())
+
+
+def _seconds(made: Plan, settings: Settings) -> float | None:
+    """Time that the claim's tables took to compute, whenever that was."""
+    if made.errors:
+        return None
+    return float(sum(settings.cache.about(key)["seconds"] for key in made.keys))
+
+
+def _record(made: Plan, outcome: Outcome) -> dict[str, Any]:
+    claim = made.claim
+    words = ("part", "statement", "formula", "control_words", "notes", "source")
+    return {
+        "claim": outcome.name,
+        "verdict": str(outcome.verdict),
+        "reasons": outcome.reasons,
+        **{word: getattr(claim if claim is not None else made.entry, word, "") for word in words},
+        "file": made.entry.path.name,
+        "findings": [finding.as_json() for finding in outcome.findings],
+        "control": None if outcome.control is None else [finding.as_json() for finding in outcome.control],
+        "config": made.config,
+        "control_config": made.control_config,
+    }

@@ -1,0 +1,70 @@
+"""What a run is to do: the settings of the command line, and each claim's jobs with those of its control."""
+
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paper_checks.cache import Cache, cache_key
+from paper_checks.claim import Claim, Config, Task
+from paper_checks.registry import Entry
+from paper_checks.workers import Job, one_line
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line asks for."""
+
+    profile: str = "quick"
+    device: str = "cpu"
+    seeds: int | None = None
+    out: Path = Path("results")
+    fresh: bool = False
+    jobs: int = 1
+
+    @property
+    def cache(self) -> Cache:
+        return Cache(self.out / "cache")
+
+
+@dataclass
+class Plan:
+    """A claim with its configuration, its jobs, and what went wrong with it so far (reason, traceback)."""
+
+    entry: Entry
+    claim: Claim | None = None
+    config: Config = field(default_factory=dict)
+    control_config: Config | None = None
+    jobs: list[Job] = field(default_factory=list)
+    control_jobs: list[Job] = field(default_factory=list)
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    computed: int = 0
+
+    @property
+    def keys(self) -> set[str]:
+        return {job.key for job in (*self.jobs, *self.control_jobs)}
+
+    def fail(self, where: str, error: BaseException) -> None:
+        self.errors.append((f"{where}: {one_line(error)}", "".join(traceback.format_exception(error))))
+
+
+def plan(entry: Entry, settings: Settings) -> Plan:
+    """Import the claim and list its jobs and its control's; an error is kept, not raised."""
+    made = Plan(entry)
+    try:
+        import torch
+
+        dtype = str(torch.get_default_dtype())
+        made.claim = claim = entry.load()
+        made.config = claim.settings(settings.profile, settings.seeds)
+        made.jobs = [_job(task, settings.device, dtype) for task in claim.tasks(made.config)]
+        if claim.control is not None:
+            made.control_config = claim.control(claim.settings(settings.profile, settings.seeds))
+            made.control_jobs = [_job(task, settings.device, dtype) for task in claim.tasks(made.control_config)]
+    except Exception as error:
+        made.jobs, made.control_jobs = [], []
+        made.fail("planning", error)
+    return made
+
+
+def _job(task: Task, device: str, dtype: str) -> Job:
+    return Job(cache_key(task, device, dtype), task)

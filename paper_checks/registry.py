@@ -1,0 +1,112 @@
+"""Finding the claims: every file of the package, or any file by its path, that assigns CLAIM at its top
+level.
+
+`--list` reads name, part and statement off the syntax tree, so that nothing heavy is imported until a claim
+is run.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paper_checks.claim import Claim
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim's file, read but not imported."""
+
+    name: str
+    module: str
+    path: Path
+    part: str
+    statement: str
+
+    def load(self) -> "Claim":
+        """Import the file and return its CLAIM."""
+        from paper_checks.claim import Claim
+
+        folder = str(self.path.parent)
+        if "." not in self.module and folder not in sys.path:
+            sys.path.insert(0, folder)
+        claim = importlib.import_module(self.module).CLAIM
+        if not isinstance(claim, Claim):
+            raise TypeError(f"CLAIM of {self.path.name} must be a Claim, found {type(claim).__name__}")
+        return claim
+
+
+def known() -> list[Entry]:
+    """The claims of the package, ordered by name."""
+    folder = Path(__file__).parent
+    entries = (_read(path, f"paper_checks.{path.stem}") for path in sorted(folder.glob("*.py")))
+    return [entry for entry in entries if entry is not None]
+
+
+def chosen(names: Sequence[str]) -> list[Entry]:
+    """Entries by name or by path of a file, all known ones of no name. ValueError: unknown claim."""
+    claims = {entry.name: entry for entry in known()}
+    if not names:
+        return list(claims.values())
+    entries = (_from_file(Path(name)) if name.endswith(".py") else _named(name, claims) for name in names)
+    return list({entry.name: entry for entry in entries}.values())
+
+
+def _named(name: str, claims: dict[str, Entry]) -> Entry:
+    wanted = name.replace("_", "-").lower()
+    if wanted in claims:
+        return claims[wanted]
+    near = difflib.get_close_matches(wanted, claims, n=1, cutoff=0.4)
+    remedy = f"did you mean {near[0]}?" if near else "see --list"
+    raise ValueError(f"unknown claim {name!r}: {remedy}")
+
+
+def _from_file(path: Path) -> Entry:
+    if not path.is_file():
+        raise ValueError(f"no claim file {path}: expected a Python file that assigns CLAIM")
+    path = path.resolve()
+    module = f"paper_checks.{path.stem}" if path.parent == Path(__file__).parent else path.stem
+    other = sys.modules.get(module)
+    if other is not None and Path(str(getattr(other, "__file__", ""))).resolve() != path:
+        raise ValueError(f"claim file {path.name} has the name of the loaded module {module}: rename the file")
+    entry = _read(path, module)
+    if entry is None:
+        raise ValueError(f"{path.name} assigns no CLAIM = Claim(...): see `paper-checks new` for a template")
+    return entry
+
+
+def _read(path: Path, module: str) -> Entry | None:
+    """A file's entry, None where it assigns no CLAIM; a claim that is no valid Python fails when loaded."""
+    name, text = path.stem.replace("_", "-"), path.read_text(encoding="utf-8", errors="replace")
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        broken = f"(no valid Python: line {error.lineno}, {error.msg})"
+        return Entry(name, module, path, "", broken) if "CLAIM = " in text else None
+    values = dict(assignment for node in tree.body for assignment in _assignments(node))
+    call = values.get("CLAIM")
+    if not isinstance(call, ast.Call):
+        return None
+    words = {keyword.arg: _literal(keyword.value, values) for keyword in call.keywords}
+    return Entry(words.get("name") or name, module, path, words.get("part") or "", words.get("statement") or "")
+
+
+def _assignments(node: ast.stmt) -> list[tuple[str, ast.expr]]:
+    if isinstance(node, ast.Assign):
+        return [(target.id, node.value) for target in node.targets if isinstance(target, ast.Name)]
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+        return [(node.target.id, node.value)]
+    return []
+
+
+def _literal(node: ast.expr, values: dict[str, ast.expr]) -> str | None:
+    """A string literal, or the module constant that is one."""
+    if isinstance(node, ast.Name):
+        node = values.get(node.id) or node
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None

@@ -1,0 +1,188 @@
+"""Fingerprint of the source that a task's numbers depend on, so that the cache knows when to compute again.
+
+Read by syntax tree, never by running it: comments, layout and docstrings do not count. In a claim's own
+file only what the task function *reaches* counts (itself, the names it uses, the names those use, and
+statements that bind no name), so that `draw`, `findings`, `caption`, `tasks` and `CONFIG` can be edited for
+free. Every project module imported from there counts as a whole, and so on down. `figures` and the engine
+itself do not count: they make no numbers.
+
+Not followed: import-time side effects of a package's `__init__` that nothing imports from (the project has
+none), and modules loaded by a name that is put together at run time.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+PROJECT = ("ssl_theory", "synthetic", "paper_checks")
+ENGINE = tuple(
+    f"paper_checks.{part}"
+    for part in (
+        "__main__",
+        "cache",
+        "claim",
+        "finding",
+        "judge",
+        "new",
+        "plan",
+        "provenance",
+        "registry",
+        "report",
+        "runner",
+        "source",
+        "workers",
+    )
+)
+IGNORED = ("figures", *ENGINE)
+
+
+def fingerprint(function: Callable[..., Any]) -> str:
+    """sha256 over the source that `function` reaches, in its own module and the modules it imports."""
+    own = _file(function.__module__)
+    if own is None:
+        raise ValueError(f"expected {function.__module__} to be a file on the path, found none; put it in one")
+    reached = _reached(_statements(own), function.__name__)
+    pieces = {function.__module__: [ast.dump(statement) for statement in reached]}
+    waiting = sorted(_project_imports(function.__module__, own, reached))
+    while waiting:
+        module = waiting.pop()
+        if module in pieces:
+            continue
+        path = _file(module)
+        assert path is not None
+        dump, imports = _whole(module, path, path.stat().st_mtime_ns)
+        pieces[module] = [dump]
+        waiting.extend(imports)
+    return hashlib.sha256(repr(sorted(pieces.items())).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _whole(module: str, path: Path, _modified: int) -> tuple[str, tuple[str, ...]]:
+    statements = _statements(path)
+    imports = tuple(sorted(_project_imports(module, path, statements)))
+    return "\n".join(ast.dump(statement) for statement in statements), imports
+
+
+def _statements(path: Path) -> list[ast.stmt]:
+    """Top-level statements without docstrings, an import of several names taken apart."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [s for s in node.body if not _is_string(s)] or [ast.Pass()]
+    return [single for statement in tree.body for single in _singles(statement)]
+
+
+def _is_string(statement: ast.stmt) -> bool:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _singles(statement: ast.stmt) -> Iterator[ast.stmt]:
+    if isinstance(statement, ast.Import):
+        yield from (ast.Import([alias]) for alias in statement.names)
+    elif isinstance(statement, ast.ImportFrom):
+        yield from (ast.ImportFrom(statement.module, [alias], statement.level) for alias in statement.names)
+    else:
+        yield statement
+
+
+def _reached(statements: list[ast.stmt], function: str) -> list[ast.stmt]:
+    """Statements that `function` depends on: a fixed point over the names used and bound at the top level."""
+    bound = [_bound(statement) for statement in statements]
+    taken = [not names or "*" in names for names in bound]
+    wanted = {function}.union(*(_used(s) for s, take in zip(statements, taken, strict=True) if take))
+    while True:
+        fresh = [i for i, names in enumerate(bound) if not taken[i] and names & wanted]
+        if not fresh:
+            return [statement for statement, take in zip(statements, taken, strict=True) if take]
+        for i in fresh:
+            taken[i] = True
+            wanted |= _used(statements[i])
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """Names that a top-level statement binds or changes; none for a statement run for its effect alone."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {statement.name}
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
+    if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+    return set()
+
+
+def _used(statement: ast.stmt) -> set[str]:
+    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+
+
+def _project_imports(module: str, path: Path, statements: list[ast.stmt]) -> set[str]:
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found: set[str] = set()
+    for node in (node for statement in statements for node in ast.walk(statement)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            found.update(_file_owner(base, alias.name) for alias in node.names)
+    return {name for name in found if _counts(name)}
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    if not node.level:
+        return node.module or ""
+    parents = package.split(".")
+    above = ".".join(parents[: len(parents) - node.level + 1])
+    return ".".join(filter(None, (above, node.module)))
+
+
+def _file_owner(base: str, name: str) -> str:
+    """`from base import name`: the submodule where there is one, else the module that defines the name."""
+    submodule = f"{base}.{name}"
+    return submodule if _is_project(base) and _file(submodule) is not None else base
+
+
+def _counts(module: str) -> bool:
+    ignored = any(module == name or module.startswith(f"{name}.") for name in IGNORED)
+    return not ignored and _is_project(module) and _file(module) is not None
+
+
+def _is_project(module: str) -> bool:
+    top = module.partition(".")[0]
+    if top in PROJECT:
+        return True
+    if not top or top in sys.stdlib_module_names:
+        return False
+    home = _home(top)
+    installed = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")]
+    return home is not None and not any(home.resolve().is_relative_to(folder) for folder in installed)
+
+
+def _home(top: str) -> Path | None:
+    """Folder or file of a top-level module, found without importing it."""
+    spec = sys.modules[top].__spec__ if top in sys.modules else importlib.util.find_spec(top)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.origin and spec.has_location else None
+
+
+def _file(module: str) -> Path | None:
+    """Source file of a dotted module name; None where it has none."""
+    top, _, rest = module.partition(".")
+    place = _home(top)
+    if place is None:
+        return None
+    if place.suffix == ".py":
+        return place if not rest else None
+    for part in rest.split(".") if rest else ():
+        place = place / part
+    candidates = (place / "__init__.py", place.with_name(place.name + ".py"))
+    return next((path for path in candidates if path.is_file()), None)

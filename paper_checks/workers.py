@@ -1,0 +1,204 @@
+"""Worker processes that compute tasks into the cache, one thread each, and survive what happens to one of
+them.
+
+Not a `ProcessPoolExecutor`: there, one worker killed by the system (out of memory) takes every waiting task
+with it. Here its task alone fails, by name, and a fresh worker takes its place. Workers write to the cache
+themselves, ignore Ctrl-C (the parent deals with it), and leave when the parent is gone, however it went.
+"""
+
+import multiprocessing as mp
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from paper_checks.cache import Cache
+from paper_checks.claim import Task
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task with the key that its table is cached under."""
+
+    key: str
+    task: Task
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job's end: computed in `seconds`, or failed for `reason` (one line) with its `trace`."""
+
+    job: Job
+    seconds: float
+    reason: str = ""
+    trace: str = ""
+
+
+def compute(jobs: Sequence[Job], *, workers: int, device: str, cache: Cache) -> Iterator[Done]:
+    """Compute the jobs, dearest first, and yield each as it ends; with one worker in this very process."""
+    ordered = sorted(jobs, key=lambda job: -job.task.cost)
+    if workers == 1:
+        with _single_threaded():
+            yield from (_compute(job, device, cache) for job in ordered)
+    elif ordered:
+        yield from _in_parallel(ordered, min(workers, len(ordered)), device, cache)
+
+
+def _compute(job: Job, device: str, cache: Cache) -> Done:
+    start = time.perf_counter()
+    try:
+        table = job.task.run(device)
+        seconds = time.perf_counter() - start
+        about = {"task": job.task.name, "kwargs": dict(job.task.kwargs), "device": device}
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        cache.save(job.key, table, {**about, "seconds": seconds, "finished": finished})
+    except Exception as error:
+        return Done(job, time.perf_counter() - start, one_line(error), traceback.format_exc())
+    return Done(job, seconds)
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and first line of an error."""
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """The same arithmetic in this process as in a worker: numbers must not depend on --jobs."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _in_parallel(jobs: list[Job], count: int, device: str, cache: Cache) -> Iterator[Done]:
+    waiting = list(reversed(jobs))
+    crew = [_Worker(device, cache) for _ in range(count)]
+    try:
+        for worker in crew:
+            worker.start(waiting.pop())
+        while any(worker.job for worker in crew):
+            ready = set(wait([worker.connection for worker in crew if worker.job]))
+            for place, worker in enumerate(crew):
+                if worker.connection not in ready:
+                    continue
+                yield worker.finish()
+                if not worker.process.is_alive() and waiting:
+                    crew[place] = worker = _Worker(device, cache)
+                if waiting:
+                    worker.start(waiting.pop())
+    finally:
+        for worker in crew:
+            worker.stop()
+
+
+class _Worker:
+    """One spawned process, the pipe to it, and the job it is at."""
+
+    def __init__(self, device: str, cache: Cache) -> None:
+        context = mp.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.job: Job | None = None
+        self.began = 0.0
+        self.process = context.Process(target=_serve, args=(theirs, device, cache), daemon=True)
+        with _environment(ONE_THREAD):
+            self.process.start()
+        theirs.close()
+
+    def start(self, job: Job) -> None:
+        self.job, self.began = job, time.perf_counter()
+        with suppress(OSError):  # it died while idle: `finish` reads the end of the pipe and says so
+            self.connection.send_bytes(pickle.dumps(job))
+
+    def finish(self) -> Done:
+        job, self.job = self.job, None
+        assert job is not None
+        try:
+            seconds, reason, trace = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join(10)
+            seconds, reason, trace = time.perf_counter() - self.began, _died(self.process.exitcode), ""
+        return Done(job, seconds, reason, trace)
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join(5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _died(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        hint = " (out of memory? try fewer --jobs)" if -exitcode == signal.SIGKILL else ""
+        return f"its worker was ended by {signal.Signals(-exitcode).name}{hint}"
+    return f"its worker ended with exit code {exitcode}"
+
+
+def _serve(connection: Connection, device: str, cache: Cache) -> None:
+    """A worker's life: receive a job, compute it, say how it went; leave when the pipe or the parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
+    while True:
+        try:
+            data = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        connection.send(_answer(data, device, cache))
+
+
+def _answer(data: bytes, device: str, cache: Cache) -> tuple[float, str, str]:
+    try:
+        job: Job = pickle.loads(data)
+    except Exception as error:
+        return 0.0, f"cannot be loaded in a worker: {one_line(error)}", traceback.format_exc()
+    done = _compute(job, device, cache)
+    return done.seconds, done.reason, done.trace
+
+
+def _leave_with_parent() -> None:
+    parent = mp.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Variables that a spawned process inherits; put back as they were."""
+    before: dict[str, Any] = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,176 @@
+"""Toy claims, written to a folder of the test's own, that leave a line in a log whenever one of their tasks is computed."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from paper_checks import __main__ as command
+
+LOSS = '''
+"""The 'loss' that the toy's task calls, through a second module."""
+import {loss}_inner
+
+
+def noise(generator, n):
+    return {loss}_inner.draw(generator, n)
+'''
+
+INNER = """
+import torch
+
+
+def draw(generator, n):
+    return torch.randn(n, generator=generator, dtype=torch.float64)
+"""
+
+CLAIM = '''
+"""The mean of draws around `mean` is at least 0.5."""
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from figures import canvas, interval_points, legend
+from paper_checks.claim import Claim, Finding, Task, per_seed
+from {loss} import noise
+
+CONFIG = {{p: {{"seeds": 5, "mean": {mean}, "rest": {rest}}} for p in ("smoke", "quick", "full")}}
+LOG = "{log}"
+
+
+def measure(*, seed, mean, rest, log, device):
+    with Path(log).open("a") as stream:
+        stream.write(f"seed {{seed}} mean {{mean}}\\n")
+    time.sleep(rest)
+    {broken}
+    generator = torch.Generator().manual_seed(seed)
+    value = mean + 0.01 * float(noise(generator, 100).mean())
+    return pd.DataFrame({{"seed": [seed], "measure": ["mean"], "value": [value]}})
+
+
+def tasks(config):
+    kept = {{"mean": config["mean"], "rest": config["rest"], "log": LOG}}
+    return [Task(measure, {{"seed": seed, **kept}}) for seed in range(config["seeds"])]
+
+
+def control(config):
+    return {{**config, "mean": {control_mean}}}
+
+
+def findings(table, config):
+    {broken_findings}
+    values = per_seed(table, measure="mean")
+    return [
+        Finding.from_seeds("mean", values, ">=", 0.5, reason="half of <one> & more", controlled={controlled}),
+        Finding.exact("error", [0.0, {error}], 1e-10, unit="nats"),
+    ]
+
+
+def draw(table, control_table, findings, config):
+    {broken_draw}
+    figure, axes = canvas()
+    first = findings[0]
+    interval_points(axes[0, 0], [first.name], [first.estimate], [first.low], [first.high], bounds=[first.bound])
+    axes[0, 0].set_xlabel("mean")
+    legend(figure)
+    return figure
+
+
+def caption(findings):
+    return f"The mean is {{findings[0].estimate:.2f}}."
+
+
+CLAIM = Claim(
+    name="{name}",
+    part="model",
+    statement="The mean of <draws> is at least a half.",
+    formula=r"\\\\bar z \\\\ge \\\\tfrac{{1}}{{2}}",
+    config=CONFIG,
+    tasks=tasks,
+    findings=findings,
+    draw=draw,
+    caption=caption,
+    control={control},
+    control_words={control_words!r},
+)
+'''
+
+
+@dataclass
+class House:
+    """A folder with toy claims, and the log of what their tasks computed."""
+
+    folder: Path
+    count: int = field(default=0)
+
+    def claim(self, name: str = "toy", **changes: object) -> Path:
+        """Write a toy claim; its module names are unique to the folder, so that tests do not meet in sys.modules."""
+        tag = f"{name.replace('-', '_')}_{self.folder.name.replace('-', '_')}"
+        values = {
+            "name": name,
+            "loss": f"loss_{tag}",
+            "log": str(self.log),
+            "mean": 1.0,
+            "control_mean": -1.0,
+            "rest": 0.0,
+            "error": 0.0,
+            "controlled": True,
+            "control": "control",
+            "control_words": "the mean is below",
+            "broken": "pass",
+            "broken_findings": "pass",
+            "broken_draw": "pass",
+            **changes,
+        }
+        path = self.folder / f"{tag}.py"
+        path.write_text(CLAIM.format(**values))
+        (self.folder / f"loss_{tag}.py").write_text(LOSS.format(**values))
+        (self.folder / f"loss_{tag}_inner.py").write_text(INNER)
+        return path
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+    @property
+    def computed(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def forget_modules(self) -> None:
+        """Let the next run import the files anew, as a new process would."""
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(str(self.folder)):
+                del sys.modules[name]
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    made = House(tmp_path)
+    yield made
+    made.forget_modules()
+
+
+@pytest.fixture
+def cli(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run the command line in this process, with one worker, into the house's folder; returns the exit code."""
+
+    def run(*words: object) -> int:
+        house.forget_modules()
+        given = [str(word) for word in words]
+        defaults = [] if "--out" in given else ["--out", str(house.out)]
+        defaults += [] if "--jobs" in given else ["--jobs", "1"]
+        defaults += [] if "--device" in given else ["--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", ["paper-checks", *given, *defaults])
+        return command.main()
+
+    return run

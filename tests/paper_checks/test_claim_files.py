@@ -1,0 +1,138 @@
+"""The claims themselves: the smoke profile runs whole, identities hold, controls fail, and the verdict follows the table."""
+
+import importlib
+from types import ModuleType
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from figures import look
+from paper_checks.claim import Claim, Config, Finding, Verdict
+from paper_checks.judge import judge
+from paper_checks.style_collapse import DISCRIMINATIVE, GENERATIVE, SHOWN
+from paper_checks.trained import OBSERVATION, kept, retained_style
+
+IDENTITIES = ("prior_marginal", "elbo_bound", "infonce_is_prior_minus_density")
+
+
+def claim_in(name: str) -> Claim:
+    module: ModuleType = importlib.import_module(f"paper_checks.{name}")
+    return module.CLAIM
+
+
+def table_of(claim: Claim, config: Config) -> pd.DataFrame:
+    return pd.concat([task.run("cpu") for task in claim.tasks(config)], ignore_index=True)
+
+
+@pytest.fixture(scope="module", params=IDENTITIES)
+def run(request: pytest.FixtureRequest) -> tuple[Claim, Config, pd.DataFrame, Config, pd.DataFrame]:
+    claim = claim_in(request.param)
+    config = claim.settings("smoke")
+    assert claim.control is not None
+    broken = claim.control(claim.settings("smoke"))
+    return claim, config, table_of(claim, config), broken, table_of(claim, broken)
+
+
+def test_an_identity_holds_and_its_control_fails(run) -> None:
+    claim, config, table, broken, broken_table = run
+    findings, control = claim.findings(table, config), claim.findings(broken_table, broken)
+    assert judge(findings, control, []) == (Verdict.HOLDS, [])
+    assert {f.verdict for f in control if f.controlled} == {Verdict.FAILS}
+    assert [f.name for f in control] == [f.name for f in findings]
+
+
+def test_figure_and_caption_are_drawn_with_and_without_the_control(run) -> None:
+    claim, config, table, _, broken_table = run
+    findings = claim.findings(table, config)
+    with look():
+        for other in (broken_table, None):
+            assert isinstance(claim.draw(table, other, findings, config), Figure)
+    assert len(claim.caption(findings)) > 50
+
+
+def made_up(retained: dict[str, float], floor: float = 0.2, ceiling: float = 0.8) -> pd.DataFrame:
+    """A table of two seeds whose representations retain the given shares of style."""
+    rows = []
+    for seed in (0, 1):
+        jitter = 0.01 * seed
+        for method, share in retained.items():
+            style = floor + (ceiling - floor) * (share + jitter)
+            values = {"style R2, mlp": style, "label accuracy, linear": 0.9 + jitter, "style floor": floor}
+            rows += [{"method": method, "seed": seed, "measure": m, "value": v} for m, v in values.items()]
+        observed = {"style R2, mlp": ceiling, "style floor": floor}
+        rows += [{"method": OBSERVATION, "seed": seed, "measure": m, "value": v} for m, v in observed.items()]
+    return pd.DataFrame(rows)
+
+
+COLLAPSED = dict.fromkeys(SHOWN, 0.7) | dict.fromkeys(DISCRIMINATIVE, 0.05)
+KEPT_BY_ALL = dict.fromkeys(SHOWN, 0.9)
+LOST_BY_ALL = dict.fromkeys(SHOWN, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("shares", "verdict"),
+    [(COLLAPSED, Verdict.HOLDS), (KEPT_BY_ALL, Verdict.FAILS), (LOST_BY_ALL, Verdict.FAILS)],
+)
+def test_style_collapse_is_read_off_the_table(shares: dict[str, float], verdict: Verdict) -> None:
+    claim = claim_in("style_collapse")
+    findings = claim.findings(made_up(shares), claim.settings("smoke"))
+    assert Verdict.of(f.verdict for f in findings) == verdict
+
+
+def test_a_control_in_which_style_is_lost_too_makes_style_collapse_inconclusive() -> None:
+    claim, config = claim_in("style_collapse"), {}
+    findings = claim.findings(made_up(COLLAPSED), config)
+    assert judge(findings, claim.findings(made_up(KEPT_BY_ALL), config), [])[0] is Verdict.HOLDS
+    assert judge(findings, claim.findings(made_up(COLLAPSED), config), [])[0] is Verdict.INCONCLUSIVE
+
+
+def test_a_diverged_seed_is_never_a_finding_that_holds() -> None:
+    claim = claim_in("style_collapse")
+    table = made_up(COLLAPSED)
+    table.loc[(table.method == "SimCLR") & (table.seed == 1), "value"] = float("nan")
+    found = {f.name: f for f in claim.findings(table, {})}
+    assert found["retained style, SimCLR"].verdict is Verdict.INCONCLUSIVE
+
+
+def test_retained_style_lies_between_floor_and_ceiling() -> None:
+    shares = retained_style(made_up(dict.fromkeys(SHOWN, 0.25)), "VAE")
+    assert shares.tolist() == pytest.approx([0.25, 0.26])
+
+
+def test_the_control_of_style_collapse_changes_only_the_world() -> None:
+    claim = claim_in("style_collapse")
+    assert claim.control is not None
+    tasks = [claim.tasks(c) for c in (claim.settings("quick"), claim.control(claim.settings("quick")))]
+    for task, broken in zip(*tasks, strict=True):
+        assert dict(task.kwargs) | {"overrides": {"p_keep": 1.0}} == dict(broken.kwargs)
+        assert task.kwargs["overrides"] == {"p_keep": 0.0}
+
+
+def test_a_training_task_gives_every_measure_of_every_seed() -> None:
+    table = kept(method="SimCLR", world="block", seeds=2, steps=3, points=120)
+    assert sorted(table.seed.unique()) == [0, 1]
+    assert not table.value.isna().any()
+    again = kept(method="SimCLR", world="block", seeds=2, steps=3, points=120)
+    pd.testing.assert_frame_equal(table, again)
+
+
+def test_the_first_seeds_of_a_larger_run_are_the_smaller_run() -> None:
+    few, more = (kept(method="VAE", world="block", seeds=n, steps=3, points=120) for n in (1, 2))
+    both = more[more.seed == 0].merge(few, on=["method", "seed", "measure"])
+    collapse = both[both.measure == "collapse ratio"]
+    assert collapse.value_x.to_numpy() == pytest.approx(collapse.value_y.to_numpy(), rel=1e-3)
+
+
+@pytest.mark.slow
+def test_style_collapses_in_training_and_its_control_fails() -> None:
+    claim = claim_in("style_collapse")
+    config = claim.settings("quick") | {"seeds": 3, "steps": 1500, "points": 2000}
+    assert claim.control is not None
+    both = [(c, table_of(claim, c)) for c in (config, claim.control(config))]
+    findings, control = (claim.findings(table, c) for c, table in both)
+    assert all(isinstance(f, Finding) for f in findings)
+    assert {f.verdict for f in control if f.controlled} == {Verdict.FAILS}
+    mean = {f.name: f.estimate for f in findings}
+    assert max(mean[f"retained style, {name}"] for name in DISCRIMINATIVE) < 0.3
+    assert min(mean[f"retained style, {name}"] for name in GENERATIVE) > 0.4
