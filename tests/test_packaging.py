@@ -57,14 +57,10 @@ def test_the_wheel_works_from_an_empty_directory(wheel: Path, tmp_path: Path) ->
 def test_constraints_pin_every_dependency_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = (
-        project["dependencies"]
-        + project["optional-dependencies"]["test"]
-        + project["optional-dependencies"]["bench"]
+        project["dependencies"] + project["optional-dependencies"]["test"] + project["optional-dependencies"]["bench"]
     )
     pinned = {
-        line.split("==")[0].lower()
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if "==" in line
+        line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
     }
     names = {w.split(">=")[0].split("[")[0].lower() for w in wanted}
     assert names - pinned == set()
