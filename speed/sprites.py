@@ -64,7 +64,7 @@ def _cases(options: argparse.Namespace, channels: int) -> Iterator[tuple[str, Ca
     world = SpriteWorld(size=options.size, channels=channels, hue=hue).to(options.device)
     generator = torch.Generator(options.device).manual_seed(0)
     seen = world.sample(options.images, views=1, generator=generator)
-    index, z = seen.label, seen.z[:, 0]
+    index, z = seen.z[:, 0, 0].long(), seen.z[:, 0]
 
     def draw(index: Tensor = index, grouped: bool = True) -> Tensor:
         x, y, scale, rotation, brightness, background = z[:, -6:].unbind(-1)

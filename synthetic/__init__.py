@@ -1,14 +1,16 @@
-"""Worlds whose truth is known: content, style, mixing and noise; samples of J views, and exact answers
-about them.
-"""
+"""Worlds whose truth is known: content, style, mixing and noise; samples of J views, and exact answers."""
 
-from synthetic.content import ClassMixture, Content, Gaussian
-from synthetic.dependence import Affine
-from synthetic.mixing import MLP, Identity, Linear, Mixing, linear, mlp
-from synthetic.noise import GaussianNoise, Noise, NoNoise
+from synthetic import monte_carlo
+from synthetic.alphabet import Discrete, Symbols
+from synthetic.content import Box, ClassMixture, Content, Gaussian, Tree, class_means, tree
+from synthetic.dependence import Affine, Dependence, Smooth, smooth
+from synthetic.mixing import Composed, Fold, Identity, Linear, Mixing, PerView
+from synthetic.networks import MLP, best_conditioned_mlp, linear, mlp, orthogonal
+from synthetic.noise import BernoulliNoise, GaussianNoise, Noise, NoNoise
 from synthetic.presets import PRESETS, preset
 from synthetic.refusal import NotExact
-from synthetic.style import Block, Isotropic, Style
+from synthetic.sphere import Sphere, VonMisesFisher
+from synthetic.style import Block, Isotropic, Perturbed, Style
 from synthetic.views import Views
 from synthetic.world import World
 
@@ -16,9 +18,15 @@ __all__ = [
     "MLP",
     "PRESETS",
     "Affine",
+    "BernoulliNoise",
     "Block",
+    "Box",
     "ClassMixture",
+    "Composed",
     "Content",
+    "Dependence",
+    "Discrete",
+    "Fold",
     "Gaussian",
     "GaussianNoise",
     "Identity",
@@ -28,10 +36,23 @@ __all__ = [
     "NoNoise",
     "Noise",
     "NotExact",
+    "PerView",
+    "Perturbed",
+    "Smooth",
+    "Sphere",
     "Style",
+    "Symbols",
+    "Tree",
     "Views",
+    "VonMisesFisher",
     "World",
+    "best_conditioned_mlp",
+    "class_means",
     "linear",
     "mlp",
+    "monte_carlo",
+    "orthogonal",
     "preset",
+    "smooth",
+    "tree",
 ]

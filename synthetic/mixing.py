@@ -1,12 +1,11 @@
 """Mixings f: latent -> observation, with inverse and log-volume where they have one.
 
-`log_volume(z) = 1/2 log det J'J` for the Jacobian J of f at z (`log |det J|` when f is square): the density
-of f(z) on the image of f is `p(z) exp(-log_volume(z))`.
+`log_volume(z) = 1/2 log det J'J` for the Jacobian J of f at z (`log |det J|` when f is square): the density of f(z) on
+the image of f is `p(z) exp(-log_volume(z))`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +21,10 @@ from synthetic.refusal import NotExact
 
 @dataclass(frozen=True)
 class Channel:
-    """An observation read as `decode(x) = projection z + noise nu`, `nu ~ N(0, I)`; None: the identity, and
-    nothing.
+    """An observation read as `decode(x) = projection z + noise nu`, `nu ~ N(0, I)`; None: identity, and nothing.
 
-    `log p(x | z) = log N(decode(x); projection z, noise noise') + log_offset(x)`: what x says beyond its
-    decoded value does not depend on z.
+    `log p(x | z) = log N(decode(x); projection z, noise noise') + log_offset(x)`: what x says beyond its decoded value
+    does not depend on z.
     """
 
     decode: Callable[[Tensor], Tensor]
@@ -38,6 +36,11 @@ class Channel:
 @dataclass(frozen=True, eq=False, repr=False)
 class Mixing(Part):
     """A map from latents `(*batch, d)` to observations `(*batch, D)`."""
+
+    @property
+    def split(self) -> tuple[Mixing, ...]:
+        """The map of each view, or one map for all."""
+        return (self,)
 
     def latent_dim(self, wanted: int) -> int:
         """Size of the latents that the map takes; `wanted` where any size will do."""
@@ -53,14 +56,17 @@ class Mixing(Part):
         """The latent of an observation on the image of f."""
         raise NotExact(f"mixing {self.formula()} is not invertible", "use an invertible mixing")
 
+    def jacobian(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch D d"]:
+        """`df/dz`."""
+        raise NotExact(f"mixing {self.formula()} is not smooth", "use an invertible mixing")
+
     def log_volume(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         """`1/2 log det J'J` at z, in nats."""
-        raise NotExact(f"mixing {self.formula()} has no log-volume", "use an invertible mixing")
+        upper = torch.linalg.qr(self.jacobian(z), mode="r").R
+        return upper.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
 
     def channel(self, noise_std: Number, eye: Float[Tensor, "d d"]) -> Channel:
-        """The observation as a linear-Gaussian view of the latent, where it is one; `eye` has the latent's
-        size.
-        """
+        """The observation as a linear-Gaussian view of the latent, where it is one; `eye` has the latent's size."""
         if noise_std > 0:
             raise NotExact(
                 f"mixing {self.formula()} is nonlinear and observation noise is positive",
@@ -85,14 +91,14 @@ class Identity(Mixing):
     def inverse(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch d"]:
         return x
 
+    def jacobian(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch D d"]:
+        return torch.eye(z.shape[-1], device=z.device, dtype=z.dtype).expand(*z.shape, z.shape[-1])
+
     def log_volume(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
         return torch.zeros_like(z[..., 0])
 
     def channel(self, noise_std: Number, eye: Float[Tensor, "d d"]) -> Channel:
-        def zero(x: Tensor) -> Tensor:
-            return torch.zeros_like(x[..., 0])
-
-        return Channel(lambda x: x, zero, noise=noise_std * eye if noise_std else None)
+        return Channel(self.inverse, self.log_volume, noise=noise_std * eye if noise_std else None)
 
     def formula(self) -> str:
         return "identity"
@@ -112,24 +118,25 @@ class Linear(Mixing):
         return self.weight.shape[0]
 
     @property
-    def tall(self) -> bool:
+    def _tall(self) -> bool:
         return self.weight.shape[0] >= self.weight.shape[1]
 
     def __call__(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch D"]:
         return functional.linear(z, self.weight, self.bias)
 
     def inverse(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch d"]:
-        if not self.tall:
-            return super().inverse(x)
-        return self._centred(x) @ torch.linalg.pinv(self.weight).mT
+        return self._centred(x) @ torch.linalg.pinv(self.weight).mT if self._tall else super().inverse(x)
+
+    def jacobian(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch D d"]:
+        return self.weight.expand(*z.shape[:-1], -1, -1)
 
     def log_volume(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        if not self.tall:
-            return super().log_volume(z)
+        if not self._tall:
+            raise NotExact(f"mixing {self.formula()} is not injective", "use an invertible mixing")
         return torch.linalg.svdvals(self.weight).log().sum().expand(z.shape[:-1])
 
     def channel(self, noise_std: Number, eye: Float[Tensor, "d d"]) -> Channel:
-        if not self.tall:
+        if not self._tall:
             narrow = torch.eye(len(self.weight), device=eye.device, dtype=eye.dtype)
             noise = noise_std * narrow if noise_std else None
             return Channel(self._centred, lambda x: torch.zeros_like(x[..., 0]), self.weight, noise)
@@ -156,117 +163,91 @@ class Linear(Mixing):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MLP(Mixing):
-    """Invertible leaky-ReLU network `f(z) = W_L phi( ... phi(W_1 z))`, `phi(a) = max(a, slope a)`.
-
-    The first weight may be tall (injective), all others are square; hence f is a bijection onto its image.
-    """
-
-    weights: tuple[Float[Tensor, "_ _"], ...]
-    slope: Number = 0.2
-
-    def __post_init__(self) -> None:
-        if not 0 < self.slope <= 1:
-            raise ValueError(f"expected a leaky-ReLU slope in (0, 1], found {self.slope}: 0 is not invertible")
-        sizes = [tuple(weight.shape) for weight in self.weights]
-        width = sizes[0][0] if sizes else 0
-        if not sizes or width < sizes[0][1] or any(size != (width, width) for size in sizes[1:]):
-            raise ValueError(f"expected one tall or square weight and then square ones, found shapes {sizes}")
+class Fold(Mixing):
+    """`f(z) = |z|`, coordinate by coordinate: a map that is not invertible and loses one bit a coordinate."""
 
     def latent_dim(self, wanted: int) -> int:
-        return self.weights[0].shape[1]
+        return wanted
 
     def observation_dim(self, latent_dim: int) -> int:
-        return self.weights[0].shape[0]
+        return latent_dim
 
     def __call__(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch D"]:
-        h = z @ self.weights[0].mT
-        for weight in self.weights[1:]:
-            h = functional.leaky_relu(h, self.slope) @ weight.mT
-        return h
-
-    def inverse(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch d"]:
-        for weight in reversed(self.weights[1:]):
-            h = x @ torch.linalg.inv(weight).mT
-            x = torch.where(h < 0, h / self.slope, h)
-        return x @ torch.linalg.pinv(self.weights[0]).mT
+        return z.abs()
 
     def jacobian(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch D d"]:
-        """`df/dz`, by the chain rule."""
-        h, total = z @ self.weights[0].mT, self.weights[0].expand(*z.shape[:-1], -1, -1)
-        for weight in self.weights[1:]:
-            total = weight @ (self._gain(h)[..., None] * total)
-            h = functional.leaky_relu(h, self.slope) @ weight.mT
-        return total
-
-    def log_volume(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        width, size = self.weights[0].shape
-        if width > size:
-            upper = torch.linalg.qr(self.jacobian(z), mode="r").R
-            return upper.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
-        total = torch.stack([torch.linalg.slogdet(weight).logabsdet for weight in self.weights]).sum()
-        h = z @ self.weights[0].mT
-        for weight in self.weights[1:]:
-            total = total + self._gain(h).log().sum(-1)
-            h = functional.leaky_relu(h, self.slope) @ weight.mT
-        return total.expand(z.shape[:-1])
-
-    def _gain(self, h: Tensor) -> Tensor:
-        return torch.where(h < 0, self.slope, torch.ones_like(h))
+        return torch.diag_embed(z.sign())
 
     def formula(self) -> str:
-        width, size = self.weights[0].shape
-        return f"leaky-ReLU MLP of {len(self.weights)} layers, R^{size} -> R^{width}"
+        return "fold |z|"
 
 
-def conditioned(
-    rows: int, columns: int, condition_number: Number, generator: torch.Generator
-) -> Float[Tensor, "rows columns"]:
-    """A random matrix with singular values log-spaced around 1 and their largest ratio as prescribed;
-    float64.
+@dataclass(frozen=True, eq=False, repr=False)
+class Composed(Mixing):
+    """`f = parts[-1] o ... o parts[0]`: the first part is applied first."""
 
-    Singular vectors are uniform (Haar). `condition_number = 1` gives orthonormal columns (rows, when wide).
+    parts: tuple[Mixing, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts or any(len(part.split) > 1 for part in self.parts):
+            raise ValueError(f"expected mixings for any view to compose, found {self.parts!r}")
+        sizes = [self.parts[0].latent_dim(0)]
+        for part in self.parts:
+            size = part.latent_dim(sizes[-1])
+            if sizes[-1] and size != sizes[-1]:
+                raise ValueError(f"expected a map of {sizes[-1]} coordinates to follow, found {part.formula()}")
+            sizes.append(part.observation_dim(size))
+
+    def latent_dim(self, wanted: int) -> int:
+        return next((size for part in self.parts if (size := part.latent_dim(0))), wanted)
+
+    def observation_dim(self, latent_dim: int) -> int:
+        for part in self.parts:
+            latent_dim = part.observation_dim(latent_dim)
+        return latent_dim
+
+    def __call__(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch D"]:
+        for part in self.parts:
+            z = part(z)
+        return z
+
+    def inverse(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch d"]:
+        for part in reversed(self.parts):
+            x = part.inverse(x)
+        return x
+
+    def jacobian(self, z: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch D d"]:
+        total = self.parts[0].jacobian(z)
+        for before, part in zip(self.parts, self.parts[1:], strict=False):
+            z = before(z)
+            total = part.jacobian(z) @ total
+        return total
+
+    def formula(self) -> str:
+        return " o ".join(part.formula() for part in reversed(self.parts))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PerView(Mixing):
+    """A mixing for each view: modalities, whose observations may differ in size.
+
+    Takes latents `(n, J, d)` of exactly these J views; observations come stacked, `(n, J, D)`, where all sizes agree,
+    and otherwise as a tuple of `(n, D_j)`.
     """
-    if condition_number < 1:
-        raise ValueError(f"expected a condition number >= 1, found {condition_number}: 1 gives an orthogonal map")
-    size = min(rows, columns)
-    half = 0.5 * math.log(condition_number)
-    spectrum = (
-        torch.linspace(-half, half, size, dtype=torch.float64).exp() if size > 1 else torch.ones(1, dtype=torch.float64)
-    )
-    return orthonormal(rows, size, generator) * spectrum @ orthonormal(columns, size, generator).mT
 
+    parts: tuple[Mixing, ...]
 
-def orthonormal(rows: int, columns: int, generator: torch.Generator) -> Float[Tensor, "rows columns"]:
-    """Haar-distributed orthonormal columns, in float64."""
-    basis, upper = torch.linalg.qr(torch.randn(rows, columns, generator=generator, dtype=torch.float64))
-    return basis * upper.diagonal().sign()
+    def __post_init__(self) -> None:
+        takes = {size for part in self.parts if (size := part.latent_dim(0))}
+        if len(self.parts) < 2 or len(takes) > 1 or any(len(part.split) > 1 for part in self.parts):
+            raise ValueError(f"expected mixings of the same latents for at least two views, found {self.parts!r}")
 
+    @property
+    def split(self) -> tuple[Mixing, ...]:
+        return self.parts
 
-def mlp(
-    latent_dim: int,
-    observation_dim: int,
-    generator: torch.Generator,
-    *,
-    layers: int = 3,
-    slope: Number = 0.2,
-    condition_number: Number = 2.0,
-) -> MLP:
-    """A random invertible leaky-ReLU network; every weight has the given condition number."""
-    if observation_dim < latent_dim:
-        raise ValueError(
-            f"expected an observation of at least {latent_dim} dimensions, found {observation_dim}: "
-            "an invertible mixing cannot shrink"
-        )
-    if layers < 1:
-        raise ValueError(f"expected at least one mixing layer, found {layers}")
-    sizes = [latent_dim] + [observation_dim] * layers
-    weights = [conditioned(to, of, condition_number, generator) for of, to in itertools.pairwise(sizes)]
-    return MLP(tuple(weights), slope)
+    def latent_dim(self, wanted: int) -> int:
+        return next((size for part in self.parts if (size := part.latent_dim(0))), wanted)
 
-
-def linear(
-    latent_dim: int, observation_dim: int, generator: torch.Generator, *, condition_number: Number = 2.0
-) -> Linear:
-    """A random linear map with the given condition number."""
-    return Linear(conditioned(observation_dim, latent_dim, condition_number, generator))
+    def formula(self) -> str:
+        return "; ".join(f"f^{j + 1}: {part.formula()}" for j, part in enumerate(self.parts))

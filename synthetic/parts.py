@@ -74,6 +74,26 @@ def unpack(description: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     return description["value"]
 
 
+def normal(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Standard normal numbers on the generator's device."""
+    return torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+
+
+def require_positive(what: str, value: Number) -> None:
+    """One-line refusal of sizes and scales that are not positive."""
+    if not value > 0:
+        raise ValueError(f"expected a positive {what}, found {value}: choose a value above 0")
+
+
+def distribution(what: str, weights: Tensor) -> Tensor:
+    """Weights normalised along the last axis; those that sum to 1 already are left as they are, bit for bit."""
+    total = weights.sum(-1, keepdim=True)
+    if bool((weights < 0).any()) or not bool((total > 0).all()):
+        raise ValueError(f"expected non-negative weights of {what} with a positive sum, found {weights.tolist()}")
+    within = 4 * weights.shape[-1] * torch.finfo(weights.dtype).eps
+    return weights if bool(((total - 1).abs() <= within).all()) else weights / total
+
+
 def _fields(part: Part) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(part) if field.init]
 

@@ -166,7 +166,8 @@ def render(
     picture = checked(Picture(size, channels, edge), hue)
     index, factors = _broadcast(shape, x, y, scale, rotation, brightness, background, hue)
     draw = _draw_by_shape if grouped else _draw_and_select
-    return draw(index.flatten(), factors.flatten(1), picture).reshape(*index.shape, channels, size, size)
+    images = draw(index.flatten(), factors.reshape(len(factors), index.numel()), picture)
+    return images.reshape(*index.shape, channels, size, size)
 
 
 def checked(picture: Picture, hue: object) -> Picture:

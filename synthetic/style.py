@@ -1,34 +1,37 @@
 """Style conditionals p(z^j | y): what each view redraws.
 
-Style is a residual `r^j = factor eps^j` around a centre, `eps^j ~ N(0, I)`, one draw per view, arranged
-either additively (`Isotropic`: `z^j = y + r^j`) or in a block of its own (`Block`: `z^j = (y, s^j)`, `s^j =
-m(y) + r^j`).
-
-Keeping. With probability `p_keep[i]`, independently for each datum and each coordinate i, the innovation
-`eps_i` is drawn once and shared by all views of the datum; otherwise every view draws its own. For a
-diagonal factor the innovation is the style coordinate itself. The law of a single view does not depend on
-`p_keep`. 0: redrawn by every view (style); 1: never varies (content, in all but name).
+Style is a residual around a centre that content sets, one draw per view (see `innovations` for what views may share),
+arranged either additively (`Isotropic`: `z^j = y + r^j`) or in a block of its own (`Block`: `z^j = (y, s^j)`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from synthetic.content import Content, normal
+from synthetic.content import Content
 from synthetic.dependence import Dependence
 from synthetic.exact.gaussian import LinearGaussian
 from synthetic.exact.hierarchy import Arrangement, hierarchy
+from synthetic.exact.law import Law
+from synthetic.innovations import Innovations, show
 from synthetic.parts import Number, Part
 from synthetic.refusal import NotExact
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Style(Part):
-    """A conditional of the latent given content; `sample` gives the latents and the style of every view."""
+    """A conditional of the latent given content."""
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether the views of a datum may be swapped without changing their law."""
+        return True
 
     def style_dim(self, content_dim: int) -> int:
         raise NotImplementedError
@@ -42,173 +45,239 @@ class Style(Part):
         """Latents and style of `views` views of each datum."""
         raise NotImplementedError
 
-    def law(self, content: Content, device: torch.device, dtype: torch.dtype) -> LinearGaussian:
-        """The joint law of content, latents and style as a mixture of linear-Gaussian hierarchies, where it
-        is one.
-        """
-        raise NotExact(
-            f"style {self.formula()} is not Gaussian given content",
-            "use the functions of synthetic.monte_carlo",
-        )
+    def law(self, content: Content, like: Tensor) -> Law:
+        """The joint law of content, latents and style, where it has exact answers."""
+        raise NotExact(f"style {self.formula()} has no exact law", "use synthetic.monte_carlo")
 
-    def floor(self, content: Content, device: torch.device, dtype: torch.dtype) -> Float[Tensor, " ds"]:
-        """`R^2(s_i | y) = Var E[s_i | y] / Var s_i` of each style coordinate."""
-        raise NotImplementedError
+    def log_prob(self, z: Float[Tensor, "n J d"], content: Float[Tensor, "S dc"]) -> Float[Tensor, "n S"]:
+        """`log p(z^{1:J} | y)` of every datum and every content, where the latent has a density given content."""
+        raise NotExact(f"style {self.formula()} has no density of z given y", "add observation noise")
+
+    def conditional_mean(self, content: Float[Tensor, "n dc"]) -> Float[Tensor, "n ds"]:
+        """`E[s | y]`."""
+        return content.new_zeros(len(content), self.style_dim(content.shape[1]))
+
+    def floor(self, content: Content, like: Tensor) -> Float[Tensor, " ds"]:
+        """`R^2(s_i | y) = Var E[s_i | y] / Var s_i` of each style coordinate (of the first view)."""
+        return like.new_zeros(self.style_dim(content.dim))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Isotropic(Style):
-    """`z^j = y + std * eps^j`: style is the deviation of a view from its content, in every direction of the
-    latent space.
+    """`z^j = y + std * eps^j`: style is the deviation of a view from its content, in every latent direction.
 
-    `std` is a number or, for an anisotropic spectrum, one number a coordinate; `p_keep` likewise.
+    `std` is a number or, for an anisotropic spectrum, one number a coordinate. The other fields are those of
+    `Innovations`.
     """
 
     std: Number | Float[Tensor, " d"] = 1.0
     p_keep: Number | Float[Tensor, " d"] = 0.0
+    p_change: Number | Float[Tensor, " d"] | None = None
+    shape: Number = 2.0
 
     def __post_init__(self) -> None:
-        _check_std(self.std)
-        _check_probability("p_keep", self.p_keep)
+        _require_std(self.std)
+        _ = self.innovations
+
+    @cached_property
+    def innovations(self) -> Innovations:
+        return Innovations(self.p_keep, self.p_change, self.shape)
 
     def style_dim(self, content_dim: int) -> int:
         return content_dim
 
     def latent_dim(self, content_dim: int) -> int:
-        for name, value in (("std", self.std), ("p_keep", self.p_keep)):
-            if isinstance(value, Tensor) and len(value) != content_dim:
-                raise ValueError(f"expected {name} of isotropic style of {content_dim} coordinates, found {len(value)}")
+        sizes = self.innovations.sizes | _sizes(self.std)
+        if sizes - {content_dim}:
+            raise ValueError(f"expected std and p_keep of {content_dim} coordinates, found {sorted(sizes)}")
         return content_dim
 
     def sample(
         self, content: Float[Tensor, "n dc"], views: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, "n J d"], Float[Tensor, "n J ds"]]:
-        style = self.std * innovations(content.shape, views, self.p_keep, generator, content.dtype)
+        n, size = content.shape
+        style = self.std * self.innovations.draw(n, views, size, generator, content.dtype)
         return content[:, None] + style, style
 
-    def law(self, content: Content, device: torch.device, dtype: torch.dtype) -> LinearGaussian:
-        size = content.dim
-        one, zero = torch.eye(size, device=device, dtype=dtype), torch.zeros(size, device=device, dtype=dtype)
-        factor = torch.diag(_vector(self.std, size, device, dtype))
-        latent, style = Arrangement(one, zero, one), Arrangement(0 * one, zero, one)
-        return hierarchy(content.components(device, dtype), factor, _listed(self.p_keep, size), latent, style)
+    def law(self, content: Content, like: Tensor) -> Law:
+        keep = self.innovations.keeping(content.dim)
+        law = content.deviated(_vector(self.std, content.dim, like), keep)
+        return law if self.p_change is None or not any(keep) else _for_pairs(law)
 
-    def floor(self, content: Content, device: torch.device, dtype: torch.dtype) -> Float[Tensor, " ds"]:
-        return torch.zeros(content.dim, device=device, dtype=dtype)
+    def log_prob(self, z: Float[Tensor, "n J d"], content: Float[Tensor, "S dc"]) -> Float[Tensor, "n S"]:
+        if not self.innovations.redrawn:
+            return super().log_prob(z, content)
+        std = _vector(self.std, z.shape[-1], z)
+        eps = (z[:, None] - content[:, None]) / std
+        return (self.innovations.log_density(eps) - std.log()).sum((-1, -2))
 
     def formula(self) -> str:
-        scale = f"{self.std:g}" if isinstance(self.std, float | int) else "std o"
-        return f"z^j = y + {scale} eps^j, style = z^j - y" + _kept(self.p_keep)
+        return f"z^j = y + {_scale(self.std)} eps^j, style = z^j - y, {self.innovations.formula()}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Block(Style):
-    """`z^j = (y, s^j)`, `s^j = m(y) + std * eps^j`: content and style are coordinates of their own.
+    """`z^j = (y, s^j)`, `s^j = m(y) + exp(g(y)) * std * F eps^j`: content and style in coordinates of their own.
 
-    `size` style coordinates; `std` a number or one a coordinate; `mean` a `Dependence` of content, None for
-    zero.
+    `size` style coordinates; `std` a number or one a coordinate; `mean` m and `log_scale` g are a `Dependence` of
+    content, None for zero; `factor` F correlates the style coordinates (then it is innovations, not coordinates, that
+    `p_keep` keeps), None for the identity. The other fields are those of `Innovations`.
     """
 
     size: int
     std: Number | Float[Tensor, " ds"] = 1.0
     mean: Dependence | None = None
     p_keep: Number | Float[Tensor, " ds"] = 0.0
+    p_change: Number | Float[Tensor, " ds"] | None = None
+    shape: Number = 2.0
+    log_scale: Dependence | None = None
+    factor: Float[Tensor, "ds ds"] | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"expected at least one style coordinate, found size={self.size}")
-        _check_std(self.std)
-        _check_probability("p_keep", self.p_keep)
-        found = {len(value) for value in (self.std, self.p_keep) if isinstance(value, Tensor)}
-        found |= {self.mean.output_dim} if self.mean else set()
-        if found - {self.size}:
-            raise ValueError(f"expected std, mean and p_keep of {self.size} style coordinates, found {sorted(found)}")
+        _require_std(self.std)
+        sizes = self.innovations.sizes | _sizes(self.std) | _sizes(self.factor)
+        sizes |= {part.output_dim for part in (self.mean, self.log_scale) if part}
+        if sizes - {self.size}:
+            raise ValueError(f"expected every parameter of {self.size} style coordinates, found {sorted(sizes)}")
+
+    @cached_property
+    def innovations(self) -> Innovations:
+        return Innovations(self.p_keep, self.p_change, self.shape)
 
     def style_dim(self, content_dim: int) -> int:
         return self.size
 
     def latent_dim(self, content_dim: int) -> int:
-        if self.mean and self.mean.input_dim != content_dim:
-            raise ValueError(f"expected a style mean of {content_dim} coordinates, found one of {self.mean.input_dim}")
+        for part in (self.mean, self.log_scale):
+            if part and part.input_dim != content_dim:
+                raise ValueError(f"expected a style mean of {content_dim} coordinates, found one of {part.input_dim}")
         return content_dim + self.size
 
     def sample(
         self, content: Float[Tensor, "n dc"], views: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, "n J d"], Float[Tensor, "n J ds"]]:
-        shape = torch.Size((len(content), self.size))
-        style = self.std * innovations(shape, views, self.p_keep, generator, content.dtype)
+        style = self.innovations.draw(len(content), views, self.size, generator, content.dtype)
+        style = self.std * (style if self.factor is None else style @ self.factor.mT)
+        if self.log_scale:
+            style = style * self.log_scale(content)[:, None].exp()
         if self.mean:
             style = style + self.mean(content)[:, None]
         return torch.cat((content[:, None].expand(-1, views, -1), style), -1), style
 
-    def law(self, content: Content, device: torch.device, dtype: torch.dtype) -> LinearGaussian:
-        weight, bias = self._affine(content.dim, device, dtype)
-        style = Arrangement(weight, bias, torch.eye(self.size, device=device, dtype=dtype))
-        latent = style.beneath(torch.eye(content.dim, device=device, dtype=dtype))
-        factor = torch.diag(_vector(self.std, self.size, device, dtype))
-        return hierarchy(content.components(device, dtype), factor, _listed(self.p_keep, self.size), latent, style)
+    def law(self, content: Content, like: Tensor) -> LinearGaussian:
+        if self.log_scale:
+            raise NotExact("the covariance of style depends on content", "use synthetic.monte_carlo")
+        weight, bias = (
+            self.mean.affine() if self.mean else (like.new_zeros(self.size, content.dim), like.new_zeros(self.size))
+        )
+        style = Arrangement(weight.to(like), bias.to(like), torch.eye(self.size, device=like.device, dtype=like.dtype))
+        latent = style.beneath(torch.eye(content.dim, device=like.device, dtype=like.dtype))
+        keep = self.innovations.keeping(self.size)
+        law = hierarchy(content.components(like), self._factor(like), keep, latent, style)
+        return law if self.p_change is None or not any(keep) else _for_pairs(law)
 
-    def floor(self, content: Content, device: torch.device, dtype: torch.dtype) -> Float[Tensor, " ds"]:
-        if self.mean is None:
-            return torch.zeros(self.size, device=device, dtype=dtype)
-        weight, _ = self._affine(content.dim, device, dtype)
-        explained = (weight @ content.moments(device, dtype)[1] * weight).sum(-1)
-        return explained / (explained + _vector(self.std, self.size, device, dtype) ** 2)
+    def conditional_mean(self, content: Float[Tensor, "n dc"]) -> Float[Tensor, "n ds"]:
+        return self.mean(content) if self.mean else super().conditional_mean(content)
 
-    def _affine(self, dim: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, " Tensor"]:
+    def floor(self, content: Content, like: Tensor) -> Float[Tensor, " ds"]:
         if self.mean is None:
-            zeros = torch.zeros(self.size, dim + 1, device=device, dtype=dtype)
-            return zeros[:, :dim], zeros[:, dim]
-        weight, bias = self.mean.affine()
-        return weight.to(device, dtype), bias.to(device, dtype)
+            return like.new_zeros(self.size)
+        explained, left = self.mean.variance(content, like), self._factor(like).square().sum(-1)
+        if self.log_scale:
+            left = left * self.log_scale.mean_squared_scale(content, like)
+        return explained / (explained + left)
+
+    def _factor(self, like: Tensor) -> Float[Tensor, "ds ds"]:
+        std = _vector(self.std, self.size, like)
+        return torch.diag(std) if self.factor is None else std[:, None] * self.factor.to(like)
 
     def formula(self) -> str:
-        scale = f"{self.std:g}" if isinstance(self.std, float | int) else "std o"
         mean = f"{self.mean.formula()} + " if self.mean else ""
-        return f"z^j = (y, s^j), s^j = {mean}{scale} eps^j in R^{self.size}" + _kept(self.p_keep)
+        gain = f"exp({self.log_scale.formula()}) " if self.log_scale else ""
+        factor = " F" if self.factor is not None else ""
+        style = f"s^j = {mean}{gain}{_scale(self.std)}{factor} eps^j in R^{self.size}"
+        return f"z^j = (y, s^j), {style}, {self.innovations.formula()}"
 
 
-def innovations(
-    shape: torch.Size, views: int, p_keep: Number | Tensor, generator: torch.Generator, dtype: torch.dtype
-) -> Float[Tensor, "n J ds"]:
-    """Standard normal innovations of every view, each coordinate shared by the views with probability
-    `p_keep`.
+@dataclass(frozen=True, eq=False, repr=False)
+class Perturbed(Style):
+    """Later views perturb the first: `s^1 = m(y) + F eps`, `s^j = s^1 + a^j * G delta^j` for j > 1.
+
+    `a^j` is 1 with probability `p_change`, independently for each coordinate, datum and view, and 0 otherwise; `eps`
+    and `delta^j` are standard normal. The process of von Kuegelgen et al. (2021, arXiv 2106.04619): views are not
+    exchangeable, and content is `z^j`'s first block.
     """
-    n, size = shape
-    if isinstance(p_keep, float | int) and p_keep == 0:
-        return normal((n, views, size), generator, dtype)
-    shared = normal((n, 1, size), generator, dtype)
-    if isinstance(p_keep, float | int) and p_keep == 1:
-        return shared.expand(-1, views, -1)
-    keep = torch.rand((n, 1, size), generator=generator, device=generator.device, dtype=dtype) < p_keep
-    return torch.where(keep, shared, normal((n, views, size), generator, dtype))
+
+    factor: Float[Tensor, "ds ds"]
+    change: Float[Tensor, "ds ds"]
+    p_change: Number = 1.0
+    mean: Dependence | None = None
+
+    def __post_init__(self) -> None:
+        Innovations(p_change=self.p_change)
+        _ = self._first
+
+    @property
+    def exchangeable(self) -> bool:
+        return False
+
+    @cached_property
+    def _first(self) -> Block:
+        return Block(len(self.factor), mean=self.mean, factor=self.factor)
+
+    def style_dim(self, content_dim: int) -> int:
+        return len(self.factor)
+
+    def latent_dim(self, content_dim: int) -> int:
+        return self._first.latent_dim(content_dim)
+
+    def sample(
+        self, content: Float[Tensor, "n dc"], views: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "n J d"], Float[Tensor, "n J ds"]]:
+        _, first = self._first.sample(content, 1, generator)
+        shape = (len(content), views - 1, len(self.factor))
+        step = torch.randn(shape, generator=generator, device=generator.device, dtype=content.dtype) @ self.change.mT
+        chosen = torch.rand(shape, generator=generator, device=generator.device, dtype=content.dtype) < self.p_change
+        style = torch.cat((first, first + torch.where(chosen, step, 0)), 1)
+        return torch.cat((content[:, None].expand(-1, views, -1), style), -1), style
+
+    def law(self, content: Content, like: Tensor) -> LinearGaussian:
+        law = self._first.law(content, like)
+        return dataclasses.replace(law, most_views=1, why="views are perturbed from the first and not exchangeable")
+
+    def conditional_mean(self, content: Float[Tensor, "n dc"]) -> Float[Tensor, "n ds"]:
+        return self._first.conditional_mean(content)
+
+    def floor(self, content: Content, like: Tensor) -> Float[Tensor, " ds"]:
+        return self._first.floor(content, like)
+
+    def formula(self) -> str:
+        mean = f"{self.mean.formula()} + " if self.mean else ""
+        step = f"s^j = s^1 + a^j * G delta^j (a^j ~ Bernoulli({self.p_change:g}))"
+        return f"z^j = (y, s^j), s^1 = {mean}F eps in R^{len(self.factor)}, {step}"
 
 
-def _check_std(std: Number | Tensor) -> None:
-    if not bool(torch.as_tensor(std > 0).all()):
-        raise ValueError(f"expected positive style standard deviations, found {_show(std)}")
-
-
-def _check_probability(name: str, value: Number | Tensor) -> None:
-    if not bool(torch.as_tensor((value >= 0) & (value <= 1) if isinstance(value, Tensor) else 0 <= value <= 1).all()):
-        raise ValueError(f"expected {name} between 0 and 1, found {_show(value)}")
-
-
-def _show(value: Number | Tensor) -> str:
-    return str(value.tolist() if isinstance(value, Tensor) else value)
-
-
-def _vector(value: Number | Tensor, size: int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, " ds"]:
-    return torch.as_tensor(value, device=device, dtype=dtype).expand(size)
-
-
-def _listed(value: Number | Tensor, size: int) -> list[float]:
-    return value.tolist() if isinstance(value, Tensor) else [float(value)] * size
-
-
-def _kept(p_keep: Number | Tensor) -> str:
-    return (
-        ""
-        if isinstance(p_keep, float | int) and p_keep == 0
-        else f", kept across views with probability {_show(p_keep)}"
+def _for_pairs(law: Law) -> LinearGaussian:
+    assert isinstance(law, LinearGaussian)
+    return dataclasses.replace(
+        law, most_views=2, why="style changes partially (p_change), a keep pattern only for pairs"
     )
+
+
+def _require_std(std: Number | Tensor) -> None:
+    if not bool(torch.as_tensor(std > 0).all()):
+        raise ValueError(f"expected positive style standard deviations, found {show(std)}")
+
+
+def _sizes(*values: Number | Tensor | None) -> set[int]:
+    return {size for value in values if isinstance(value, Tensor) for size in value.shape}
+
+
+def _vector(value: Number | Tensor, size: int, like: Tensor) -> Float[Tensor, " ds"]:
+    return torch.as_tensor(value, device=like.device, dtype=like.dtype).expand(size)
+
+
+def _scale(std: Number | Tensor) -> str:
+    return "std *" if isinstance(std, Tensor) else f"{std:g}"

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+# checked at run time under test; to the type checker anything goes, since only modalities give tuples
+Observed = Any if TYPE_CHECKING else Float[Tensor, "n J *D"] | tuple[Float[Tensor, "n _"], ...]
+
 
 @dataclass(frozen=True)
 class Views:
-    """A sample: observations with the latents, content, style and labels that they were made from."""
+    """A sample: observations with the latents, content, style and labels that they were made from.
 
-    x: Float[Tensor, "n J *D"]
+    Observations of modalities that differ in size come as a tuple of `(n, D_j)`, one a view. Labels are None where
+    the world has no classes.
+    """
+
+    x: Observed
     z: Float[Tensor, "n J d"]
     content: Float[Tensor, "n dc"]
     style: Float[Tensor, "n J ds"]

@@ -15,6 +15,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -22,14 +23,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from synthetic.content import Content
-from synthetic.exact.gaussian import LinearGaussian
-from synthetic.exact.mixture import GaussianMixture
+from synthetic.exact.law import Law
 from synthetic.mixing import Channel, Mixing
 from synthetic.noise import Noise, NoNoise
 from synthetic.parts import Part, pack, unpack
+from synthetic.plate import draw_plates
 from synthetic.refusal import NotExact
+from synthetic.stream import Stream
 from synthetic.style import Style
-from synthetic.views import Views
+from synthetic.views import Observed, Views
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FORMAT = 1
 
@@ -75,7 +80,17 @@ class World(Part):
 
     @property
     def observation_dim(self) -> int:
-        return self.mixing.observation_dim(self.latent_dim)
+        """Size of an observation."""
+        if len(set(self.observation_dims)) > 1:
+            raise ValueError(
+                f"expected observations of one size, found modalities of {self.observation_dims}: use observation_dims"
+            )
+        return self.observation_dims[0]
+
+    @property
+    def observation_dims(self) -> tuple[int, ...]:
+        """Size of an observation of each modality; one entry where all views are alike."""
+        return tuple(part.observation_dim(self.latent_dim) for part in self.mixing.split)
 
     @property
     def classes(self) -> int | None:
@@ -93,9 +108,22 @@ class World(Part):
                 f"expected a generator on {self.device}, found one on {generator.device}: move the world by "
                 f"world.to({str(generator.device)!r}), or use torch.Generator({str(self.device)!r})"
             )
+        if len(self.mixing.split) not in (1, views):
+            raise ValueError(f"expected views={len(self.mixing.split)}, one a modality of this world, found {views}")
         content, label = self.content.sample(n, generator, self.dtype)
         z, style = self.style.sample(content, views, generator)
-        return Views(self.noise.sample(self.mixing(z), generator), z, content, style, label)
+        return Views(self._observe(z, generator), z, content, style, label)
+
+    def _observe(self, z: Float[Tensor, "n J d"], generator: torch.Generator) -> Observed:
+        parts = self.mixing.split
+        if len(parts) == 1:
+            return self.noise.sample(self.mixing(z), generator)
+        x = [self.noise.sample(part(own), generator) for part, own in zip(parts, z.unbind(1), strict=True)]
+        return torch.stack(x, 1) if len(set(self.observation_dims)) == 1 else tuple(x)
+
+    def to_dataset(self, n: int, *, views: int = 2, seed: int = 0, chunk: int = 1024) -> Stream:
+        """n data as a torch `IterableDataset`, the same on every pass and for any number of workers."""
+        return Stream(self, n, views=views, seed=seed, chunk=chunk)
 
     # -- moving, saving ----------------
 
@@ -106,6 +134,11 @@ class World(Part):
     def without_noise(self) -> World:
         """The same world with `x = f(z)`."""
         return dataclasses.replace(self, noise=NoNoise())
+
+    def view(self, j: int) -> World:
+        """The world of view j alone: its own mixing, where modalities differ."""
+        parts = self.mixing.split
+        return dataclasses.replace(self, mixing=parts[j % len(parts)])
 
     def save(self, path: str | Path) -> None:
         """Write `path.json` (structure and plain numbers) and `path.safetensors` (tensors, bit for bit)."""
@@ -134,27 +167,38 @@ class World(Part):
     # -- exact truth ----------------
 
     @cached_property
-    def latent_law(self) -> LinearGaussian:
+    def _like(self) -> Tensor:
+        return torch.empty(0, device=self.device, dtype=self.dtype)
+
+    @cached_property
+    def latent_law(self) -> Law:
         """The law of the latents themselves (as if `x = z`)."""
-        return self.style.law(self.content, self.device, self.dtype)
+        return self.style.law(self.content, self._like)
 
     @cached_property
-    def channel(self) -> Channel:
-        """The observation read as a linear-Gaussian view of the latent."""
+    def channels(self) -> tuple[Channel, ...]:
+        """The observation of each view (or of all) read as a linear-Gaussian view of the latent."""
         eye = torch.eye(self.latent_dim, device=self.device, dtype=self.dtype)
-        return self.mixing.channel(self.noise.gaussian_std(), eye)
+        return tuple(part.channel(self.noise.gaussian_std(), eye) for part in self.mixing.split)
 
     @cached_property
-    def law(self) -> LinearGaussian:
+    def law(self) -> Law:
         """The law of the decoded observations."""
-        return self.latent_law.through(self.channel.projection, self.channel.noise)
+        projection, noise = (_stacked([getattr(c, name) for c in self.channels]) for name in ("projection", "noise"))
+        return self.latent_law.through(projection, noise)
 
     @torch.no_grad()
-    def log_evidence(self, x: Float[Tensor, "n J D"]) -> Float[Tensor, " n"]:
-        """`log p(x^{1:J})` in nats; on the image of f where the observation space is larger and there is no
-        noise.
+    def log_evidence(self, x: Observed) -> Float[Tensor, " n"]:
+        """`log p(x^{1:J})` in nats, x `(n, J, D)`.
+
+        Without noise and in a larger observation space: the density on the image of f.
         """
-        return self.law.log_prob(self.channel.decode(x)) + self.channel.log_offset(x).sum(-1)
+        seen = self._decode(x)
+        offsets = [
+            self.law.log_offset(channel.log_offset(own), part.jacobian, t)
+            for own, t, channel, part in self._by_channel(x, seen)
+        ]
+        return self.law.log_prob(seen) + torch.cat(offsets, 1).sum(1)
 
     @torch.no_grad()
     def log_prior(self, z: Float[Tensor, "n J d"]) -> Float[Tensor, " n"]:
@@ -162,33 +206,30 @@ class World(Part):
         return self.latent_law.log_prob(z)
 
     @torch.no_grad()
-    def posterior(self, x: Float[Tensor, "n J D"], of: str = "content") -> GaussianMixture:
-        """Posterior given all J views of x of `of`: "content", or "latent" or "style" of all J views
-        together.
+    def posterior(self, x: Observed, of: str = "content") -> Any:
+        """Posterior given all J views of x of `of`: "content", or "latent" or "style" of all views together.
 
-        The views' latents come flattened, `(n, C, J d)`; give one view, `x[:, :1]`, for single-view
-        posteriors.
+        It has `mean`, `covariance` and `log_prob(value)`, one a datum. The latents and the style of J views come
+        flattened, `(n, J d)`; give one view, `x[:, :1]`, for single-view posteriors.
         """
         if of not in ("content", "latent", "style"):
             raise ValueError(f"expected a posterior of content, latent or style, found {of!r}")
-        return self.law.posterior(self.channel.decode(x), of)
+        return self.law.posterior(self._decode(x), of)
 
     @torch.no_grad()
-    def label_log_prob(self, x: Float[Tensor, "n J D"]) -> Float[Tensor, "n K"]:
+    def label_log_prob(self, x: Observed) -> Float[Tensor, "n K"]:
         """`log p(k | x^{1:J})` of every class."""
-        if self.classes is None:
-            raise NotExact("content has no classes", "use a world with a class mixture")
-        return self.law.label_log_prob(self.channel.decode(x), self.classes)
+        return self.law.label_log_prob(self._decode(x), self._require_classes())
 
     @torch.no_grad()
-    def pmi(self, x: Float[Tensor, "n D"], x2: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
+    def pmi(self, x: Float[Tensor, "n D"], x2: Float[Tensor, "n D2"]) -> Float[Tensor, " n"]:
         """Pointwise mutual information `log p(x, x') - log p(x) - log p(x')` of two views, in nats."""
-        return self.law.pmi(self.channel.decode(x), self.channel.decode(x2))
+        return self.law.pmi(self._decode_view(x, 0), self._decode_view(x2, 1))
 
     @torch.no_grad()
-    def pmi_matrix(self, x: Float[Tensor, "n D"], x2: Float[Tensor, "l D"]) -> Float[Tensor, "n l"]:
+    def pmi_matrix(self, x: Float[Tensor, "n D"], x2: Float[Tensor, "l D2"]) -> Float[Tensor, "n l"]:
         """Pointwise mutual information of every pair: the optimal critic of InfoNCE."""
-        return self.law.pmi_matrix(self.channel.decode(x), self.channel.decode(x2))
+        return self.law.pmi_matrix(self._decode_view(x, 0), self._decode_view(x2, 1))
 
     def mutual_information(self) -> float:
         """`I(x; x')` of two views, in nats."""
@@ -199,8 +240,22 @@ class World(Part):
         return self.latent_law.mutual_information()
 
     def content_information(self) -> float:
-        """`I(x; y)` of one view and content, in nats."""
+        """`I(x; y)` of one view (the first modality) and content, in nats."""
         return self.law.content_information()
+
+    def content_entropy(self) -> float:
+        """`H(y)` in nats: of the distribution where content is discrete, differential otherwise."""
+        return self.content.entropy(self._like)
+
+    def label_entropy(self) -> float:
+        """`H(k)` in nats."""
+        self._require_classes()
+        return self.content.label_entropy(self._like)
+
+    def label_accuracy(self) -> float:
+        """Accuracy of the best possible classifier of labels from one view (the first modality)."""
+        self._require_classes()
+        return self.law.label_accuracy()
 
     def content_r2(self) -> Float[Tensor, " dc"]:
         """Bayes-optimal `R^2` of each content coordinate from one view: the ceiling of every probe."""
@@ -213,14 +268,47 @@ class World(Part):
     def style_floor(self, per_coordinate: bool = False) -> float | Float[Tensor, " ds"]:
         """`R^2(s | y)`: what content alone tells of style, the floor of retained style.
 
-        `R^2_i = Var E[s_i | y] / Var s_i` for each style coordinate; the float is their uniform average,
-        the average that `R^2` of several targets takes in the probes (`multioutput="uniform_average"` of
-        scikit-learn).
+        `R^2_i = Var E[s_i | y] / Var s_i` for each style coordinate; the float is their uniform average, the average
+        that `R^2` of several targets takes in the probes (`multioutput="uniform_average"` of scikit-learn).
         """
-        floor = self.style.floor(self.content, self.device, self.dtype)
+        floor = self.style.floor(self.content, self._like)
         return floor if per_coordinate else float(floor.mean())
 
-    # -- printing ----------------
+    # -- reading observations ----------------
+
+    def _by_channel(self, x: Observed, seen: Tensor) -> list[tuple[Tensor, Tensor, Channel, Mixing]]:
+        """Observations and their decoded values, the views that share a channel together."""
+        if len(self.channels) == 1:
+            return [(x, seen, self.channels[0], self.mixing)]
+        views = x.unbind(1) if isinstance(x, Tensor) else x
+        parts = zip(views, seen.unbind(1), self.channels, self.mixing.split, strict=True)
+        return [(own[:, None], t[:, None], channel, part) for own, t, channel, part in parts]
+
+    def _decode(self, x: Observed) -> Float[Tensor, "n J q"]:
+        if len(self.channels) == 1 and isinstance(x, Tensor):
+            return self._decode_view(x, 0)
+        views = x.unbind(1) if isinstance(x, Tensor) else x
+        if len(views) != len(self.channels):
+            raise ValueError(f"expected observations of {len(self.channels)} views, found {len(views)}")
+        return torch.stack([self._decode_view(own, j) for j, own in enumerate(views)], 1)
+
+    def _decode_view(self, x: Float[Tensor, "*n D"], j: int) -> Float[Tensor, "*n q"]:
+        j = j % len(self.channels)
+        wanted = self.mixing.split[j].observation_dim(self.latent_dim)
+        if x.shape[-1] != wanted:
+            raise ValueError(f"expected observations of {wanted} dimensions, found {x.shape[-1]}")
+        return self.channels[j].decode(x)
+
+    def _require_classes(self) -> int:
+        if self.classes is None:
+            raise NotExact("content has no classes", "use a world with classes")
+        return self.classes
+
+    # -- showing ----------------
+
+    def graph(self, axes: Axes | None = None) -> Axes:
+        """The plate diagram of this world, on matplotlib axes."""
+        return draw_plates(self, axes)
 
     def __repr__(self) -> str:
         lines = (
@@ -229,6 +317,12 @@ class World(Part):
             f"{self.noise.formula()}, f: {self.mixing.formula()}",
         )
         return "World\n" + "\n".join("  " + line for line in lines)
+
+
+def _stacked(parts: list[Tensor | None]) -> Tensor | None:
+    """One tensor for all views, or one a view stacked; None where no view has any."""
+    given = [part for part in parts if part is not None]
+    return None if not given else given[0] if len(parts) == 1 else torch.stack(given)
 
 
 def _stem(path: str | Path) -> Path:

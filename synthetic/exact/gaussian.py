@@ -172,7 +172,7 @@ class LinearGaussian(Law):
         f = law._factored(views)
         white, pull = law._sufficient(seen, f)
         square = white.square().sum((-1, -2)) - pull.square().sum(-1)
-        return self.log_weights - 0.5 * square - f.half_log_det - 0.5 * views * size * math.log(2 * math.pi)
+        return law.log_weights - 0.5 * square - f.half_log_det - 0.5 * views * size * math.log(2 * math.pi)
 
     def log_prob(self, seen: Float[Tensor, "n J q"]) -> Float[Tensor, " n"]:
         """Log evidence of the J views together."""
@@ -202,7 +202,7 @@ class LinearGaussian(Law):
     def label_log_prob(self, seen: Float[Tensor, "n J q"], classes: int) -> Float[Tensor, "n K"]:
         """`log p(k | t^{1:J})`."""
         log_weights = self.log_prob_components(seen).log_softmax(-1)
-        own = torch.nn.functional.one_hot(self.labels, classes).to(log_weights)
+        own = torch.nn.functional.one_hot(self._of(seen.shape[1]).labels, classes).to(log_weights)
         return (log_weights[..., None] + own.log()).logsumexp(-2)
 
     def posterior(self, seen: Float[Tensor, "n J q"], name: str) -> GaussianMixture:

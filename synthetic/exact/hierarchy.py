@@ -11,19 +11,32 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from synthetic.exact.gaussian import LinearGaussian, Readout
 from synthetic.refusal import NotExact
 
-if TYPE_CHECKING:
-    from synthetic.content import Components
-
 MOST_UNCERTAIN = 10  # coordinates kept at times but not always: 2^10 patterns are still summed
+
+
+@dataclass(frozen=True)
+class Components:
+    """Content as a finite mixture: `y = mean_c + factor_c e`, `e ~ N(0, I)`, with probability `weights_c`."""
+
+    weights: Float[Tensor, " C"]
+    labels: Int64[Tensor, " C"]
+    mean: Float[Tensor, "C dc"]
+    factor: Float[Tensor, "C dc m"]
+
+    def moments(self) -> tuple[Float[Tensor, " dc"], Float[Tensor, "dc dc"]]:
+        """Mean and covariance of y."""
+        mean = self.weights @ self.mean
+        centred = self.mean - mean
+        within = torch.einsum("c,cim,cjm->ij", self.weights, self.factor, self.factor)
+        return mean, within + torch.einsum("c,ci,cj->ij", self.weights, centred, centred)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,7 +34,7 @@ class Law:
         """The law of view j alone."""
         return self
 
-    def log_offset(self, offset: Tensor, jacobian: object, seen: Tensor) -> Tensor:
+    def log_offset(self, offset: Tensor, jacobian: Callable[[Tensor], Tensor], seen: Tensor) -> Tensor:
         """`log p(x) - log p(decoded x)`, given the channel's own offset for densities with respect to volume."""
         return offset
 

@@ -34,6 +34,18 @@ class GaussianMixture:
         centred = self.means - self.mean[:, None]
         return (weights * (self.covariances + centred[..., :, None] * centred[..., None, :])).sum(1)
 
+    def sample(self, samples: int, generator: torch.Generator) -> Float[Tensor, "S n q"]:
+        """Draws for each datum."""
+        n, components, size = self.means.shape
+        uniform = torch.rand(samples, n, 1, generator=generator, device=self.means.device, dtype=self.means.dtype)
+        chosen = (uniform > self.log_weights.exp().cumsum(-1)[..., :-1]).sum(-1)
+        values, vectors = torch.linalg.eigh(self.covariances)
+        roots = (vectors * values.clamp_min(0).sqrt()[..., None, :]).expand(n, components, size, size)
+        shape = (samples, n, size)
+        normal = torch.randn(shape, generator=generator, device=self.means.device, dtype=self.means.dtype)
+        data = torch.arange(n, device=self.means.device)
+        return self.means[data, chosen] + torch.einsum("snij,snj->sni", roots[data, chosen], normal)
+
     def log_prob(self, value: Float[Tensor, "n q"]) -> Float[Tensor, " n"]:
         """Log-density at one value a datum."""
         scale = torch.linalg.cholesky_ex(self.covariances)

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 
 from synthetic import Gaussian, Isotropic, NotExact, World, preset
-from synthetic.mixing import linear
+from synthetic.networks import linear
 from tests.references import (
     evidence_by_scipy,
     gaussian_components,

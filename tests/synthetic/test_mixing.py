@@ -11,7 +11,7 @@ from scipy import stats
 from torch.autograd.functional import jacobian
 
 from synthetic import MLP, Identity, Linear, NotExact
-from synthetic.mixing import conditioned, linear, mlp
+from synthetic.networks import conditioned, linear, mlp
 from tests.synthetic.worlds import seeded
 
 SIZES = st.sampled_from([(1, 1), (2, 2), (3, 3), (2, 5), (3, 4)])

@@ -60,7 +60,7 @@ def test_printing_is_the_factorisation() -> None:
     text = str(preset("dependent-style", p_keep=0.5))
     for piece in (
         "k ~ Cat(8 classes)",
-        "y | k ~ N(mu_k, 0.25 I_4)",
+        "y | k ~ N(mu_k, 0.25 I) in R^4",
         "s^j = B y + b",
         "0.05 eps^j",
         "kept across views",

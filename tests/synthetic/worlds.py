@@ -16,7 +16,7 @@ from synthetic import (
     Style,
     World,
 )
-from synthetic.mixing import linear, mlp
+from synthetic.networks import linear, mlp
 
 
 def seeded(seed: int = 0) -> torch.Generator:

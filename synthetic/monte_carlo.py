@@ -1,0 +1,151 @@
+"""Estimates, with standard errors, of what has no closed form.
+
+Every function draws from the world by an explicit generator and returns an `Estimate`. Posteriors enter exactly, so that only expectations over data are sampled (Rao-Blackwell); `log_evidence` alone estimates
+densities, for worlds whose evidence is not exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from synthetic.importance import importance_log_ratios
+from synthetic.refusal import NotExact
+from synthetic.views import Observed, Views
+from synthetic.world import World
+
+CHUNK = 64  # data whose importance samples are held at a time
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value (or one a datum, or one a coordinate) and its standard error."""
+
+    value: Tensor
+    standard_error: Tensor
+
+    def __str__(self) -> str:
+        return f"{self.value.tolist()} +- {self.standard_error.tolist()}"
+
+
+def log_evidence(world: World, x: Observed, *, samples: int = 1000, generator: torch.Generator) -> Estimate:
+    """`log p(x^{1:J})` of each datum: exact where it can be, else by importance sampling.
+
+    An invertible mixing with Gaussian noise is sampled from the exact posterior of the mixing's linearisation at x;
+    any other world from its prior, which serves small dimensions only (watch the standard error). The error is that of
+    the logarithm of a mean, by the delta method; the logarithm of an estimate is biased downward by about half its
+    square.
+    """
+    try:
+        exact = world.log_evidence(x)
+        return Estimate(exact, torch.zeros_like(exact))
+    except NotExact:
+        pass
+    chunks = [importance_log_ratios(world, part, samples, generator) for part in _chunks(x)]
+    ratios = torch.cat(chunks, 1)
+    value = ratios.logsumexp(0) - math.log(samples)
+    relative = (ratios - value).exp().std(0) / samples**0.5
+    return Estimate(value, relative)
+
+
+def pmi(world: World, x: Observed, *, samples: int = 1000, generator: torch.Generator) -> Estimate:
+    """`log p(x, x') - log p(x) - log p(x')` of each datum, x with its two views."""
+    together = log_evidence(world, x, samples=samples, generator=generator)
+    alone = [log_evidence(world.view(j), _one_view(x, j), samples=samples, generator=generator) for j in (0, 1)]
+    error = torch.stack([part.standard_error for part in (together, *alone)]).square().sum(0).sqrt()
+    return Estimate(together.value - alone[0].value - alone[1].value, error)
+
+
+def mutual_information(world: World, n: int, *, samples: int = 1000, generator: torch.Generator) -> Estimate:
+    """`I(x; x')` of two views as the mean of n pointwise ones, in nats."""
+    return _mean(pmi(world, world.sample(n, generator=generator).x, samples=samples, generator=generator).value)
+
+
+def content_information(world: World, n: int, *, generator: torch.Generator) -> Estimate:
+    """`I(x; y) = E[log p(y | x) - log p(y)]` of one view, in nats, from exact posteriors."""
+    views = world.sample(n, views=len(world.mixing.split), generator=generator)
+    first, x = world.view(0), _one_view(views.x, 0)
+    if getattr(world.content, "spread", None) == 0:
+        assert views.label is not None
+        own = first.label_log_prob(x).gather(1, views.label[:, None])[:, 0]
+        return _mean(own + world.label_entropy())
+    parts = world.content.components(views.content)
+    scale = torch.linalg.cholesky(parts.factor @ parts.factor.mT)
+    prior = torch.distributions.MultivariateNormal(parts.mean, scale_tril=scale).log_prob(views.content[:, None])
+    log_prior = (parts.weights.log() + prior).logsumexp(-1)
+    return _mean(first.posterior(x).log_prob(views.content) - log_prior)
+
+
+def label_accuracy(world: World, n: int, *, views: int = 1, generator: torch.Generator) -> Estimate:
+    """Accuracy of the Bayes classifier of J views: the mean of the largest posterior probability."""
+    x, seen = _seen(world, n, views, generator)
+    return _mean(seen.label_log_prob(x).exp().amax(1))
+
+
+def r2(world: World, of: str, n: int, *, views: int = 1, generator: torch.Generator) -> Estimate:
+    """Bayes-optimal `R^2` of each coordinate of "content", or of "style" or "latent" of the first view, from J views.
+
+    `1 - E[Var(t | x)] / Var t`, the expectation over n data, the variance of t from the same data.
+    """
+    if of not in ("content", "style", "latent"):
+        raise ValueError(f"expected r2 of content, style or latent, found {of!r}")
+    x, seen = _seen(world, n, views, generator)
+    posterior = seen.posterior(x, of)
+    size = posterior.mean.shape[1] // (1 if of == "content" else views)
+    left = posterior.covariance.diagonal(dim1=1, dim2=2)[:, :size]
+    total = left.mean(0) + posterior.mean[:, :size].var(0)
+    return Estimate(1 - left.mean(0) / total, left.std(0) / total / n**0.5)
+
+
+def info_nce(world: World, negatives: int, batches: int, *, generator: torch.Generator) -> Estimate:
+    """The least InfoNCE loss with K = `negatives` candidates: `-E log[ e^{s(x,x+)} / sum_{k=1}^K e^{s(x,x_k)} ]`.
+
+    The critic is the exact pointwise mutual information, x_1 = x+ and the other K - 1 candidates are independent.
+    `log K - loss` is below `min(I(x; x'), log K)`. Every batch has K pairs, each other's candidates; the standard error
+    is between batches, whose rows are dependent.
+    """
+    if negatives < 1 or batches < 2:
+        raise ValueError(f"expected at least 1 candidate and 2 batches, found {negatives} and {batches}")
+    losses = []
+    for _ in range(batches):
+        x = world.sample(negatives, generator=generator).x
+        critic = world.pmi_matrix(_one_view(x, 0)[:, 0], _one_view(x, 1)[:, 0])
+        losses.append((critic.logsumexp(1) - critic.diagonal()).mean())
+    return _mean(torch.stack(losses))
+
+
+def style_floor(world: World, n: int, *, generator: torch.Generator) -> Estimate:
+    """`R^2(s_i | y) = Var E[s_i | y] / Var s_i` of each style coordinate of the first view."""
+    views = world.sample(n, views=len(world.mixing.split), generator=generator)
+    mean, style = world.style.conditional_mean(views.content), views.style[:, 0]
+    centred, left = (mean - mean.mean(0)).square(), (style - mean).square()
+    total = centred.mean(0) + left.mean(0)
+    floor = centred.mean(0) / total
+    return Estimate(floor, ((1 - floor) * centred - floor * left).std(0) / total / n**0.5)
+
+
+def _seen(world: World, n: int, views: int, generator: torch.Generator) -> tuple[Tensor, World]:
+    """n data of `views` views, and the world that they are views of: one view is that of the first modality."""
+    drawn: Views = world.sample(n, views=max(views, len(world.mixing.split)), generator=generator)
+    if views == 1:
+        return _one_view(drawn.x, 0), world.view(0)
+    return drawn.x, world
+
+
+def _one_view(x: Observed, j: int) -> Float[Tensor, "n 1 D"]:
+    return x[:, j : j + 1] if isinstance(x, Tensor) else x[j][:, None]
+
+
+def _chunks(x: Observed) -> Sequence[Observed]:
+    if isinstance(x, Tensor):
+        return x.split(CHUNK)
+    return list(zip(*(own.split(CHUNK) for own in x), strict=True))
+
+
+def _mean(values: Tensor) -> Estimate:
+    return Estimate(values.mean(0), values.std(0) / len(values) ** 0.5)
