@@ -11,9 +11,7 @@ def prior_by_quadrature(z, style, content):
     mean = z.mean((-2, -1))
     width = 12 * (style + (content or 0)) ** 0.5
     grid = mean[..., None] + torch.linspace(-width, width, 4001, dtype=z.dtype)
-    log_likelihood = (
-        torch.distributions.Normal(grid[..., None], style**0.5).log_prob(z[..., 0][..., None, :]).sum(-1)
-    )
+    log_likelihood = torch.distributions.Normal(grid[..., None], style**0.5).log_prob(z[..., 0][..., None, :]).sum(-1)
     log_content = torch.distributions.Normal(0.0, content**0.5).log_prob(grid) if content else 0
     return (log_likelihood + log_content).logsumexp(-1) + torch.log(grid[..., 1] - grid[..., 0])
 
@@ -62,6 +60,7 @@ def leave_one_out_error(x, t, alpha):
         w = torch.linalg.solve(gram, centred.T @ (b - b.mean()))
         errors.append((t[i] - b.mean() - (x[i] - a.mean(0)) @ w) ** 2)
     return torch.stack(errors).mean()
+
 
 # --- synthetic -------------------------------------------------------------------------------------------------
 
@@ -169,21 +168,22 @@ def posterior_moments_by_conditioning(world, x, name):
     return mean, sum(parts)
 
 
-def exact_expectation(estimator, joint, critic, *, K):
-    """Expectation of an estimator of one row over all draws: a pair from joint[x, y], K - 1 more x from its marginal.
-
-    critic[x, y]. The estimator reads scores (1, K), own partner first.
-    """
+def draws(joint, K):
+    """All outcomes of a pair from joint[x, y] and K - 1 more x from its marginal: probabilities, x (B, K), y (B,)."""
     from itertools import product
 
     import torch
 
-    marginal, total = joint.sum(1), 0.0
-    for y in range(joint.shape[1]):
-        for xs in product(range(joint.shape[0]), repeat=K):
-            p = joint[xs[0], y] * torch.stack([marginal[x] for x in xs[1:]]).prod()
-            total += float(p) * float(estimator(torch.stack([critic[x, y] for x in xs])[None]))
-    return total
+    marginal = joint.sum(1)
+    cells = list(product(product(range(joint.shape[0]), repeat=K), range(joint.shape[1])))
+    p = torch.stack([joint[xs[0], y] * marginal[list(xs[1:])].prod() for xs, y in cells])
+    return p, torch.tensor([xs for xs, _ in cells]), torch.tensor([y for _, y in cells])
+
+
+def exact_expectation(estimator, joint, critic, *, K):
+    """Expectation of an estimator of one row, scores (B, 1, K), over all `draws`; critic[x, y]."""
+    p, xs, y = draws(joint, K)
+    return float((p * estimator(critic[xs, y[:, None]][:, None, :])).sum())
 
 
 def as_sample(joint, n):
@@ -219,3 +219,93 @@ def ksg(x, y, k=3):
         nx, ny = (np.sum(np.delete(d[i], i) < radius) for d in (dx, dy))
         total += digamma(nx + 1) + digamma(ny + 1)
     return digamma(k) + digamma(len(x)) - total / len(x)
+
+
+def contrastive_by_loops(z, temperature, keep_positive=True):
+    """Contrastive loss of two views over all nJ - 1 (or, without the positive, nJ - 2) candidates."""
+    import torch
+
+    points = torch.nn.functional.normalize(z, dim=-1)
+    losses = []
+    for i in range(len(z)):
+        for j in (0, 1):
+            score = {
+                (a, k): points[i, j] @ points[a, k] / temperature
+                for a in range(len(z))
+                for k in (0, 1)
+                if (a, k) != (i, j)
+            }
+            positive = score[i, 1 - j]
+            candidates = [s for key, s in score.items() if keep_positive or key != (i, 1 - j)]
+            losses.append(torch.stack(candidates).logsumexp(0) - positive)
+    return torch.stack(losses).mean()
+
+
+def supervised_contrastive_by_loops(z, label, temperature):
+    """SupCon, anchor by anchor (Khosla et al. 2020, equation 2)."""
+    import torch
+
+    points = torch.nn.functional.normalize(z.flatten(0, 1), dim=-1)
+    classes = [int(c) for c in label for _ in range(z.shape[1])]
+    total = 0.0
+    for a in range(len(points)):
+        others = [c for c in range(len(points)) if c != a]
+        log_partition = torch.stack([points[a] @ points[c] / temperature for c in others]).logsumexp(0)
+        positives = [c for c in others if classes[c] == classes[a]]
+        total += sum(log_partition - points[a] @ points[p] / temperature for p in positives) / len(positives)
+    return total / len(points)
+
+
+def barlow_by_corrcoef(z, lambd=5e-3):
+    """Barlow Twins of two views from numpy's correlations."""
+    import numpy as np
+
+    d = z.shape[-1]
+    matrix = np.corrcoef(z[:, 0].numpy(), z[:, 1].numpy(), rowvar=False)[:d, d:]
+    return sum((1 - matrix[i, i]) ** 2 for i in range(d)) + lambd * sum(
+        matrix[i, k] ** 2 for i in range(d) for k in range(d) if i != k
+    )
+
+
+def triplet_by_loops(z, margin):
+    """Triplet loss of two views, anchors in the first, averaged over anchors and negatives."""
+    import torch
+
+    points = torch.nn.functional.normalize(z, dim=-1)
+    n, total = len(z), 0.0
+    for a in range(n):
+        near = (points[a, 0] - points[a, 1]).square().sum()
+        for b in range(n):
+            if b != a:
+                total += (near - (points[a, 0] - points[b, 1]).square().sum() + margin).clamp_min(0)
+    return total / (n * (n - 1))
+
+
+# -- synthetic/sprites -------------------------------------------------------------------------------------------
+
+
+def sprite_inside(name, u, v):
+    """Which points (arrays u right, v up) lie in a sprite of circumscribed radius 1, from corners and circles alone."""
+    import numpy as np
+    from matplotlib.path import Path
+
+    def polygon(radii, first_degrees, degrees):
+        angles = np.radians(np.asarray(first_degrees) + np.asarray(degrees))
+        corners = np.asarray(radii)[:, None] * np.stack((np.cos(angles), np.sin(angles)), 1)
+        return Path(corners, closed=False).contains_points(np.stack((u, v), -1).reshape(-1, 2)).reshape(u.shape)
+
+    u, v = np.broadcast_arrays(u, v)
+    narrow = np.degrees(np.arctan(1 / 3))  # the angle of a corner of the bar, whose sides are as 3 to 1
+    inner = np.cos(np.radians(72)) / np.cos(np.radians(36))  # where the lines of a pentagram cross
+    round_the_bar = [narrow, 180 - narrow, 180 + narrow, -narrow]
+    if name == "bar":
+        return polygon([1] * 4, 0, round_the_bar)
+    if name == "cross":
+        return polygon([1] * 4, 0, round_the_bar) | polygon([1] * 4, 90, round_the_bar)
+    if name in ("disc", "ring", "crescent"):
+        hole = {"disc": 0 * u, "ring": np.hypot(u, v) < 0.5, "crescent": np.hypot(u - 0.45, v) < 0.8}[name]
+        return (np.hypot(u, v) < 1) & ~hole.astype(bool)
+    if name == "star":
+        return polygon([1, inner] * 5, 90, np.arange(10) * 36)
+    sides = {"triangle": 3, "square": 4}[name]
+    return polygon([1] * sides, {3: 90, 4: 45}[sides], np.arange(sides) * 360 / sides)

@@ -92,7 +92,7 @@ def swav(
     prototypes: Prototypes,
     *,
     temperature: float | Tensor = 0.1,
-    epsilon: float = 0.05,
+    epsilon: float | Tensor = 0.05,
     iterations: int = 3,
     queue: Queue | None = None,
     code_views: int | None = None,
@@ -118,12 +118,12 @@ def swav(
     return -cross_view_product(codes, log_prediction).mean(-1)
 
 
-def _codes(scores: Tensor, centres: Tensor, epsilon: float, iterations: int, queue: Queue | None) -> Tensor:
+def _codes(scores: Tensor, centres: Tensor, epsilon: float | Tensor, iterations: int, queue: Queue | None) -> Tensor:
     n = scores.shape[-3]
     if queue is not None:
-        earlier = unit(wide(queue.entries)) @ centres[..., None, :, :].mT
+        earlier = unit(wide(queue.entries.detach())) @ centres[..., None, :, :].mT
         scores = torch.cat([scores, earlier], -3)
-    log_codes = sinkhorn(scores.transpose(-2, -3), epsilon=epsilon, iterations=iterations)
+    log_codes = sinkhorn(scores.transpose(-2, -3), epsilon=per_member(epsilon, 1), iterations=iterations)
     return log_codes[..., :n, :].exp().transpose(-2, -3)
 
 

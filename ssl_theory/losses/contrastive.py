@@ -125,13 +125,13 @@ def moco(
     Instead of reconstruction: a kernel density estimate from the queue, m points however small the batch.
     Deviations: MoCo v3 has no queue, is two-sided and multiplies by `2 tau`; here v1: query j, key k, for j < k.
 
-    Keys are detached here. The queue is `state.Queue`; push the keys after the loss.
+    Keys and queue are detached here. The queue is `state.Queue`; push the keys after the loss.
     """
     require_views(query)
     require_positive("temperature", temperature)
     tau = per_member(temperature, 3)
     q, k = unit(wide(query)) / tau, unit(wide(key).detach())
-    negatives = unit(wide(queue.entries)).flatten(-3, -2)
+    negatives = unit(wide(queue.entries.detach())).flatten(-3, -2)
     log_negative = (q.flatten(-3, -2) @ negatives.mT).logsumexp(-1).unflatten(-1, q.shape[-3:-1])
     first, second = view_pairs(query.shape[-2])
     forward = _nce_against(q, k, log_negative, first, second)
@@ -203,8 +203,8 @@ def align_uniform(
     Source: Wang & Isola 2020, arXiv 2005.10242.
     Prior: maximised: alignment is `-4 sigma^2 log p_Flat` up to a constant (alpha = 2).
     Instead of reconstruction: uniformity, minus a Renyi entropy of order 2 of the smoothed representation.
-    Deviations: solo-learn and lightly have uniformity of both views as the authors do; some code averages the
-        diagonal (a = b) in.
+    Deviations: none in the authors' code, which averages the uniformity of both views as here; averages over all n^2
+        pairs count each point as its own neighbour.
     """
     require_views(z, points=2)
     z, n = unit(wide(z)), z.shape[-3]

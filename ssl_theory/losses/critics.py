@@ -5,6 +5,7 @@ A critic is one of the names `cosine`, `dot`, `distance`, or any function
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -16,33 +17,53 @@ from ssl_theory.losses.views import per_member, require_choice, require_positive
 Critic = str | Callable[[Tensor, Tensor], Tensor]
 
 
-def scorer(critic: Critic, temperature: float | Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """The critic over the temperature, where possible by scaling n vectors instead of n^2 scores.
+@dataclass(frozen=True)
+class Score:
+    """A critic over its temperature: `score(a, b)` is a matrix, for arguments `(*batch, pairs of views, n, d)`.
 
-    `cosine` is `a.b / |a||b|`, `dot` is `a.b`, `distance` is `-|a - b|^2`. Its arguments have shape
-    `(*batch, pairs of views, n, d)`.
+    Where the matrix is a product `left right'`, `factors` gives the two, and log-partitions need not keep it.
     """
+
+    function: Callable[[Tensor, Tensor], Tensor] | None = None
+    factors: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.factors is None:
+            assert self.function is not None
+            return self.function(a, b)
+        left, right = self.factors(a, b)
+        return left @ right.mT
+
+
+def scorer(critic: Critic, temperature: float | Tensor) -> Score:
+    """The critic over the temperature: `cosine` is `a.b / |a||b|`, `dot` is `a.b`, `distance` is `-|a - b|^2`."""
     require_positive("temperature", temperature)
     tau = per_member(temperature, 3)
     if callable(critic):
-        return lambda a, b: critic(a, b) / tau
+        return Score(lambda a, b: critic(a, b) / tau)
     require_choice("critic", critic, ("cosine", "dot", "distance"))
     if critic == "cosine":
-        return lambda a, b: (unit(a) / tau) @ unit(b).mT
+        return Score(factors=lambda a, b: (unit(a) / tau, unit(b)))
     if critic == "dot":
-        return lambda a, b: (a / tau) @ b.mT
-    return lambda a, b: negative_squared_distance(a, b, 1 / tau)
+        return Score(factors=lambda a, b: (a / tau, b))
+    return Score(factors=lambda a, b: _distance_factors(a, b, 1 / tau))
 
 
 def negative_squared_distance(
-    a: Float[Tensor, "*batch n d"], b: Float[Tensor, "*batch m d"], scale: float | Tensor = 1.0
+    a: Float[Tensor, "*batch n d"], b: Float[Tensor, "*batch m d"]
 ) -> Float[Tensor, "*batch n m"]:
-    """`-scale |a - b|^2` by one matrix product, about the mean of b so that a far origin costs no digits."""
+    """`-|a - b|^2` by one matrix product."""
+    left, right = _distance_factors(a, b, 1.0)
+    return left @ right.mT
+
+
+def _distance_factors(a: Tensor, b: Tensor, scale: float | Tensor) -> tuple[Tensor, Tensor]:
+    """`-scale |a - b|^2 = left right'`, about the mean of b, so that a far origin costs no digits."""
     origin = b.mean(-2, keepdim=True).detach()
     a, b = a - origin, b - origin
     left = torch.cat([2 * a, -a.square().sum(-1, keepdim=True), -torch.ones_like(a[..., :1])], -1)
     right = torch.cat([b, torch.ones_like(b[..., :1]), b.square().sum(-1, keepdim=True)], -1)
-    return (scale * left) @ right.mT
+    return scale * left, right
 
 
 def bilinear(weight: Float[Tensor, "*batch d d"]) -> Callable[[Tensor, Tensor], Tensor]:

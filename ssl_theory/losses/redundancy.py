@@ -92,7 +92,8 @@ def w_mse(z: Views, *, epsilon: float = 1e-5) -> Loss:
     Deviations: the authors whiten random sub-batches and average over repetitions; shrinkage is `(1-e) Cov + e I`
         in their code, and `Cov + epsilon tr(Cov) I` here, which does not depend on the scale of z.
 
-    Wants n > d. With `epsilon=0` the whitened covariance is exactly the identity.
+    Wants n > d. With `epsilon=0` the whitened covariance is exactly the identity. Cholesky factors of different views
+    rotate differently, so that the loss depends on the axes of z.
     """
     require_views(z, points=2)
     whitened = unit(whiten(centre(z), epsilon)).transpose(-2, -3)

@@ -122,7 +122,7 @@ REGISTRY: tuple[Entry, ...] = (
     ),
     _alone(redundancy.vicreg, rotation=False, pairwise=True),
     _alone(redundancy.barlow_twins, rotation=False, pairwise=True),
-    _alone(redundancy.w_mse, pairwise=True),
+    _alone(redundancy.w_mse, rotation=False, pairwise=True),
     _alone(redundancy.total_coding_rate),
     Entry(distillation.byol, lambda z, **kwargs: distillation.byol(z, z.detach(), **kwargs), pairwise=True),
     Entry(distillation.simsiam, lambda z, **kwargs: distillation.simsiam(z, z.detach(), **kwargs), pairwise=True),

@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from ssl_theory.losses import decoders, generative, priors
+from ssl_theory.losses.bessel import vmf_entropy
 from tests.losses.draws import close, draws, gaussian, vectors
 
 
@@ -114,3 +115,86 @@ def test_gradcheck_with_an_ensemble_and_shared_observations(decoder):
     )
     assert gradcheck(lambda a, b, c: generative.vae(x, a, b, c, decoder=decoder), (decoded, mean, log_variance))
     assert generative.vae(x, decoded, mean, log_variance, decoder=decoder).shape == (2,)
+
+
+@given(draws())
+def test_beta_weighs_the_divergence_alone(z):
+    x, log_variance, decoder = z.flip(-3), z.tanh(), decoders.Gaussian(0.5)
+    args = (x, z, z, log_variance)
+    divergence = generative.kl_to_standard_normal(z, log_variance).sum(-1).mean(-1)
+    close(generative.beta_vae(*args, decoder=decoder, beta=1.0), generative.vae(*args, decoder=decoder))
+    close(generative.beta_vae(*args, decoder=decoder) - generative.vae(*args, decoder=decoder), 3 * divergence)
+
+
+@given(draws(), st.floats(0.0, 2.0))
+def test_cr_vae_adds_the_divergence_of_each_posterior_from_the_first(z, weight):
+    x, log_variance, decoder = z.flip(-3), z.tanh(), decoders.Gaussian(0.5)
+    q = torch.distributions.Normal(z, (log_variance / 2).exp())
+    first = torch.distributions.Normal(z[..., :1, :], (log_variance[..., :1, :] / 2).exp())
+    tie = kl_divergence(q, first).sum((-2, -1)).mean(-1)
+    plain = generative.vae(x, z, z, log_variance, decoder=decoder)
+    close(generative.cr_vae(x, z, z, log_variance, decoder=decoder, weight=weight), plain + weight * tie)
+    close(generative.cr_vae(x, z, z, log_variance, decoder=decoder, weight=0.0), plain)
+
+
+def test_importance_weights_of_the_true_posterior_are_all_the_evidence():
+    """Orthogonal decoder and one view: the posterior is a diagonal Gaussian, and any sample gives log p(x)."""
+    world = LinearWorld(3, J=1, d=2, D=2)
+    world.weight = torch.linalg.qr(world.weight)[0] * torch.tensor([0.5, 2.0])
+    posterior = world.posterior()
+    mean = posterior.mean.reshape(1, 1, 2)
+    log_variance = posterior.covariance_matrix.diagonal().log().reshape(1, 1, 2)
+    z = gaussian(5, 1, 1, 2, scale=3.0)
+    kwargs = {"prior": priors.Gaussian(world.style, world.content), "decoder": decoders.Gaussian(world.noise)}
+    posteriors = [v.expand_as(z) for v in (mean, log_variance)]
+    weights = generative.log_weights(world.x, world.decode(z), z, *posteriors, **kwargs)
+    close(weights, world.log_evidence().expand(5, 1))
+    close(-generative.iwae(world.x, world.decode(z), z, mean, log_variance, **kwargs), world.log_evidence())
+    estimate, error = generative.importance_weighted_evidence(weights)
+    close(estimate, world.log_evidence().expand(1))
+    assert error.abs().max() < 1e-10
+
+
+def test_the_evidence_estimate_is_within_its_error_of_the_truth_and_above_the_bound():
+    world = LinearWorld(1)
+    posterior = world.posterior()
+    mean = posterior.mean.reshape(1, 2, 2)
+    log_variance = (1.5 * posterior.covariance_matrix.diagonal()).log().reshape(1, 2, 2)
+    z = mean + (log_variance / 2).exp() * gaussian(20_000, 1, 2, 2)
+    kwargs = {"prior": priors.Gaussian(world.style, world.content), "decoder": decoders.Gaussian(world.noise)}
+    posteriors = [v.expand_as(z) for v in (mean, log_variance)]
+    weights = generative.log_weights(world.x, world.decode(z), z, *posteriors, **kwargs)
+    estimate, error = generative.importance_weighted_evidence(weights)
+    assert 0 < float(error) < 0.02
+    assert abs(float(estimate) - float(world.log_evidence())) < 4 * float(error)
+    bounds = [float(weights.unflatten(0, (-1, S)).logsumexp(1).mean() - math.log(S)) for S in (1, 2, 10, 100)]
+    assert bounds == sorted(bounds)
+    assert bounds[-1] < float(world.log_evidence()) + 4 * float(error)
+
+
+def test_the_standard_error_is_that_of_the_mean_weight():
+    weights = torch.tensor([[0.1], [0.4], [0.2], [0.9]])
+    estimate, error = generative.importance_weighted_evidence(weights.log())
+    close(estimate, weights.mean(0).log())
+    close(error, weights.std(0) / weights.mean(0) / 2)
+    with pytest.raises(ValueError, match="at least 2 samples"):
+        generative.importance_weighted_evidence(torch.zeros(1, 3))
+
+
+@given(draws())
+def test_iwae_of_one_sample_is_the_sampled_bound(z):
+    x, mean, log_variance = z.flip(-3), z + 0.3, z.tanh()
+    kwargs = {"prior": priors.Gaussian(0.3), "decoder": decoders.Gaussian(0.5)}
+    found = generative.iwae(x, z[None], z[None], mean, log_variance, **kwargs)
+    log_q = torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(z).sum((-2, -1))
+    log_p = kwargs["decoder"].log_prob(x, z).sum(-1) + kwargs["prior"].log_prob(z)
+    close(found, (log_q - log_p).mean(-1))
+
+
+def test_posteriors_of_any_family_have_a_bound():
+    z = gaussian(4, 2, 3)
+    z = z / z.norm(dim=-1, keepdim=True)
+    x, entropies = gaussian(4, 2, 3, seed=1), vmf_entropy(3, torch.full((4, 2), 20.0))
+    prior, decoder = priors.VonMisesFisher(10.0), decoders.Gaussian(0.1)
+    bound = generative.evidence_bound(x, z, z, entropies, prior=prior, decoder=decoder)
+    close(bound, decoder.log_prob(x, z).sum(-1) + entropies.sum(-1) + prior.log_prob(z))

@@ -1,0 +1,185 @@
+"""Latent clustering: hard EM, Sinkhorn as a constrained posterior, SwAV and DINO against loops."""
+
+import math
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+from torch.autograd import gradcheck
+
+from ssl_theory.losses import priors
+from ssl_theory.losses.clustering import assign, deep_cluster, dino, kmeans, sinkhorn, swav, update_prototypes
+from ssl_theory.losses.instance import instance_softmax
+from ssl_theory.losses.state import Centre, Queue
+from ssl_theory.losses.views import unit
+from tests.losses.draws import close, draws, gaussian, vectors
+
+
+def prototypes_for(z, K, seed=3):
+    return gaussian(*z.shape[:-3], K, z.shape[-1], seed=seed)
+
+
+@given(draws(), st.integers(1, 5), st.floats(0.1, 3.0))
+def test_kmeans_is_the_mixture_prior_under_hard_assignment(z, K, variance):
+    """Objective = -2 sigma^2 log p(z^{1:J}|yhat) - J d sigma^2 log(2 pi sigma^2); yhat maximises the posterior."""
+    J, d = z.shape[-2:]
+    means = prototypes_for(z, K)
+    log_joint = priors.Mixture(means, variance).log_joint(z)
+    assert torch.equal(assign(z, means), log_joint.argmax(-1))
+    log_conditional = log_joint.amax(-1) + math.log(K)
+    constant = J * d * variance * math.log(2 * math.pi * variance)
+    close(kmeans(z, means), (-2 * variance * log_conditional - constant).mean(-1))
+
+
+@given(draws(n=st.just(12)), st.integers(1, 4))
+def test_a_step_of_kmeans_never_lowers_the_classification_likelihood(z, K):
+    means = prototypes_for(z, K)
+    for _ in range(4):
+        moved = update_prototypes(z, assign(z, means), means)
+        assert (kmeans(z, moved) <= kmeans(z, means) + 1e-12).all()
+        means = moved
+
+
+def test_prototypes_become_the_means_of_their_members_and_empty_ones_stay():
+    z, means = gaussian(5, 2, 3), gaussian(4, 3, seed=1)
+    assignment = torch.tensor([0, 0, 2, 2, 2])
+    moved = update_prototypes(z, assignment, means)
+    close(moved[0], z[:2].mean((0, 1)))
+    close(moved[2], z[2:].mean((0, 1)))
+    close(moved[[1, 3]], means[[1, 3]])
+
+
+@given(vectors, st.integers(2, 12), st.integers(2, 6), st.sampled_from([0.5, 1.0]))
+def test_sinkhorn_is_the_posterior_under_equal_partition(seed, n, K, epsilon):
+    """Uniform marginals, and log Q = scores / epsilon + a_i + b_k: what the stationary point must look like."""
+    scores = gaussian(n, K, seed=seed, scale=0.3)
+    log_q = sinkhorn(scores, epsilon=epsilon, iterations=150)
+    close(log_q.exp().sum(-1), torch.ones(n))
+    close(log_q.exp().sum(-2), torch.full((K,), n / K), 1e-6)
+    potentials = log_q - scores / epsilon
+    close(potentials - potentials[:1] - potentials[:, :1] + potentials[0, 0], torch.zeros(n, K), 1e-9)
+
+
+def test_sinkhorn_tends_to_the_optimal_transport_plan():
+    """The score of the plan is below scipy's linear programme by at most epsilon log K per point."""
+    n, K = 12, 4
+    scores = gaussian(n, K)
+    rows, columns = np.kron(np.eye(n), np.ones(K)), np.kron(np.ones(n), np.eye(K))
+    marginals = np.concatenate([np.full(n, 1 / n), np.full(K, 1 / K)])
+    best = -linprog(-scores.numpy().ravel(), A_eq=np.vstack([rows, columns]), b_eq=marginals).fun
+    for epsilon in (0.1, 0.02):
+        plan = sinkhorn(scores, epsilon=epsilon, iterations=1000).exp() / n
+        gap = best - float((plan * scores).sum())
+        assert -1e-6 < gap < epsilon * math.log(K)
+
+
+def test_three_iterations_of_sinkhorn_are_those_of_the_exponentiated_form():
+    scores = gaussian(6, 4, scale=0.3)
+    q = torch.exp(scores / 0.1)
+    for _ in range(3):
+        q = q / q.sum(0) / 4
+        q = q / q.sum(1, keepdim=True) / 6
+    close(sinkhorn(scores, epsilon=0.1, iterations=3).exp(), q * 6)
+
+
+def test_sinkhorn_is_finite_for_scores_of_any_size():
+    scores = gaussian(6, 4, scale=1e6).float()
+    log_q = sinkhorn(scores, epsilon=0.005)
+    assert not log_q.isnan().any()
+    close(log_q.exp().sum(-1), torch.ones(6, dtype=torch.float32), 1e-5)
+
+
+def swav_by_loops(z, prototypes, temperature, epsilon, queue=None):
+    z, prototypes = unit(z), unit(prototypes)
+    codes = []
+    for j in range(z.shape[1]):
+        scores = z[:, j] @ prototypes.T
+        if queue is not None:
+            scores = torch.cat([scores, unit(queue[:, j]) @ prototypes.T])
+        q = torch.exp(scores / epsilon)
+        for _ in range(3):
+            q = q / q.sum(0)
+            q = q / q.sum(1, keepdim=True)
+        codes.append(q[: len(z)])
+    predictions = [(z[:, j] @ prototypes.T / temperature).log_softmax(-1) for j in range(z.shape[1])]
+    losses = [
+        -(codes[k] * predictions[j]).sum(-1).mean() for j in range(z.shape[1]) for k in range(z.shape[1]) if j != k
+    ]
+    return torch.stack(losses).mean()
+
+
+@given(draws(n=st.integers(3, 6)))
+def test_swav_agrees_with_the_loop(z):
+    prototypes, queue = prototypes_for(z, 4), gaussian(*z.shape[:-3], 7, *z.shape[-2:], seed=9)
+    found = swav(z, prototypes, temperature=0.2, epsilon=0.1)
+    queued = swav(z, prototypes, temperature=0.2, epsilon=0.1, queue=Queue(queue))
+    for e in range(1 if z.ndim == 3 else 2):
+        member, centres, earlier = (v if z.ndim == 3 else v[e] for v in (z, prototypes, queue))
+        close(found.reshape(-1)[e], swav_by_loops(member, centres, 0.2, 0.1))
+        close(queued.reshape(-1)[e], swav_by_loops(member, centres, 0.2, 0.1, earlier))
+
+
+def test_multi_crop_predicts_the_codes_of_the_first_views_from_all_others():
+    z, prototypes = gaussian(5, 3, 4), gaussian(3, 4, seed=1)
+    first = swav(z[:, :2], prototypes)
+    small = [swav(z[:, [k, 2]], prototypes, code_views=1) for k in (0, 1)]
+    close(swav(z, prototypes, code_views=2), (2 * first + small[0] + small[1]) / 4)
+
+
+@given(draws(J=st.just(2)), vectors)
+def test_dino_with_a_one_hot_teacher_is_instance_discrimination(z, seed):
+    index, weights = torch.arange(z.shape[-3]) % 3, prototypes_for(z, 3, seed % 1000)
+    student = unit(z) @ unit(weights)[..., None, :, :].mT
+    teacher = 1e3 * torch.nn.functional.one_hot(index, 3).double()[:, None].expand(student.shape)
+    centre = Centre(torch.zeros(*z.shape[:-3], 3))
+    found = dino(student, teacher, centre=centre, student_temperature=0.3)
+    close(found, instance_softmax(z, index, weights, temperature=0.3))
+
+
+def test_dino_agrees_with_the_loop_and_with_fewer_teacher_views():
+    student, teacher, value = gaussian(5, 3, 4), gaussian(5, 2, 4, seed=1), gaussian(4, seed=2)
+    losses = [
+        -(((teacher[:, k] - value) / 0.04).softmax(-1) * (student[:, j] / 0.1).log_softmax(-1)).sum(-1).mean()
+        for k in range(2)
+        for j in range(3)
+        if j != k
+    ]
+    close(dino(student, teacher, centre=Centre(value)), torch.stack(losses).mean())
+
+
+def test_centre_is_a_running_mean_over_points_and_views():
+    teacher, centre = gaussian(2, 5, 3, 4), Centre(gaussian(2, 4, seed=1))
+    close(centre.update(teacher).value, 0.9 * centre.value + 0.1 * teacher.mean((1, 2)))
+
+
+def test_queue_keeps_the_newest_first():
+    queue = Queue(torch.zeros(4, 1, 2))
+    for step in (1.0, 2.0, 3.0):
+        queue = queue.push(torch.full((2, 1, 2), step))
+    assert queue.entries[:, 0, 0].tolist() == [3.0, 3.0, 2.0, 2.0]
+    assert Queue(torch.zeros(1, 1, 2)).push(torch.ones(3, 1, 2)).entries.shape == (1, 1, 2)
+
+
+def test_gradients_do_not_pass_through_assignments_nor_teachers():
+    z, prototypes = gaussian(4, 2, 3).requires_grad_(), gaussian(3, 3, seed=1).requires_grad_()
+    codes = sinkhorn((unit(z) @ unit(prototypes).T).detach().transpose(0, 1), epsilon=0.5).exp().transpose(0, 1)
+
+    def against_constant_codes(z, prototypes):
+        log_prediction = (unit(z) @ unit(prototypes).T / 0.2).log_softmax(-1)
+        return -(codes.flip(1) * log_prediction).sum(-1).mean()
+
+    pairs = [
+        torch.autograd.grad(loss(z, prototypes), (z, prototypes))
+        for loss in (lambda z, c: swav(z, c, temperature=0.2, epsilon=0.5), against_constant_codes)
+    ]
+    for found, expected in zip(*pairs, strict=True):
+        close(found, expected)
+    teacher, value = gaussian(4, 2, 3, seed=2).requires_grad_(), torch.zeros(3, requires_grad=True)
+    loss = dino(z, teacher, centre=Centre(value))
+    assert all(g is None for g in torch.autograd.grad(loss, (teacher, value), allow_unused=True))
+    assert gradcheck(lambda z: dino(z, teacher, centre=Centre(value)), z)
+    assignment = torch.tensor([0, 2, 1, 1])
+    assert gradcheck(lambda z, c: deep_cluster(z, assignment, c, temperature=0.5), (z, prototypes))
+    assert gradcheck(kmeans, (z, prototypes))
