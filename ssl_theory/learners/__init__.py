@@ -13,7 +13,7 @@ from ssl_theory.learners.distillation import BYOL, SimSiam
 from ssl_theory.learners.ensemble import fit
 from ssl_theory.learners.fitted import Fitted
 from ssl_theory.learners.generative import CRVAE, IWAE, PRIORS, VAE, Autoencoding, BetaVAE, SimVAE
-from ssl_theory.learners.learner import LAYERS, JointEmbedding, Learner
+from ssl_theory.learners.learner import LAYERS, RESNET18, JointEmbedding, Learner
 from ssl_theory.learners.redundancy import WMSE, BarlowTwins, VICReg
 from ssl_theory.learners.reference import Random, Supervised
 from ssl_theory.learners.samplers import Augmented, Pool
@@ -27,6 +27,7 @@ __all__ = [
     "IWAE",
     "LAYERS",
     "PRIORS",
+    "RESNET18",
     "VAE",
     "WMSE",
     "AlignUniform",

@@ -7,14 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssl_theory.learners.learner import JointEmbedding
-from ssl_theory.learners.memory import Buffer, Free, Teacher, gaussian, per_view
+from ssl_theory.learners.learner import JointEmbedding, Loss, Views
+from ssl_theory.learners.memory import Buffer, Free, Teacher, follow, gaussian, per_view
 from ssl_theory.losses import clustering
 from ssl_theory.losses.state import Centre
 from ssl_theory.losses.views import unit
-
-Views = Float[Tensor, "E n J ..."]
-Loss = Float[Tensor, " E"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +77,7 @@ class DINO(JointEmbedding):
         )
 
     def after_step(self, modules: nn.ModuleDict) -> None:
-        modules["teacher"].follow(self.networks(modules))
+        follow(modules["teacher"], self.networks(modules))
 
 
 class Cosines(nn.Module):

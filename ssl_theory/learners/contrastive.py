@@ -8,14 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ssl_theory.learners.learner import JointEmbedding
-from ssl_theory.learners.memory import Buffer, Free, Teacher, gaussian, per_view
+from ssl_theory.learners.learner import JointEmbedding, Loss, Views
+from ssl_theory.learners.memory import Buffer, Free, Teacher, follow, gaussian, per_view
 from ssl_theory.losses import contrastive, instance
 from ssl_theory.losses.state import Queue
 from ssl_theory.losses.views import unit
-
-Views = Float[Tensor, "E n J ..."]
-Loss = Float[Tensor, " E"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +87,7 @@ class MoCo(JointEmbedding):
         return loss
 
     def after_step(self, modules: nn.ModuleDict) -> None:
-        modules["teacher"].follow(self.path(modules))
+        follow(modules["teacher"], self.path(modules))
 
 
 @dataclass(frozen=True, kw_only=True)

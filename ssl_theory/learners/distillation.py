@@ -4,16 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssl_theory import models
-from ssl_theory.learners.learner import JointEmbedding
-from ssl_theory.learners.memory import Teacher, per_view
+from ssl_theory.learners.learner import JointEmbedding, Loss, Views
+from ssl_theory.learners.memory import Teacher, follow, per_view
 from ssl_theory.losses import distillation
-
-Views = Float[Tensor, "E n J ..."]
-Loss = Float[Tensor, " E"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +22,8 @@ class Predicting(JointEmbedding):
 
     def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
         modules = super().build(shape, seeds)
-        modules["predictor"] = models.head(
-            self.output_dim,
-            (*self.predictor, self.output_dim),
-            seeds,
-            activation=self.activation,
-            batch_norm=self.batch_norm,
-        )
+        widths = (*self.predictor, self.output_dim)
+        modules["predictor"] = self.perceptron(self.output_dim, widths, seeds)
         return modules
 
 
@@ -56,7 +46,7 @@ class BYOL(Predicting):
         return distillation.byol(prediction, per_view(modules["teacher"], x))
 
     def after_step(self, modules: nn.ModuleDict) -> None:
-        modules["teacher"].follow(self.path(modules))
+        follow(modules["teacher"], self.path(modules))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ seed alone.
 """
 
 import contextlib
-import operator
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,13 +20,14 @@ from torch import Tensor
 from ssl_theory.learners import storage
 from ssl_theory.learners.fitted import Fitted, build
 from ssl_theory.learners.learner import Learner
+from ssl_theory.learners.members import Members
 from ssl_theory.learners.streams import Sampler, Streams
 
 Progress = Callable[[int, int], None]
 
 
 def fit(
-    learner: Learner,
+    learner: Learner | Sequence[Learner],
     data: Sampler | Sequence[Sampler],
     *,
     steps: int,
@@ -47,6 +47,9 @@ def fit(
     Each step sees `batch_size` fresh data points of `views` views. `device="auto"` takes a GPU where there is
     one.
 
+    A sequence of learners that differ in hyperparameters of their loss (a temperature, a variance) trains as one
+    ensemble too: every learner with every seed, members ordered learner by learner, see `Fitted.members`.
+
     The loss is recorded every `log_every` steps and `progress(step, steps)` called. A member whose loss is
     NaN or infinite is stopped, the others go on; see `Fitted.divergences`. With `checkpoint` (a file), the
     state is written every `checkpoint_every` steps, at the end and on Ctrl-C; where the file exists the run
@@ -56,13 +59,13 @@ def fit(
     >>> fitted.transform(x).shape  # x: (n, 16)
     torch.Size([10, n, 10])
     """
-    seeds = _seeds(seeds)
-    samplers = _samplers(data, seeds)
+    members = Members.of(learner, seeds)
+    samplers = _samplers(data, members)
     _require(steps=(steps, 0), batch_size=(batch_size, 1), log_every=(log_every, 1))
-    _require(views=(views, learner.minimum_views), checkpoint_every=(checkpoint_every, 1))
+    _require(views=(views, members.learners[0].minimum_views), checkpoint_every=(checkpoint_every, 1))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    run = Training(learner, samplers, seeds, batch_size, views, torch.device(device), dtype, log_every)
+    run = Training(members, samplers, batch_size, views, torch.device(device), dtype, log_every)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.exists():
         run.load(path)
@@ -75,23 +78,24 @@ class Training:
 
     def __init__(
         self,
-        learner: Learner,
+        members: Members,
         samplers: Sequence[Sampler],
-        seeds: tuple[int, ...],
         batch_size: int,
         views: int,
         device: torch.device,
         dtype: torch.dtype,
         log_every: int,
     ) -> None:
-        self.learner, self.seeds, self.device, self.log_every = learner, seeds, device, log_every
+        self.members, self.device, self.log_every = members, device, log_every
+        learner, seeds = members.stacked(device, dtype), members.seeds
+        self.learner = learner
         self.streams = Streams(
             [_placed(sampler, device) for sampler in samplers],
             seeds,
             batch_size=batch_size,
             views=views,
             noise_shape=learner.noise_shape(views),
-            labelled=learner.labelled,
+            target=learner.target,
             device=device,
             dtype=dtype,
         )
@@ -104,8 +108,8 @@ class Training:
         self.failed_at = np.zeros(len(seeds), dtype=np.int64)  # 0: never
         self.last_finite = np.full(len(seeds), np.nan)
         self.configuration = {
-            "learner": storage.describe(learner),
-            "seeds": list(seeds),
+            "learner": [storage.describe(one) for one in members.learners],
+            "seeds": list(members.each),
             "shape": list(self.streams.shape),
             "batch_size": batch_size,
             "views": views,
@@ -187,7 +191,7 @@ class Training:
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
         tensors |= {f"generators.{name}": t for name, t in self.streams.state(self.step).items()}
-        rows = np.array([row for _, row in self.history]).reshape(-1, len(self.seeds))
+        rows = np.array([row for _, row in self.history]).reshape(-1, len(self.members.seeds))
         tensors |= {
             "trace": self.trace,
             "history.step": torch.tensor([step for step, _ in self.history], dtype=torch.int64),
@@ -234,31 +238,29 @@ class Training:
             self.step += 1
             history.append((self.step, self._interval(rows)))
         return Fitted(
-            self.learner,
-            self.modules.eval(),
-            self.seeds,
-            self.streams.shape,
-            self.step,
-            self._history_table(history),
-            self._divergence_table(),
+            learner=self.learner,
+            members=self.members,
+            modules=self.modules.eval(),
+            shape=self.streams.shape,
+            steps=self.step,
+            history=self._history_table(history),
+            divergences=self._divergence_table(),
+            diverged=self.failed_at > 0,
         )
 
     def _history_table(self, history: list[tuple[int, np.ndarray]]) -> pd.DataFrame:
-        members = len(self.seeds)
-        steps = np.repeat(np.array([step for step, _ in history], dtype=np.int64), members)
-        losses = np.concatenate([row for _, row in history]) if history else np.zeros(0)
-        return pd.DataFrame({"step": steps, "seed": np.tile(self.seeds, len(history)), "loss": losses})
+        who, rows = self.members.table(), len(history)
+        table = who.iloc[np.tile(np.arange(len(who)), rows)].reset_index(drop=True)
+        steps = np.array([step for step, _ in history], dtype=np.int64)
+        table.insert(0, "step", np.repeat(steps, len(who)))
+        table["loss"] = np.concatenate([row for _, row in history]) if rows else np.zeros(0)
+        return table
 
     def _divergence_table(self) -> pd.DataFrame:
         failed = self.failed_at > 0
-        return pd.DataFrame(
-            {
-                "method": type(self.learner).__name__,
-                "seed": np.array(self.seeds)[failed],
-                "step": self.failed_at[failed],
-                "last_finite_loss": self.last_finite[failed],
-            }
-        )
+        table = self.members.table()[failed].reset_index(drop=True)
+        table.insert(0, "method", type(self.learner).__name__)
+        return table.assign(step=self.failed_at[failed], last_finite_loss=self.last_finite[failed])
 
 
 @contextlib.contextmanager
@@ -290,23 +292,13 @@ def _placed(sampler: Sampler, device: torch.device) -> Sampler:
     return sampler.to(device) if device.type != "cpu" and hasattr(sampler, "to") else sampler
 
 
-def _seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    seeds = tuple(operator.index(seed) for seed in seeds)
-    if not seeds:
-        raise ValueError("expected at least one seed, found none; pass e.g. seeds=range(10)")
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"expected distinct seeds, found {seeds}; a repeated seed repeats a run")
-    if min(seeds) < 0:
-        raise ValueError(f"expected seeds of at least 0, found {min(seeds)}; use natural numbers")
-    return seeds
-
-
-def _samplers(data: Sampler | Sequence[Sampler], seeds: tuple[int, ...]) -> Sequence[Sampler]:
+def _samplers(data: Sampler | Sequence[Sampler], members: Members) -> Sequence[Sampler]:
+    total, each = len(members.seeds), len(members.each)
     if not isinstance(data, Sequence):
-        return [data] * len(seeds)
-    if len(data) != len(seeds):
-        raise ValueError(f"expected one sampler a seed, {len(seeds)}, found {len(data)}; pass as many, or a single one")
-    return data
+        return [data] * total
+    if len(data) not in (total, each):
+        raise ValueError(f"expected one sampler a seed, {each}, found {len(data)}; pass as many, or a single one")
+    return list(data) * (total // len(data))
 
 
 def _require(**bounds: tuple[int, int]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ssl_theory.learners import storage
 from ssl_theory.learners.learner import LAYERS, Learner
+from ssl_theory.learners.members import Members
 from ssl_theory.learners.streams import stream
 
 
@@ -20,38 +21,48 @@ from ssl_theory.learners.streams import stream
 class Fitted:
     """E members of a learner after training; made by `fit` or `Fitted.load`.
 
-    `history` is a tidy table (step, seed, loss), the loss averaged over the steps since the row before, NaN
-    from the step on at which a member diverged; `divergences` says of each such member its method, seed, step
-    and last finite loss. `shape` is the shape of one view.
+    `history` is a tidy table (step, seed, loss), the loss averaged over the steps since the row before, NaN from
+    the step on at which a member diverged; `divergences` says of each such member its method, seed, step and last
+    finite loss; `diverged (E,)` marks them. Where learners differ in a hyperparameter, both tables and
+    `members.table()` have a column for it. `shape` is the shape of one view.
     """
 
     learner: Learner
+    members: Members
     modules: nn.ModuleDict
-    seeds: tuple[int, ...]
     shape: tuple[int, ...]
     steps: int
     history: pd.DataFrame
     divergences: pd.DataFrame
+    diverged: np.ndarray
 
     @property
-    def diverged(self) -> np.ndarray:
-        """`(E,)`, true where a member's training met NaN or infinity."""
-        return np.isin(self.seeds, self.divergences["seed"].to_numpy())
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each member."""
+        return self.members.seeds
 
     @torch.no_grad()
     def transform(
-        self, x: Tensor | np.ndarray, *, layer: str = "representation", batch_size: int = 4096
+        self,
+        x: Tensor | np.ndarray,
+        *,
+        layer: str = "representation",
+        view: int | None = None,
+        batch_size: int = 4096,
     ) -> Float[Tensor, "E n d"]:
-        """Representations `(E, n, d)` of `x (n, *shape)`, or of `(E, n, *shape)` where members see different
-        data.
+        """Representations `(E, n, d)` of `x (n, *shape)`, or of `(E, n, *shape)` where members see different data.
 
-        `layer` is "representation" (where the loss is applied; posterior mean of a VAE) or "encoder" (before
-        the projection head). Batch statistics are the running ones. Diverged members give NaN.
+        `layer` is "representation" (where the loss is applied; posterior mean of a VAE) or "encoder" (before the
+        projection head). `view` chooses the encoder of a learner that has one for each view (CLIP), view 0 unless
+        told. Batch statistics are the running ones. Diverged members give NaN.
         """
         if layer not in LAYERS:
             raise ValueError(f"layer must be one of {', '.join(LAYERS)}, found {layer!r}")
-        parts = [self.learner.represent(self.modules, part, layer) for part in self._parts(x, batch_size)]
-        return self._joined(parts, x)
+        if view is not None and not (self.learner.view_specific and view in (0, 1)):
+            found = type(self.learner).__name__
+            raise ValueError(f"expected view 0 or 1 of CLIP, found view {view} of {found}; leave view out")
+        parts = self._parts(x, batch_size)
+        return self._joined([self.learner.represent(self.modules, part, layer, view or 0) for part in parts], x)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor | np.ndarray, *, batch_size: int = 4096) -> Float[Tensor, "E n ..."]:
@@ -62,12 +73,13 @@ class Fitted:
     def save(self, path: str | Path) -> None:
         """Write one safetensors file with a JSON header, atomically."""
         description = {
-            "learner": storage.describe(self.learner),
-            "seeds": list(self.seeds),
+            "learners": [storage.describe(learner) for learner in self.members.learners],
+            "seeds": list(self.members.each),
             "shape": list(self.shape),
             "steps": self.steps,
             "history": self.history.to_dict("list"),
             "divergences": self.divergences.to_dict("list"),
+            "diverged": self.diverged.tolist(),
         }
         storage.write(path, dict(self.modules.state_dict()), description)
 
@@ -75,12 +87,21 @@ class Fitted:
     def load(cls, path: str | Path, *, device: str | torch.device = "cpu") -> "Fitted":
         """Read what `save` wrote; a learner class of one's own must have been imported."""
         tensors, said = storage.read(path)
-        learner, seeds, shape = storage.revive(said["learner"]), tuple(said["seeds"]), tuple(said["shape"])
-        modules = build(learner, shape, seeds)
         dtype = next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32)
+        members = Members(tuple(storage.revive(one) for one in said["learners"]), tuple(said["seeds"]))
+        learner, shape = members.stacked(torch.device(device), dtype), tuple(said["shape"])
+        modules = build(learner, shape, members.seeds)
         modules.to(device=torch.device(device), dtype=dtype).load_state_dict(tensors)
-        tables = (pd.DataFrame(said[name]) for name in ("history", "divergences"))
-        return cls(learner, modules.eval(), seeds, shape, said["steps"], *tables)
+        return cls(
+            learner=learner,
+            members=members,
+            modules=modules.eval(),
+            shape=shape,
+            steps=said["steps"],
+            history=pd.DataFrame(said["history"]),
+            divergences=pd.DataFrame(said["divergences"]),
+            diverged=np.array(said["diverged"]),
+        )
 
     def _parts(self, x: Tensor | np.ndarray, batch_size: int) -> list[Tensor]:
         """x as `(E, n, *shape)` on the members' device and in their dtype, cut along n."""
@@ -107,5 +128,5 @@ class Fitted:
 
 
 def build(learner: Learner, shape: tuple[int, ...], seeds: Sequence[int]) -> nn.ModuleDict:
-    """The untrained networks of a learner, member e from seed e alone."""
+    """The untrained networks of a learner, member e from seed e alone, whatever the hyperparameters of its loss."""
     return learner.build(shape, [stream(seed, "parameters") for seed in seeds])

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssl_theory.learners.learner import Learner
+from ssl_theory import models
+from ssl_theory.learners.learner import Inputs, Learner, Loss, Representation, Views
+from ssl_theory.learners.memory import Free, gaussian, per_view
 from ssl_theory.losses import decoders, generative, priors
 
-DECODERS = ("gaussian", "bernoulli")
+LIKELIHOODS = ("gaussian", "bernoulli")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,20 +20,31 @@ class Autoencoding(Learner):
     """Encoder to a diagonal Gaussian posterior, decoder to a likelihood; the representation is the posterior
     mean.
 
-    `likelihood` is "gaussian" (variance `decoder_variance`, by default exp(-4.6), the published value) or
-    "bernoulli" (data in [0, 1]).
+    `likelihood` is "gaussian" (variance `decoder_variance`, by default about exp(-4.6), the published value) or
+    "bernoulli" (binary data).
     """
 
     likelihood: str = "gaussian"
-    decoder_variance: float = 0.01
+    decoder_variance: float | Tensor = 0.01
 
     def __post_init__(self) -> None:
-        if self.likelihood not in DECODERS:
-            raise ValueError(f"likelihood must be one of {', '.join(DECODERS)}, found {self.likelihood!r}")
+        if self.likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, found {self.likelihood!r}")
 
     def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
         encoder = self.encoder(shape, 2 * self.latent_dim, seeds)
         return nn.ModuleDict({"encoder": encoder, "decoder": self.decoder(shape, seeds)})
+
+    def decoder(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.Module:
+        return models.decoder(
+            shape,
+            self.latent_dim,
+            seeds,
+            network=self.network,
+            hidden=self.hidden,
+            activation=self.activation,
+            batch_norm=self.batch_norm,
+        )
 
     def noise_shape(self, views: int) -> tuple[int, ...]:
         return (views, self.latent_dim)
@@ -40,26 +52,23 @@ class Autoencoding(Learner):
     def decoding(self) -> decoders.Decoder:
         return decoders.Bernoulli() if self.likelihood == "bernoulli" else decoders.Gaussian(self.decoder_variance)
 
-    def posterior(self, modules: nn.ModuleDict, x: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, modules: nn.ModuleDict, x: Views) -> tuple[Tensor, Tensor]:
         """Mean and log-variance `(E, n, J, d)` of `q(z|x)`."""
-        moments = modules["encoder"](x.flatten(1, 2)).unflatten(1, x.shape[1:3])
-        mean, log_variance = moments.chunk(2, dim=-1)
+        mean, log_variance = per_view(modules["encoder"], x).chunk(2, dim=-1)
         return mean, log_variance
 
     def reparameterised(
-        self, modules: nn.ModuleDict, x: Tensor, noise: Tensor | None
+        self, modules: nn.ModuleDict, x: Views, noise: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`z = mean + exp(log_variance / 2) noise`, its decoding (data flattened), mean and log-variance."""
         mean, log_variance = self.posterior(modules, x)
-        noise = torch.zeros_like(mean) if noise is None else noise
-        z = torch.addcmul(mean, (0.5 * log_variance).exp(), noise)
-        decoded = modules["decoder"](z.flatten(1, 2)).unflatten(1, x.shape[1:3])
-        return z, decoded.flatten(3), mean, log_variance
+        z = torch.addcmul(mean, (0.5 * log_variance).exp(), torch.zeros_like(mean) if noise is None else noise)
+        return z, per_view(modules["decoder"], z).flatten(3), mean, log_variance
 
-    def represent(self, modules: nn.ModuleDict, x: Float[Tensor, "E n ..."], layer: str) -> Float[Tensor, "E n d"]:
+    def represent(self, modules: nn.ModuleDict, x: Inputs, layer: str, view: int = 0) -> Representation:
         return modules["encoder"](x)[..., : self.latent_dim]
 
-    def reconstruct(self, modules: nn.ModuleDict, x: Float[Tensor, "E n ..."]) -> Float[Tensor, "E n ..."]:
+    def reconstruct(self, modules: nn.ModuleDict, x: Inputs) -> Inputs:
         """The decoder's mean at the posterior mean."""
         return self.decoding().mean(modules["decoder"](self.represent(modules, x, "representation")))
 
@@ -68,27 +77,50 @@ class Autoencoding(Learner):
 class VAE(Autoencoding):
     """Each view on its own under `p(z) = N(0, I)` (Kingma & Welling 2014, arXiv 1312.6114)."""
 
-    def loss(
-        self, modules: nn.ModuleDict, x: Float[Tensor, "E n J ..."], noise: Tensor | None = None
-    ) -> Float[Tensor, " E"]:
+    def loss(self, modules: nn.ModuleDict, x: Views, noise: Tensor | None = None) -> Loss:
         _, decoded, mean, log_variance = self.reparameterised(modules, x, noise)
         return generative.vae(x.flatten(3), decoded, mean, log_variance, decoder=self.decoding())
 
 
 @dataclass(frozen=True, kw_only=True)
+class BetaVAE(Autoencoding):
+    """The VAE with its divergence from the prior weighted (Higgins et al. 2017, ICLR)."""
+
+    beta: float | Tensor = 4.0
+
+    def loss(self, modules: nn.ModuleDict, x: Views, noise: Tensor | None = None) -> Loss:
+        _, decoded, mean, log_variance = self.reparameterised(modules, x, noise)
+        decoder = self.decoding()
+        return generative.beta_vae(x.flatten(3), decoded, mean, log_variance, decoder=decoder, beta=self.beta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CRVAE(Autoencoding):
+    """The VAE whose posteriors of the views of a data point are tied (Sinha & Dieng 2021, arXiv 2105.14859)."""
+
+    weight: float | Tensor = 0.1
+
+    minimum_views: ClassVar[int] = 2
+
+    def loss(self, modules: nn.ModuleDict, x: Views, noise: Tensor | None = None) -> Loss:
+        _, decoded, mean, log_variance = self.reparameterised(modules, x, noise)
+        decoder = self.decoding()
+        return generative.cr_vae(x.flatten(3), decoded, mean, log_variance, decoder=decoder, weight=self.weight)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SimVAE(Autoencoding):
-    """ELBO_SSL: the VAE whose prior knows that views share their content (Bizeul et al. 2024, arXiv
-    2402.01399).
+    """ELBO_SSL: the VAE whose prior knows that views share content (Bizeul et al. 2024, arXiv 2402.01399).
 
     `prior` names `p(z^{1:J})` with the content y integrated out: "gaussian" (`y ~ N(0, content_variance I)`),
     "flat", "mixture" (`classes` centres, learned from `N(0, content_variance I)`, uniform weights), "plug-in"
-    (published code; not a density), or "split" (each dimension learns its own share of content, from 1/2).
-    `style_variance` 0.15 is the published value.
+    (published code; not a density), "split" (each dimension learns its own share of content, from 1/2), or
+    "standard" (`N(0, I)` for each view: the VAE). `style_variance` 0.15 is the published value.
     """
 
     prior: str = "gaussian"
-    style_variance: float = 0.15
-    content_variance: float = 1.0
+    style_variance: float | Tensor = 0.15
+    content_variance: float | Tensor = 1.0
     classes: int = 10
 
     minimum_views: ClassVar[int] = 2
@@ -101,29 +133,42 @@ class SimVAE(Autoencoding):
     def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
         modules = super().build(shape, seeds)
         if self.prior == "mixture":
-            scale, size = self.content_variance**0.5, (self.classes, self.latent_dim)
-            modules["prior"] = Free(torch.stack([scale * torch.randn(size, generator=g) for g in seeds]))
+            scale = torch.as_tensor(self.content_variance).float().sqrt().cpu().view(-1, 1, 1)
+            modules["prior"] = Free(scale * gaussian((self.classes, self.latent_dim), seeds))
         if self.prior == "split":
             modules["prior"] = Free(torch.zeros(len(seeds), self.latent_dim))
         return modules
 
-    def loss(
-        self, modules: nn.ModuleDict, x: Float[Tensor, "E n J ..."], noise: Tensor | None = None
-    ) -> Float[Tensor, " E"]:
+    def density(self, modules: nn.ModuleDict) -> priors.Prior:
+        """`p(z^{1:J})` as it is now; a learned one moves with training."""
+        return PRIORS[self.prior](self, modules)
+
+    def loss(self, modules: nn.ModuleDict, x: Views, noise: Tensor | None = None) -> Loss:
         z, decoded, _, log_variance = self.reparameterised(modules, x, noise)
-        prior = PRIORS[self.prior](self, modules)
-        return generative.elbo_ssl(x.flatten(3), decoded, z, log_variance, prior=prior, decoder=self.decoding())
+        prior, decoder = self.density(modules), self.decoding()
+        return generative.elbo_ssl(x.flatten(3), decoded, z, log_variance, prior=prior, decoder=decoder)
 
 
-class Free(nn.Module):
-    """Parameters of a prior, learned: calling it gives their present values, `(E, ...)`."""
+@dataclass(frozen=True, kw_only=True)
+class IWAE(SimVAE):
+    """The importance-weighted bound from several samples (Burda et al. 2016, arXiv 1509.00519), any `prior`."""
 
-    def __init__(self, start: Tensor) -> None:
-        super().__init__()
-        self.values = nn.Parameter(start)
+    prior: str = "standard"
+    samples: int = 5
 
-    def forward(self) -> Tensor:
-        return self.values
+    minimum_views: ClassVar[int] = 1
+
+    def noise_shape(self, views: int) -> tuple[int, ...]:
+        return (self.samples, views, self.latent_dim)
+
+    def loss(self, modules: nn.ModuleDict, x: Views, noise: Tensor | None = None) -> Loss:
+        mean, log_variance = self.posterior(modules, x)
+        steps = mean.new_zeros(1, *mean.shape) if noise is None else noise.movedim(2, 0)
+        z = mean + (0.5 * log_variance).exp() * steps  # (S, E, n, J, d)
+        decoded = modules["decoder"](z.movedim(0, 1).flatten(1, 3))
+        decoded = decoded.flatten(2).unflatten(1, (z.shape[0], *x.shape[1:3])).movedim(1, 0)
+        prior, decoder = self.density(modules), self.decoding()
+        return generative.iwae(x.flatten(3), decoded, z, mean, log_variance, prior=prior, decoder=decoder)
 
 
 PRIORS: dict[str, Callable[[SimVAE, nn.ModuleDict], priors.Prior]] = {
@@ -132,4 +177,5 @@ PRIORS: dict[str, Callable[[SimVAE, nn.ModuleDict], priors.Prior]] = {
     "mixture": lambda learner, modules: priors.Mixture(modules["prior"](), learner.style_variance),
     "plug-in": lambda learner, _: priors.PlugIn(learner.style_variance),
     "split": lambda _, modules: priors.IntraClass.from_logits(modules["prior"]()),
+    "standard": lambda *_: priors.Gaussian(1.0, 0.0),
 }

@@ -34,7 +34,7 @@ class Buffer(nn.Module):
 class Teacher(nn.Module):
     """An exponential moving average of networks, applied one after another (He et al. 2020, arXiv 1911.05722).
 
-    Starts as a copy; `follow` moves each parameter by `teacher <- m teacher + (1 - m) student`.
+    Starts as a copy; `follow` moves it, `teacher <- m teacher + (1 - m) student`. Gives no gradient.
     """
 
     def __init__(self, networks: Sequence[nn.Module], momentum: float) -> None:
@@ -48,10 +48,14 @@ class Teacher(nn.Module):
             x = network(x)
         return x
 
-    @torch.no_grad()
-    def follow(self, networks: Sequence[nn.Module]) -> None:
-        students = [p for network in networks for p in network.parameters()]
-        torch._foreach_lerp_(list(self.networks.parameters()), students, 1 - self.momentum)
+
+@torch.no_grad()
+def follow(teacher: nn.Module, networks: Sequence[nn.Module]) -> None:
+    """Move every parameter of a `Teacher` towards the networks it averages."""
+    assert isinstance(teacher, Teacher)
+    averages: list[Tensor] = list(teacher.networks.parameters())
+    students: list[Tensor] = [p for network in networks for p in network.parameters()]
+    torch._foreach_lerp_(averages, students, 1 - teacher.momentum)
 
 
 def gaussian(size: Sequence[int], seeds: Sequence[torch.Generator]) -> Tensor:

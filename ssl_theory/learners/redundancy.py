@@ -2,14 +2,10 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssl_theory.learners.learner import JointEmbedding
+from ssl_theory.learners.learner import JointEmbedding, Loss, Views
 from ssl_theory.losses import redundancy
-
-Views = Float[Tensor, "E n J ..."]
-Loss = Float[Tensor, " E"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from ssl_theory import models
-from ssl_theory.learners.learner import JointEmbedding, Learner
-
-Views = Float[Tensor, "E n J ..."]
-Loss = Float[Tensor, " E"]
+from ssl_theory.learners.learner import JointEmbedding, Learner, Loss, Views
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,10 @@ from torch import Tensor
 
 LONGEST_CHUNK = 64  # steps
 CHUNK_VALUES = 2**20  # numbers a member holds in one chunk
+REMEDIES = {
+    "label": "take a world that has classes",
+    "index": "wrap the sampler in a Pool, which draws from a finite set",
+}
 PURPOSES = ("parameters", "data", "noise", "probe")
 
 
@@ -60,12 +64,12 @@ class Streams:
         batch_size: int,
         views: int,
         noise_shape: tuple[int, ...] | None,
-        labelled: bool,
+        target: str | None,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
         self.samplers, self.batch_size, self.views = samplers, batch_size, views
-        self.noise_shape, self.labelled = noise_shape, labelled
+        self.noise_shape, self.target = noise_shape, target
         self.device, self.dtype = device, dtype
         self.data = [stream(s, "data", sampler_device(w)) for s, w in zip(seeds, samplers, strict=True)]
         self.noise = [stream(seed, "noise", device) for seed in seeds]
@@ -109,7 +113,11 @@ class Streams:
         """The shape of one view, from a draw that leaves the members' streams untouched."""
         shapes = set()
         for seed, sampler in zip(seeds, self.samplers, strict=True):
-            x = sampler.sample(2, views=self.views, generator=stream(seed, "probe", sampler_device(sampler))).x
+            generator = stream(seed, "probe", sampler_device(sampler))
+            drawn = sampler.sample(2, views=self.views, generator=generator)
+            if self.target is not None and getattr(drawn, self.target, None) is None:
+                raise ValueError(f"expected samples with .{self.target}, found none; {REMEDIES[self.target]}")
+            x = drawn.x
             if x.ndim < 3 or x.shape[:2] != (2, self.views):
                 raise ValueError(
                     f"expected sample(2, views={self.views}).x of shape (2, {self.views}, *shape), "
@@ -127,12 +135,12 @@ class Streams:
             dtype=self.dtype,
             device=self.device,
         )
-        label = torch.empty(x.shape[:3], dtype=torch.int64, device=self.device) if self.labelled else None
+        label = torch.empty(x.shape[:3], dtype=torch.int64, device=self.device) if self.target else None
         for member, (sampler, generator) in enumerate(zip(self.samplers, self.data, strict=True)):
             drawn = sampler.sample(points, views=self.views, generator=generator)
             x[:, member] = drawn.x.unflatten(0, (self.length, self.batch_size))
-            if label is not None:
-                label[:, member] = drawn.label.unflatten(0, (self.length, self.batch_size))
+            if label is not None and self.target is not None:
+                label[:, member] = getattr(drawn, self.target).unflatten(0, (self.length, self.batch_size))
         return x, self._draw_noise(), label
 
     def _draw_noise(self) -> Float[Tensor, "T E n ..."] | None:

@@ -1,6 +1,5 @@
-"""Multilayer perceptrons for an ensemble, and the encoder, decoder and projection head made of them."""
+"""Multilayer perceptrons for an ensemble: the usual encoder, decoder and projection head."""
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -19,6 +18,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": nn.functional.silu,
     "tanh": torch.tanh,
 }
+
+
+def activation_named(name: str) -> Callable[[Tensor], Tensor]:
+    """One of `ACTIVATIONS`; may work in place."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, found {name!r}")
+    return ACTIVATIONS[name]
 
 
 class MLP(nn.Module):
@@ -42,21 +48,19 @@ class MLP(nn.Module):
         super().__init__()
         if len(sizes) < 2 or min(sizes) < 1:
             raise ValueError(f"an MLP needs an input and an output size, each at least 1, found {tuple(sizes)}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, found {activation!r}")
         members = generators(seeds)
-        self.activation = activation
+        self.activate = activation_named(activation)
         self.layers = nn.ModuleList(Linear(i, o, members) for i, o in pairwise(sizes))
         normed = sizes[1:-1] if batch_norm else ()
         self.norms = nn.ModuleList(BatchNorm(width, len(members)) for width in normed)
 
     def forward(self, x: Float[Tensor, "E n ..."]) -> Float[Tensor, "E n outputs"]:
-        activate, last = ACTIVATIONS[self.activation], len(self.layers) - 1
+        last = len(self.layers) - 1
         x = x.flatten(2)
         for index, layer in enumerate(self.layers):
             x = layer(x)
             if index < last:
-                x = activate(self.norms[index](x) if self.norms else x)
+                x = self.activate(self.norms[index](x) if self.norms else x)
         return x
 
 
@@ -69,43 +73,3 @@ class Reshaped(nn.Module):
 
     def forward(self, z: Float[Tensor, "E n d"]) -> Float[Tensor, "E n ..."]:
         return self.network(z).unflatten(2, self.shape)
-
-
-def encoder(
-    shape: Sequence[int],
-    outputs: int,
-    seeds: Sequence[Seed],
-    *,
-    hidden: Sequence[int] = (128, 128, 128),
-    activation: str = "relu",
-    batch_norm: bool = False,
-) -> nn.Module:
-    """`(E, n, *shape) -> (E, n, outputs)`: an MLP over the flattened input."""
-    sizes = (math.prod(shape), *hidden, outputs)
-    return MLP(sizes, seeds, activation=activation, batch_norm=batch_norm)
-
-
-def decoder(
-    shape: Sequence[int],
-    latent_dim: int,
-    seeds: Sequence[Seed],
-    *,
-    hidden: Sequence[int] = (128, 128, 128),
-    activation: str = "relu",
-    batch_norm: bool = False,
-) -> nn.Module:
-    """`(E, n, latent_dim) -> (E, n, *shape)`: the encoder's mirror, with its hidden widths in reverse."""
-    sizes = (latent_dim, *reversed(hidden), math.prod(shape))
-    return Reshaped(MLP(sizes, seeds, activation=activation, batch_norm=batch_norm), shape)
-
-
-def head(
-    inputs: int,
-    widths: Sequence[int],
-    seeds: Sequence[Seed],
-    *,
-    activation: str = "relu",
-    batch_norm: bool = False,
-) -> nn.Module:
-    """Projection head `(E, n, inputs) -> (E, n, widths[-1])`; one width is a linear head, more are an MLP."""
-    return MLP((inputs, *widths), seeds, activation=activation, batch_norm=batch_norm)

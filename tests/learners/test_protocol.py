@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_theory.learners import LAYERS, Fitted, Random, fit
+from ssl_theory.learners import BYOL, DINO, LAYERS, Autoencoding, Fitted, Random, SimCLR, SimVAE, fit
 from tests.learners.toy import ALL, FEW, SMALL, Toy
 
 every_learner = pytest.mark.parametrize("learner", ALL.values(), ids=ALL.keys())
@@ -20,9 +20,9 @@ def close(first: Fitted, second: Fitted, members: slice = slice(None)) -> None:
 
 @every_learner
 def test_a_member_is_the_lone_run_with_its_seed(learner):
-    together = fit(learner, Toy(), steps=20, seeds=(4, 0, 7), log_every=5, **FEW)
+    together = fit(learner, Toy(), steps=10, seeds=(4, 0, 7), log_every=5, **FEW)
     for member, seed in enumerate((4, 0, 7)):
-        alone = fit(learner, Toy(), steps=20, seeds=[seed], log_every=5, **FEW)
+        alone = fit(learner, Toy(), steps=10, seeds=[seed], log_every=5, **FEW)
         close(together, alone, slice(member, member + 1))
         ours = together.history.query("seed == @seed")
         np.testing.assert_allclose(ours["loss"], alone.history["loss"], rtol=1e-9)
@@ -38,7 +38,9 @@ def test_a_run_repeats_and_its_members_differ(learner):
 
 @every_learner
 def test_the_loss_falls_for_every_seed(learner):
-    history = fit(learner, Toy(), steps=150, seeds=(0, 1), log_every=25, **FEW).history
+    if isinstance(learner, DINO):
+        pytest.skip("DINO's target sharpens as it moves, so its loss need not fall")
+    history = fit(learner, Toy(), steps=100, seeds=(0, 1), log_every=20, **FEW).history
     table = history.pivot_table(index="step", columns="seed", values="loss")
     assert (table.iloc[-1] < table.iloc[0]).all()
 
@@ -73,6 +75,10 @@ def test_saved_members_come_back(learner, tmp_path):
 
 @every_learner
 def test_three_views_train(learner):
+    if learner.view_specific:
+        with pytest.raises(ValueError, match="2 views, one a modality, found 3"):
+            fit(learner, Toy(), steps=3, seeds=(0,), views=3, **FEW)
+        return
     fitted = fit(learner, Toy(), steps=3, seeds=(0,), views=3, **FEW)
     assert fitted.transform(X).isfinite().all()
 
@@ -81,7 +87,7 @@ def test_three_views_train(learner):
 def test_zero_steps_give_the_random_encoder(learner):
     untrained = fit(learner, Toy(), steps=0, seeds=(0, 1), **FEW)
     assert untrained.history.empty
-    if learner.batch_norm or "VAE" in type(learner).__name__:
+    if learner.batch_norm or isinstance(learner, Autoencoding):
         return  # another encoder: twice the outputs, or other layers
     random = fit(Random(**SMALL), Toy(), steps=50, seeds=(0, 1), **FEW)
     assert torch.equal(untrained.transform(X, layer="encoder"), random.transform(X))
@@ -91,3 +97,23 @@ def test_zero_steps_give_the_random_encoder(learner):
 def test_hyperparameters_are_frozen(learner):
     with pytest.raises(dataclasses.FrozenInstanceError):
         learner.latent_dim = 7
+
+
+CONV = {"network": "conv", "hidden": (3, 4)}
+RESNET = {"network": "resnet", "hidden": (3, 4), "batch_norm": True}
+
+
+@pytest.mark.parametrize("learner", [
+    SimCLR(latent_dim=3, **CONV),
+    SimVAE(latent_dim=3, **CONV, batch_norm=True),
+    BYOL(latent_dim=3, **RESNET, head=(4,)),
+    SimVAE(latent_dim=3, **RESNET),
+], ids=lambda learner: f"{type(learner).__name__}, {learner.network}")  # fmt: skip
+def test_members_with_images_are_lone_runs(learner):
+    world = Toy(shape=(1, 6, 6))
+    x = world.sample(5, views=1, generator=torch.Generator().manual_seed(1)).x[:, 0]
+    together = fit(learner, world, steps=4, seeds=(4, 0), **FEW)
+    alone = fit(learner, world, steps=4, seeds=[0], **FEW)
+    torch.testing.assert_close(together.transform(x)[1:], alone.transform(x))
+    if isinstance(learner, SimVAE):
+        torch.testing.assert_close(together.reconstruct(x)[1:], alone.reconstruct(x))

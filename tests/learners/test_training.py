@@ -25,7 +25,7 @@ def test_streams_of_seeds_and_purposes_are_unrelated():
 
 
 def test_members_see_different_data_and_a_lone_member_sees_the_same():
-    options = {"batch_size": 4, "views": 2, "noise_shape": (2, 3), "labelled": True}
+    options = {"batch_size": 4, "views": 2, "noise_shape": (2, 3), "target": "label"}
     place = {"device": torch.device("cpu"), "dtype": torch.float64}
     together = streams.Streams([Toy()] * 2, (0, 1), **options, **place)
     alone = streams.Streams([Toy()], (1,), **options, **place)
@@ -40,7 +40,7 @@ def test_members_see_different_data_and_a_lone_member_sees_the_same():
 
 def test_every_step_sees_fresh_data():
     place = {"device": torch.device("cpu"), "dtype": torch.float64}
-    draws = streams.Streams([Toy()], (0,), batch_size=4, views=2, noise_shape=(2, 3), labelled=False, **place)
+    draws = streams.Streams([Toy()], (0,), batch_size=4, views=2, noise_shape=(2, 3), target=None, **place)
     steps = 2 * draws.length + 1
     batches = [draws.batch(step) for step in range(steps)]
     assert len({tuple(b.x.flatten().tolist()) for b in batches}) == steps
@@ -49,7 +49,7 @@ def test_every_step_sees_fresh_data():
 
 def test_large_inputs_are_drawn_a_few_steps_at_a_time():
     place = {"device": torch.device("cpu"), "dtype": torch.float32}
-    options = {"batch_size": 128, "views": 2, "noise_shape": None, "labelled": False}
+    options = {"batch_size": 128, "views": 2, "noise_shape": None, "target": None}
     assert streams.Streams([Toy(shape=(3, 64, 64))], (0,), **options, **place).length == 1
     assert streams.Streams([Toy()], (0,), **options, **place).length == streams.LONGEST_CHUNK
 
@@ -124,7 +124,7 @@ class Failing(SimCLR):
 def test_a_diverging_member_stops_and_the_others_go_on(value, log_every):
     healthy = fit(LEARNER, Toy(), steps=12, seeds=(0, 1, 2), log_every=1, **FEW)
     place = {"device": torch.device("cpu"), "dtype": torch.float64}
-    draws = streams.Streams([Toy()], (0,), batch_size=16, views=2, noise_shape=None, labelled=False, **place)
+    draws = streams.Streams([Toy()], (0,), batch_size=16, views=2, noise_shape=None, target=None, **place)
     fourth = [draws.batch(step).x for step in range(4)][-1]
     failing = Failing(**SMALL, value=value, mark=fourth[0, 0, 0, 0].item())
     fitted = fit(failing, Toy(), steps=12, seeds=(0, 1, 2), log_every=log_every, **FEW)
@@ -172,7 +172,7 @@ def test_a_loss_of_one_s_own_is_a_learner(tmp_path):
 class Ragged(Toy):
     def sample(self, n, *, views, generator):
         drawn = super().sample(n, views=views, generator=generator)
-        return Drawn(drawn.x[:, 0], drawn.label)
+        return Drawn(drawn.x[:, 0], drawn.label, drawn.index)
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -217,3 +217,94 @@ def test_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
     fit(SimVAE(**SMALL), Toy(), steps=2, seeds=(0,), **FEW)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_values_of_a_hyperparameter_train_together(tmp_path):
+    """Member (value, seed) is the lone run with that value and that seed."""
+    sweep = [SimVAE(**SMALL, prior="mixture", style_variance=s, content_variance=2 * s) for s in (0.1, 0.4)]
+    fitted = fit(sweep, Toy(), steps=6, seeds=(0, 3), log_every=4, **FEW)
+    table = fitted.members.table()
+    assert table["style_variance"].tolist() == [0.1, 0.1, 0.4, 0.4]
+    assert table["seed"].tolist() == [0, 3, 0, 3]
+    for member, row in table.iterrows():
+        lone = fit(
+            sweep[int(row["style_variance"] > 0.2)], Toy(), steps=6, seeds=[int(row["seed"])], log_every=4, **FEW
+        )
+        torch.testing.assert_close(fitted.transform(X)[member], lone.transform(X)[0])
+        ours = fitted.history.query("seed == @row.seed and style_variance == @row.style_variance")
+        np.testing.assert_allclose(ours["loss"], lone.history["loss"], rtol=1e-6)
+    fitted.save(tmp_path / "sweep")
+    again = learners.Fitted.load(tmp_path / "sweep")
+    assert torch.equal(again.transform(X), fitted.transform(X))
+    assert again.history.equals(fitted.history)
+
+
+@pytest.mark.parametrize(("sweep", "message"), [
+    ([SimCLR(), SimCLR(latent_dim=3)], "differ in temperature, found a difference in latent_dim; train them apart"),
+    ([SimCLR(), learners.VICReg()], "learners of one method, found SimCLR, VICReg; train them apart"),
+    ([], "at least one learner, found none"),
+])  # fmt: skip
+def test_learners_that_cannot_train_together_are_refused(sweep, message):
+    with pytest.raises(ValueError, match=message):
+        fit(sweep, Toy(), steps=1, seeds=(0,), **FEW)
+
+
+def test_worlds_go_with_seeds_or_with_members():
+    sweep = [SimCLR(**SMALL, temperature=t) for t in (0.2, 0.5)]
+    by_seed = fit(sweep, [Toy(0), Toy(1)], steps=3, seeds=(0, 1), **FEW)
+    by_member = fit(sweep, [Toy(0), Toy(1)] * 2, steps=3, seeds=(0, 1), **FEW)
+    assert torch.equal(by_seed.transform(X), by_member.transform(X))
+
+
+def test_a_pool_is_a_finite_set_with_different_views():
+    pool = learners.Pool(Toy(), 20, views=5, seed=3)
+    drawn = pool.sample(400, views=3, generator=torch.Generator().manual_seed(0))
+    assert drawn.x.shape == (400, 3, 6)
+    assert drawn.index.unique().tolist() == list(range(20))
+    assert torch.equal(drawn.label, pool.label[drawn.index])
+    distances = torch.cdist(drawn.x, drawn.x) + torch.eye(3)
+    assert distances.min() > 0  # the views of a data point are different ones
+    belongs = (drawn.x[:, :, None] == pool.x[drawn.index][:, None]).all(-1).any(-1)
+    assert belongs.all()
+    with pytest.raises(ValueError, match="at most 5 views, found 6"):
+        pool.sample(1, views=6, generator=torch.Generator())
+
+
+def test_augmented_data_are_a_sampler():
+    data = torch.arange(12.0).view(4, 3)
+    sampler = learners.Augmented(data, lambda x, g: x + 0.1 * torch.rand(x.shape, generator=g), torch.arange(4))
+    drawn = sampler.sample(50, views=2, generator=torch.Generator().manual_seed(0))
+    assert drawn.x.shape == (50, 2, 3)
+    assert ((drawn.x - data[drawn.index][:, None]).abs() <= 0.1).all()
+    assert not torch.equal(drawn.x[:, 0], drawn.x[:, 1])
+    assert torch.equal(drawn.label, drawn.index)
+
+
+class Unlabelled(Toy):
+    def sample(self, n, *, views, generator):
+        return Unnamed(super().sample(n, views=views, generator=generator).x)
+
+
+@dataclass(frozen=True)
+class Unnamed:
+    x: torch.Tensor
+    label: None = None
+
+
+@pytest.mark.parametrize(("learner", "message"), [
+    (learners.Supervised(**SMALL), "samples with .label, found none; take a world that has classes"),
+    (learners.InstanceDiscrimination(**SMALL), "samples with .index, found none; wrap the sampler in a Pool"),
+])  # fmt: skip
+def test_missing_targets_are_named(learner, message):
+    with pytest.raises(ValueError, match=message):
+        fit(learner, Unlabelled(), steps=1, seeds=(0,), **FEW)
+
+
+def test_clip_has_an_encoder_for_each_view():
+    fitted = fit(learners.CLIP(**SMALL), Toy(), steps=2, seeds=(0, 1), **FEW)
+    assert torch.equal(fitted.transform(X, view=0), fitted.transform(X))
+    assert not torch.allclose(fitted.transform(X, view=1), fitted.transform(X, view=0))
+    with pytest.raises(ValueError, match="view 0 or 1 of CLIP, found view 2"):
+        fitted.transform(X, view=2)
+    with pytest.raises(ValueError, match="found view 0 of SimCLR; leave view out"):
+        fit(LEARNER, Toy(), steps=0, seeds=(0,), **FEW).transform(X, view=0)

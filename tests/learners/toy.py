@@ -13,10 +13,14 @@ from ssl_theory import learners
 class Drawn:
     x: Tensor
     label: Tensor
+    index: Tensor
 
 
 class Toy:
-    """`x = tanh(A [content, style])`: content by class, shared by the views of a data point; style fresh a view."""
+    """`x = tanh(A [content, style])`: content by class, one a data point; style fresh a view.
+
+    `index` refines the label, so that a learner of a finite set has something to learn.
+    """
 
     def __init__(self, seed: int = 0, shape: tuple[int, ...] = (6,), dtype: torch.dtype = torch.float64) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -26,21 +30,37 @@ class Toy:
         self.means = 2 * torch.randn(3, 2, generator=generator, dtype=dtype)
 
     def sample(self, n: int, *, views: int, generator: torch.Generator) -> Drawn:
-        label = torch.randint(3, (n,), generator=generator)
+        index = torch.randint(POINTS, (n,), generator=generator)
+        label = index % 3
         content = self.means[label] + 0.5 * torch.randn(n, 2, generator=generator, dtype=self.dtype)
         style = torch.randn(n, views, 2, generator=generator, dtype=self.dtype)
         z = torch.cat([content[:, None].expand(n, views, 2), style], dim=-1)
-        return Drawn(torch.tanh(z @ self.mixing).unflatten(-1, self.shape), label)
+        return Drawn(torch.tanh(z @ self.mixing).unflatten(-1, self.shape), label, index)
 
 
+POINTS = 30
 SMALL: dict[str, Any] = {"latent_dim": 3, "hidden": (12, 12), "learning_rate": 3e-3}
-ALL = {
+STEADY: dict[str, Any] = SMALL | {"momentum": 0.9}
+ALL: dict[str, learners.Learner] = {
     "SimCLR": learners.SimCLR(**SMALL),
     "SimCLR, head and batch norm": learners.SimCLR(**SMALL, head=(8, 4), batch_norm=True),
-    "VICReg": learners.VICReg(**SMALL),
+    "CLIP": learners.CLIP(**SMALL, head=(4,)),
+    "MoCo": learners.MoCo(**STEADY, queue=40),
+    "SpectralContrastive": learners.SpectralContrastive(**SMALL),
+    "AlignUniform": learners.AlignUniform(**SMALL),
+    "InstanceDiscrimination": learners.InstanceDiscrimination(**SMALL, instances=POINTS),
     "VICReg, linear head": learners.VICReg(**SMALL, head=(4,)),
-    "VAE": learners.VAE(**SMALL),
+    "BarlowTwins": learners.BarlowTwins(**SMALL),
+    "WMSE": learners.WMSE(**SMALL),
+    "BYOL, head and batch norm": learners.BYOL(**STEADY, head=(8, 4), batch_norm=True),
+    "SimSiam": learners.SimSiam(**SMALL),
+    "SwAV": learners.SwAV(**SMALL, prototypes=8),
+    "DINO": learners.DINO(**STEADY, prototypes=8),
+    "Supervised": learners.Supervised(**SMALL, classes=3),
     "VAE, batch norm": learners.VAE(**SMALL, batch_norm=True),
+    "BetaVAE": learners.BetaVAE(**SMALL),
+    "CRVAE": learners.CRVAE(**SMALL),
+    "IWAE": learners.IWAE(**SMALL, samples=3),
     **{f"SimVAE, {prior}": learners.SimVAE(**SMALL, prior=prior, classes=3) for prior in learners.PRIORS},
 }
 FEW: dict[str, Any] = {"batch_size": 16, "dtype": torch.float64, "device": "cpu"}
