@@ -1,7 +1,9 @@
 """Bounds on information: exact expectations over small discrete worlds, closed forms, laws, trained critics."""
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from torch import Tensor
 from ssl_theory.analysis import critics, information
 from tests import references
 
-LOWER = {
+LOWER: dict[str, Callable[[Tensor], Any]] = {
     "info_nce": information.info_nce,
     "nwj": information.nwj,
     "tuba": lambda s: information.tuba(s, 0.3),
@@ -132,10 +134,10 @@ def test_laws_between_bounds(seed: int, shift: float):
     same(information.donsker_varadhan(s + shift), information.donsker_varadhan(s))
     assert (information.nwj(s + shift) <= information.donsker_varadhan(s) + 1e-9).all()
     same(information.tuba(s + rows, rows[..., 0]), information.tuba(s))
-    same(information.interpolated(s, 0, 0.4), information.tuba(s, 0.4))
-    same(information.interpolated(s, 1), information.info_nce(s[..., :-1]))
+    same(information.interpolated(s, 0.0, 0.4), information.tuba(s, 0.4))
+    same(information.interpolated(s, 1.0), information.info_nce(s[..., :-1]))
     same(information.smile(s, 1e9), information.donsker_varadhan(s))
-    assert (information.info_nce(10 * s) <= math.log(5)).all()
+    assert (information.info_nce(10 * s) <= math.log(5) + 1e-9).all()
     assert (information.interpolated(s, 0.5) <= 1 + math.log(4 / 0.5)).all()
     same(information.info_nce(s), references.info_nce_bound(s))
 
@@ -171,9 +173,9 @@ def test_more_negatives_close_the_gap():
 def test_yardstick():
     """5 pairs with correlation 0.8: 2.554 nats, and a CLUB of 5 * 0.64 / 0.36 = 8.889."""
     assert information.gaussian_information(np.full(5, 0.8)) == pytest.approx(2.5541, abs=1e-4)
-    x, y = correlated(512, 0.8, 5, 40)
+    x, y = correlated(256, 0.8, 5, 60)
     values = information.club(information.positives_first(log_conditional(x, y, 0.8)))
-    assert values.mean() == pytest.approx(8.889, abs=3 * float(values.std()) / 40**0.5)
+    assert values.mean() == pytest.approx(8.889, abs=3 * float(values.std()) / 60**0.5)
 
 
 def test_mine_gradient_is_corrected():
@@ -197,10 +199,11 @@ def test_mine_gradient_is_corrected():
     product = JOINT.sum(1, keepdim=True) * JOINT.sum(0)
     log_partition = torch.log((product * (theta * PMI).exp()).sum())
     true = torch.autograd.grad((JOINT * theta * PMI).sum() - log_partition, theta, retain_graph=True)[0].item()
-    expected = {
-        average is None: references.exact_expectation(lambda s, a=average: slope(s, a), JOINT, theta * PMI, K=2)
-        for average in (None, log_partition.detach())
-    }
+    expected = {}
+    p, xs, y = references.draws(JOINT, 2)
+    for average in (None, log_partition.detach()):
+        slopes = torch.stack([slope((theta * PMI)[row, k][None], average) for row, k in zip(xs, y, strict=True)])
+        expected[average is None] = float((p * slopes).sum())
     assert expected[False] == pytest.approx(true, abs=1e-9)
     assert abs(expected[True] - true) > 1e-3
 
@@ -253,25 +256,24 @@ def one_hot_pairs(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return hot[cell // 3], hot[cell % 3]
 
 
-@pytest.mark.parametrize("kind", ["separable", "bilinear", "joint"])
-@pytest.mark.parametrize("objective", ["info_nce", "nwj", "donsker_varadhan", "mine", "jensen_shannon"])
+@pytest.mark.parametrize(
+    ("kind", "objective"),
+    [(k, "info_nce") for k in ("separable", "bilinear", "joint")]
+    + [("bilinear", o) for o in ("nwj", "donsker_varadhan", "mine", "jensen_shannon")],
+)
 def test_trained_critics_learn_the_pmi(kind: str, objective: str):
     g = torch.Generator().manual_seed(0)
     critic = critics.critic(kind, one_hot_pairs(2, g), g, hidden=(16,), embedding=4)
-    critics.trained(critic, one_hot_pairs, g, objective=objective, steps=250, batch=64, rate=3e-2)
-    found = critic(torch.eye(3).expand(2, 3, 3), torch.eye(3).expand(2, 3, 3)).mT.detach().double()
-    # What is left free: a term in y for InfoNCE, a constant for DV, 1 for NWJ.
-    free = 1 if objective == "info_nce" else (1, 2)
-    weight = JOINT.sum(1)[:, None] * JOINT.sum(0)
-    error = (
-        (found - PMI) - ((found - PMI) * weight).sum(free, keepdim=True) / weight.sum(free, keepdim=True)[None]
-        if (objective != "info_nce")
-        else (found - PMI) - (found - PMI).mean(1, keepdim=True)
-    )
-    assert error.abs().max() < 0.75
+    critics.trained(critic, one_hot_pairs, g, objective=objective, steps=150, batch=48, rate=5e-2)
+    every = torch.eye(3).expand(2, 3, 3)
+    error = critic(every, every).mT.detach().double() - PMI
+    # InfoNCE leaves a term in y free, Donsker-Varadhan a constant; NWJ wants 1 + PMI, Jensen-Shannon the PMI itself.
+    free = {"info_nce": (1,), "nwj": (), "jensen_shannon": ()}.get(objective, (1, 2))
+    error = error - (error.mean(free, keepdim=True) if free else float(objective == "nwj"))
+    assert error.abs().mean() < 0.25
     fresh = critics.fresh_scores(critic, one_hot_pairs, g, batches=20, batch=64)
     assert fresh.shape == (20, 2, 64, 64)
-    assert information.info_nce(fresh).mean(0).tolist() == pytest.approx([TRUTH, TRUTH], abs=0.06)
+    assert information.info_nce(fresh).mean(0).tolist() == pytest.approx([TRUTH, TRUTH], abs=0.08)
 
 
 def test_exact_critic_is_left_alone():
@@ -286,28 +288,28 @@ def test_information_between_representations():
     x, y = correlated(1200, 0.9, 2, 3)
     y[1] = y[1].roll(1, 0)
     x[2, 5] = torch.nan
-    found = critics.between(x, y, steps=150, batch=128, hidden=(32,), embedding=8, rate=1e-2)
+    found = critics.between(x, y, steps=120, batch=128, hidden=(32,), embedding=8, rate=1e-2)
     truth = float(information.gaussian_information(torch.full((2,), 0.9)))
     assert truth - 0.5 < found[0] < truth + 0.1
     assert found[1] < 0.1
     assert found[2].isnan()
-    wide = critics.between(x[0].exp(), y[0] * 100, steps=150, batch=128, hidden=(32,), embedding=8, rate=1e-2)
-    assert wide == pytest.approx(float(found[0]), abs=0.25)
+    moved = critics.between(x[0] * 5 + 1, y[0] * 100, steps=120, batch=128, hidden=(32,), embedding=8, rate=1e-2)
+    assert moved == pytest.approx(float(found[0]), abs=0.05)
 
 
 def test_a_critic_seen_on_its_own_pairs_says_too_much():
     """The control: independent noise, memorised. Fresh pairs show no information, the training pairs do."""
     g = torch.Generator().manual_seed(0)
-    x, y = torch.randn(1, 64, 20, generator=g), torch.randn(1, 64, 20, generator=g)
-    fitted = critics.trained(
-        critics.critic("separable", (x, y), g, hidden=(64,)), lambda n, g: (x, y), g, steps=150, batch=64, rate=1e-2
-    )
+    x, y = torch.randn(2, 1, 64, 20, generator=g)
+    start = critics.critic("separable", (x, y), g, hidden=(64,))
+    fitted = critics.trained(start, lambda n, g: (x, y), g, steps=80, batch=64, rate=1e-2)
     own = information.info_nce(information.positives_first(fitted(x, y).detach()))
-    new = information.info_nce(
-        critics.fresh_scores(
-            fitted, lambda n, g: (torch.randn(1, n, 20, generator=g), torch.randn(1, n, 20, generator=g)), g, batch=64
-        )
-    )
+
+    def unseen(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        a, b = torch.randn(2, 1, n, 20, generator=g)
+        return a, b
+
+    new = information.info_nce(critics.fresh_scores(fitted, unseen, g, batch=64))
     assert own.item() > 3
     assert new.mean().item() < 0
 

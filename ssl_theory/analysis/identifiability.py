@@ -1,0 +1,128 @@
+"""Identifiability: are the true latents recovered, and up to which maps?
+
+`affine_r2` allows any affine map, `mcc` only a permutation and a rescaling of coordinates, `block_r2` tells content from
+style, `dci` grades how far single coordinates stand for single factors.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from ssl_theory.analysis import linear, probes
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, cleared, finite, members, targets_of
+
+
+def affine_r2(representation: Array, latents: Array, **split: Any) -> Score:
+    """R^2 of the best affine map from the representation to the true latents, held out; 1: recovered up to one.
+
+    Args:
+        representation: `(n, d)` or `(E, n, d)`.
+        latents: `(n, t)` or `(E, n, t)`.
+        split: `test`, `seed`, `per_target` of `probes.r2`.
+    """
+    return probes.r2(representation, latents, kind="linear", **split)
+
+
+def block_r2(
+    representation: Array, blocks: Mapping[str, Array], *, kind: str = "linear", seed: int = 0, **network: Any
+) -> dict[str, Score]:
+    """R^2 of each named block of latents (content, style): a block is recovered at 1, lost at 0.
+
+    Example:
+        >>> z = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> block_r2(z[:, :1], {"content": z[:, :1]})["content"] > 0.999
+        True
+    """
+    tensors = {name: as_tensor(b, name) for name, b in blocks.items()}
+    tensors = {name: b[:, None] if b.ndim == 1 else b for name, b in tensors.items()}
+    sizes = [b.shape[-1] for b in tensors.values()]
+    E = max(b.shape[0] if b.ndim == 3 else 1 for b in tensors.values())
+    stacked = [b if b.ndim == 3 or E == 1 else b.expand(E, -1, -1) for b in tensors.values()]
+    joined = torch.cat([b.to(torch.float64) for b in stacked], -1)
+    scores = probes.r2(representation, joined, kind=kind, seed=seed, per_target=True, **network)
+    ends = np.cumsum(sizes)
+    means = [scores[..., end - size : end].mean(-1) for size, end in zip(sizes, ends, strict=True)]
+    single = as_tensor(representation, "representation").ndim == 2
+    return {name: float(m) if single else m for name, m in zip(tensors, means, strict=True)}
+
+
+def mcc(representation: Array, latents: Array, *, rank: bool = False) -> Score:
+    """Mean correlation coefficient: mean |correlation| of latents with coordinates under the best one-to-one matching.
+
+    1: every latent is one coordinate, up to sign and scale (Pearson) or any monotone map (Spearman); near 0: unrelated.
+    Latents beyond the d coordinates count as 0. It is biased upwards: of many coordinates the best match by chance.
+
+    Args:
+        representation: `(n, d)` or `(E, n, d)`.
+        latents: `(n, t)` or `(E, n, t)`.
+        rank: Spearman's correlation, of ranks, instead of Pearson's.
+
+    Source: Hyvaerinen, Morioka (2016), arXiv 1605.06336.
+    """
+    r = members(representation)
+    keep = finite(r)
+    r, t = cleared(r, keep), targets_of(latents, r, "latents")
+    if rank:
+        r, t = _ranks(r), _ranks(t)
+    table = _correlations(r, t).abs().cpu().numpy()
+    values = [c[linear_sum_assignment(c, maximize=True)].sum() / t.shape[2] for c in table]
+    return answer(torch.tensor(np.array(values), device=r.device), representation, keep)
+
+
+class Dci(NamedTuple):
+    """Each in [0, 1].
+
+    disentanglement: each coordinate serves one latent. completeness: each latent is served by one coordinate.
+    informativeness: R^2 of the linear probe, held out.
+    """
+
+    disentanglement: Score
+    completeness: Score
+    informativeness: Score
+
+
+def dci(representation: Array, latents: Array, *, seed: int = 0) -> Dci:
+    """Disentanglement, completeness, informativeness, importances being |weights| of a ridge probe, all standardised.
+
+    `1 - H(p) / log`, p the share of a coordinate's importance over latents (disentanglement; log of their number) or of a
+    latent's over coordinates (completeness); averaged with weights by importance. The published version reads
+    importances off lasso or forests; ridge needs no search and agrees where the coordinates are uncorrelated.
+
+    Source: Eastwood, Williams (2018).
+    """
+    r = members(representation)
+    keep = finite(r)
+    r, t = cleared(r, keep), targets_of(latents, r, "latents")
+    x, _ = probes.standardised(r, r, torch.float64)
+    y, _ = probes.standardised(t, t, torch.float64)
+    probe = torch.cat([torch.zeros_like(x[:, :1]), torch.eye(x.shape[2]).to(x).expand(len(x), -1, -1)], 1)
+    predicted = linear.ridge_predictions(x, y, probe)
+    importance = (predicted[:, 1:] - predicted[:, :1]).abs()
+    scores = (_concentration(importance), _concentration(importance.mT))
+    informative = probes.r2(representation, latents, seed=seed)
+    return Dci(*[answer(s, representation, keep) for s in scores], informative)
+
+
+def _concentration(importance: Float[Tensor, "E d t"]) -> Float[Tensor, " E"]:
+    """Importance-weighted mean over rows of `1 - H(row) / log t`; 1 for a single column."""
+    total = importance.sum(-1)
+    p = importance / total.clamp(min=1e-300)[..., None]
+    entropy = -torch.special.xlogy(p, p).sum(-1) / max(np.log(importance.shape[2]), 1e-300)
+    return ((1 - entropy) * total).sum(1) / total.sum(1)
+
+
+def _correlations(r: Float[Tensor, "E n d"], t: Float[Tensor, "E n t"]) -> Float[Tensor, "E d t"]:
+    """Pearson's, of all pairs; 0 where one does not vary."""
+    a, _ = probes.standardised(r, r, torch.float64)
+    b, _ = probes.standardised(t, t, torch.float64)
+    return a.mT @ b / r.shape[1]
+
+
+def _ranks(x: Float[Tensor, "E n d"]) -> Float[Tensor, "E n d"]:
+    """Ranks 0 to n - 1 along n; ties in order of their rows."""
+    return x.argsort(1, stable=True).argsort(1).to(x.dtype)
