@@ -1,0 +1,141 @@
+"""Views of real images whose style is known: we draw the augmentation's parameters ourselves and record them.
+
+An augmentation is a distribution over style, `p(x | image, s)` with `s` drawn anew for every view, so
+augmented images obey the contract of a synthetic world: `sample(n, views=J, generator=g)` gives `x (n, J, C,
+H, W)`, `style (n, J, ds)`, `label (n,)`, and whatever trains in a world trains here. Nothing is drawn but
+from the generator passed in.
+
+Unlike library augmentations that keep their parameters to themselves, the numbers here are the ground truth
+that style decodability is measured against: pixels, radians, natural logarithms of a factor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from ssl_theory.benchmarks.data import Images
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """A distribution over style and the map that applies it."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "*shape ds"]: ...
+
+    def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m ds"]) -> Float[Tensor, "m C H W"]: ...
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Random shift, rotation and scale, each uniform on a symmetric interval and independent of the others.
+
+    A point at `p` (pixels from the image's centre, x to the right, y downwards) moves to `exp(log_scale)
+    R(rotation) p + shift`; `R(a)` turns the x axis towards the y axis, which is clockwise on a screen.
+    Bilinear interpolation, black outside.
+
+    Style: `shift_x`, `shift_y` in pixels, `rotation` in radians, `log_scale` a natural logarithm.
+
+    >>> Affine(shift=1.0).draw((2, 3), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 4])
+    """
+
+    shift: float = 0.0
+    rotation: float = 0.0
+    log_scale: float = 0.0
+    names: ClassVar[tuple[str, ...]] = ("shift_x", "shift_y", "rotation", "log_scale")
+
+    def __post_init__(self) -> None:
+        if min(self.shift, self.rotation, self.log_scale) < 0:
+            raise ValueError(f"half-widths of the style intervals must not be negative; found {self}.")
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "*shape 4"]:
+        unit = 2 * torch.rand(*shape, 4, generator=generator, device=generator.device) - 1
+        return unit * unit.new_tensor([self.shift, self.shift, self.rotation, self.log_scale])
+
+    def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 4"]) -> Float[Tensor, "m C H W"]:
+        style = style.to(images)
+        grid = affine_grid(_inverse_map(style, images.shape[-2:]), list(images.shape), align_corners=False)
+        return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _inverse_map(style: Float[Tensor, "m 4"], size: tuple[int, ...]) -> Float[Tensor, "m 2 3"]:
+    """Where each output point comes from, `p_in = exp(-log_scale) R(-rotation) (p_out - shift)`, in the
+    coordinates of `affine_grid`, where the image reaches from -1 to 1 along both axes."""
+    shift, rotation, log_scale = style[:, :2, None], style[:, 2], style[:, 3]
+    cos, sin = torch.cos(rotation), torch.sin(rotation)
+    turn = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
+    linear = torch.exp(-log_scale)[:, None, None] * turn
+    half = style.new_tensor([size[1] / 2, size[0] / 2])
+    inward = torch.cat([linear * half, -(linear @ shift)], dim=-1)  # takes unit coordinates to pixels
+    return inward / half[:, None]
+
+
+def default(shape: tuple[int, ...]) -> Affine:
+    """The augmentation of a benchmark with images `(C, H, W)`: shifts up to an eighth of the width, turns up
+    to 30 degrees, scale by a factor up to 1.25 either way: strong enough to move every pixel, too weak to
+    turn a 6 into a 9."""
+    return Affine(shift=shape[-1] / 8, rotation=math.pi / 6, log_scale=math.log(1.25))
+
+
+@dataclass(frozen=True)
+class ImageViews:
+    """J views a data point: `x (n, J, C, H, W)` in [0, 1], `style (n, J, ds)` in natural units, `label
+    (n,)`."""
+
+    x: Float[Tensor, "n J C H W"]
+    style: Float[Tensor, "n J ds"]
+    label: Int[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class AugmentedImages:
+    """The empirical distribution of `images` seen through `augmentation`: a world whose style is known.
+
+    >>> world = AugmentedImages(load("digits").train, Affine(shift=1.0))
+    >>> world.sample(32, views=2, generator=torch.Generator().manual_seed(0)).x.shape
+    torch.Size([32, 2, 1, 12, 12])
+    """
+
+    images: Images
+    augmentation: Augmentation
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are, views are made, and generators must draw."""
+        return self.images.pixels.device
+
+    def to(self, device: torch.device | str) -> AugmentedImages:
+        return AugmentedImages(self.images.to(device), self.augmentation)
+
+    def sample(self, n: int, *, views: int = 2, generator: torch.Generator) -> ImageViews:
+        """`n` images drawn with replacement, `views` independent augmentations of each."""
+        index = torch.randint(len(self.images), (n,), generator=generator, device=generator.device)
+        return self.views_of(index, views=views, generator=generator)
+
+    def views_of(self, index: Int[Tensor, " n"], *, views: int, generator: torch.Generator) -> ImageViews:
+        """`views` independent augmentations of the images at `index`, in that order."""
+        if views < 1:
+            raise ValueError(f"at least 1 view a data point is needed; found views={views}.")
+        chosen = self.images[index.to(self.images.labels.device)]
+        style = self.augmentation.draw((len(index), views), generator).to(chosen.pixels.device)
+        repeated = unit(chosen.pixels).repeat_interleave(views, dim=0)
+        x = self.augmentation.apply(repeated, style.flatten(0, 1))
+        return ImageViews(x.unflatten(0, (len(index), views)), style, chosen.labels)
+
+    def every(self, *, views: int, generator: torch.Generator) -> ImageViews:
+        """`views` augmentations of every image, in order: what an evaluation needs."""
+        return self.views_of(torch.arange(len(self.images)), views=views, generator=generator)
+
+
+def unit(pixels: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Bytes to [0, 1], in single precision."""
+    return pixels.to(torch.float32) / 255

@@ -1,0 +1,87 @@
+"""Results kept on disk, each under a key that names all it depends on, so that a second run computes nothing.
+
+The key hashes the settings, the images, torch's version, the device's kind and the source of every module
+that could change a number; how tables and figures look is left out. An entry is a folder that appears in one
+rename: a killed run leaves no half of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import ssl_theory
+
+LOOKS = {"table.py", "draw.py", "report.py", "__main__.py", "progress.py"}  # of this room: no number comes from them
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one method came to: tidy `rows`, the training `history`, and `pictures (m, C, H, W)` or None."""
+
+    rows: pd.DataFrame
+    history: pd.DataFrame
+    pictures: np.ndarray | None
+
+
+def key(facts: dict[str, object]) -> str:
+    """A hash of the facts (anything JSON or str can tell), of the source, and of what runs it."""
+    whole = facts | {"source": source(), "torch": torch.__version__}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+@cache
+def source() -> str:
+    """A hash of this package's modules, those aside that only draw or print."""
+    root = Path(ssl_theory.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(_files(root)):
+        digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _files(root: Path) -> Iterator[Path]:
+    here = Path(__file__).parent
+    return (f for f in root.rglob("*.py") if not (f.parent == here and f.name in LOOKS))
+
+
+def read(entry: Path) -> Result | None:
+    """The result at `entry`, None where there is none or where the disk has damaged it."""
+    pictures = entry / "pictures.npy"
+    try:
+        return Result(
+            pd.read_parquet(entry / "rows.parquet"),
+            pd.read_parquet(entry / "history.parquet"),
+            np.load(pictures) if pictures.exists() else None,
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def write(entry: Path, result: Result) -> None:
+    """Write beside `entry`, then rename: whole or not at all."""
+    partial = entry.with_name(f".{entry.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    result.rows.to_parquet(partial / "rows.parquet")
+    result.history.to_parquet(partial / "history.parquet")
+    if result.pictures is not None:
+        np.save(partial / "pictures.npy", result.pictures)
+    shutil.rmtree(entry, ignore_errors=True)
+    partial.rename(entry)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in one rename."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

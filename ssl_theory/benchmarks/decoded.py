@@ -1,0 +1,92 @@
+"""Decoded images kept on disk: bytes in a memory-mapped file, decoded once and shared between runs.
+
+An entry is named by what the folder holds (names, sizes and times of its files) and by the columns read, so a changed
+folder is decoded anew. It appears in one rename; every array carries a SHA-256, and an entry that a disk has damaged is
+thrown away and decoded again. Where nothing can be written, nothing is kept. It lives under `$XDG_CACHE_HOME/ssl-theory` (`~/.cache/ssl-theory`), safe to delete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssl_theory.benchmarks.data import Images
+
+FORMAT = 1
+Parts = tuple[dict[str, Images], int]
+
+
+def kept(folder: Path, columns: tuple[str, str], classes: int | None, decode: Callable[[], Parts]) -> Parts:
+    """What `decode` gives, from disk where it was decoded before; `classes` is part of what was asked for."""
+    entry = home() / _key(folder, columns, classes)
+    found = read(entry)
+    if found is None:
+        found = decode()
+        with contextlib.suppress(OSError):  # no room or no right to write: decoded anew the next time
+            write(entry, *found)
+    return found
+
+
+def home() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ssl-theory" / "images"
+
+
+def _key(folder: Path, columns: tuple[str, str], classes: int | None) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    facts = json.dumps([FORMAT, str(folder.resolve()), columns, classes, stats])
+    return hashlib.sha256(facts.encode()).hexdigest()[:20]
+
+
+def read(entry: Path) -> Parts | None:
+    """The parts at `entry`, memory-mapped; None where there is no entry or where it is damaged."""
+    try:
+        said = json.loads((entry / "parts.json").read_text())
+        parts = {name: _images(entry, name, sums) for name, sums in said["sha256"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return parts, int(said["classes"])
+
+
+def _images(entry: Path, name: str, sums: dict[str, str]) -> Images:
+    arrays = {}
+    for kind, expected in sums.items():
+        # Copy on write: torch warns of read-only memory, and nothing writes to it.
+        array = np.load(entry / f"{name}.{kind}.npy", mmap_mode="c")
+        if _sum(array) != expected:
+            raise ValueError(f"{name}.{kind} is damaged")
+        arrays[kind] = torch.from_numpy(array)
+    return Images(arrays["pixels"], arrays["labels"])
+
+
+def write(entry: Path, parts: dict[str, Images], classes: int) -> None:
+    """Write beside `entry`, then rename; nothing stays behind when the disk is full."""
+    partial = entry.with_name(f".{entry.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        sums = {name: _save(partial, name, images) for name, images in parts.items()}
+        (partial / "parts.json").write_text(json.dumps({"classes": classes, "sha256": sums}))
+        shutil.rmtree(entry, ignore_errors=True)
+        partial.rename(entry)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _save(folder: Path, name: str, images: Images) -> dict[str, str]:
+    arrays = {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()}
+    for kind, array in arrays.items():
+        np.save(folder / f"{name}.{kind}.npy", array)
+    return {kind: _sum(array) for kind, array in arrays.items()}
+
+
+def _sum(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()

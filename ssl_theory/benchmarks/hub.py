@@ -1,0 +1,155 @@
+"""Image tables in the layout of the public hub, read through the optional `datasets` package.
+
+A table is one or more Parquet files (or whatever `datasets.load_dataset(folder)` takes) with a column of
+encoded images and a column of integer labels. Images are decoded here rather than by `datasets`, so that a
+broken one is refused by its row. Only grey (`L`) and colour (`RGB`) images of one size are taken: a silent
+resize or a dropped alpha channel would be a choice that belongs to the user."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssl_theory.benchmarks.data import Images
+from ssl_theory.benchmarks.errors import InputError
+
+SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+
+
+def read(place: Path | str, columns: tuple[str, str], classes: int | None) -> tuple[dict[str, Images], int]:
+    """The parts of the table at `place` (a local folder or a hub name), and the number of classes.
+
+    `columns` names the image and the label column; `classes` is the number of classes where it is known
+    beforehand, else the label column's own declaration counts, else the largest label."""
+    tables = _known_splits(_tables(place), place)
+    declared = classes
+    parts = {}
+    for split, table in tables.items():
+        labels, named = _labels(table, columns[1], f"{place}, split {split}")
+        parts[split] = Images(_pixels(table, columns[0], f"{place}, split {split}"), labels)
+        declared = declared or named
+    number = declared or 1 + max(int(part.labels.max()) for part in parts.values())
+    _check(parts, number, columns[1], place)
+    return parts, number
+
+
+def _tables(place: Path | str) -> dict[str, Any]:
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(
+            "reading this data set needs the package datasets, which is not installed: pip install 'ssl-theory[bench]'."
+        ) from None
+    datasets.disable_progress_bars()
+    try:
+        return dict(datasets.load_dataset(str(place)))
+    except Exception as error:  # `datasets` raises a different class for every layer that can fail
+        raise InputError(_why(place, error)) from error
+
+
+def _why(place: Path | str, error: Exception) -> str:
+    cause = error.__cause__ or error
+    if isinstance(place, Path):
+        return (
+            f"cannot read {place}: {type(cause).__name__}: {str(cause)[:200]} (truncated or not in the hub's layout?)"
+        )
+    return (
+        f"cannot fetch {place} from the hub ({type(cause).__name__}); on a connected machine run `hf download {place} "
+        "--repo-type dataset --local-dir FOLDER`, then pass --data-dir FOLDER."
+    )
+
+
+def _known_splits(tables: dict[str, Any], place: Path | str) -> dict[str, Any]:
+    known = {SPLITS[name]: table for name, table in tables.items() if name in SPLITS}
+    if len(tables) == 1 and not known:
+        known = {"train": next(iter(tables.values()))}
+    if "train" not in known:
+        raise InputError(f"{place}: no split called train; splits found: {', '.join(tables) or 'none'}.")
+    for name, table in known.items():
+        if len(table) == 0:
+            raise InputError(f"{place}, split {name}: empty, no image to learn from.")
+    return known
+
+
+def _column(table: Any, name: str, option: str, where: str) -> None:
+    if name not in table.column_names:
+        raise InputError(
+            f"{where}: no column {name!r}; columns found: {', '.join(table.column_names)}. Choose with {option}."
+        )
+
+
+def _labels(table: Any, column: str, where: str) -> tuple[torch.Tensor, int | None]:
+    _column(table, column, "--label-column", where)
+    feature = table.features[column]
+    kind = str(getattr(feature, "dtype", type(feature).__name__))
+    if not kind.startswith(("int", "uint", "bool")):
+        raise InputError(
+            f"{where}: label column {column!r} holds {kind}, integers 0, 1, ..., C-1 expected; "
+            f"columns found: {', '.join(table.column_names)}. Choose with --label-column."
+        )
+    values = table.with_format("arrow")[column]
+    values = values[:] if not hasattr(values, "null_count") else values
+    if values.null_count:
+        raise InputError(f"{where}: label column {column!r} has {values.null_count} empty row(s): fill or drop them.")
+    return torch.from_numpy(values.to_numpy().astype(np.int64)), getattr(feature, "num_classes", None)
+
+
+def _check(parts: dict[str, Images], classes: int, column: str, place: Path | str) -> None:
+    for split, part in parts.items():
+        low, high = int(part.labels.min()), int(part.labels.max())
+        if low < 0 or high >= classes:
+            raise InputError(
+                f"{place}, split {split}: labels in {column!r} run from {low} to {high}, out of the range "
+                f"0..{classes - 1} of {classes} classes: number them from 0, and drop rows without a label."
+            )
+    if classes < 2:
+        raise InputError(f"{place}: a single class in {column!r}; content needs at least 2.")
+    shapes = {tuple(part.pixels.shape[1:]) for part in parts.values()}
+    if len(shapes) > 1:
+        raise InputError(f"{place}: splits of different image shapes (C, H, W) {sorted(shapes)}: make them one size.")
+
+
+def _pixels(table: Any, column: str, where: str) -> torch.Tensor:
+    import datasets
+
+    _column(table, column, "--image-column", where)
+    found = ", ".join(table.column_names)
+    try:
+        encoded = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        first = encoded[0][column]
+    except Exception as error:
+        raise InputError(
+            f"{where}: column {column!r} holds no images; columns found: {found}. Choose with --image-column."
+        ) from error
+    shape = _decode(first, 0, column, where).shape
+    pixels = np.empty((len(encoded), *shape), dtype=np.uint8)
+    for row, record in enumerate(encoded):
+        image = _decode(record[column], row, column, where)
+        if image.shape != shape:
+            raise InputError(
+                f"{where}: image {row} has shape (C, H, W) {image.shape}, image 0 has {shape}: "
+                "make them one size and mode."
+            )
+        pixels[row] = image
+    return torch.from_numpy(pixels)
+
+
+def _decode(record: dict[str, Any] | None, row: int, column: str, where: str) -> np.ndarray:
+    """One encoded image as uint8 `(C, H, W)`."""
+    from PIL import Image
+
+    try:
+        if record is None:
+            raise ValueError("no image in this row")
+        with Image.open(io.BytesIO(record["bytes"]) if record.get("bytes") else record["path"]) as image:
+            image.load()
+            mode, array = image.mode, np.asarray(image)
+    except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, ... by file format
+        raise InputError(f"{where}: {column!r} of row {row} cannot be decoded ({str(error)[:120]}).") from error
+    if mode not in ("L", "RGB"):
+        raise InputError(f"{where}: image {row} has mode {mode}; L (grey) or RGB expected: convert the images first.")
+    return array[None] if mode == "L" else np.moveaxis(array, 2, 0)

@@ -1,0 +1,27 @@
+"""What the tests of a whole run share."""
+
+import pytest
+
+from ssl_theory.benchmarks import measures
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_caches(tmp_path_factory):
+    """Neither the user's decoded images nor those of `datasets` are read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def short_probes():
+    """MLP probes of 40 steps instead of 720: how good they are is another test's matter."""
+
+    def short(function):
+        return lambda *a, kind, **k: function(*a, kind=kind, **(k | ({"steps": 40} if kind == "mlp" else {})))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "r2", short(measures.r2))
+        patch.setattr(measures, "accuracy", short(measures.accuracy))
+        yield

@@ -1,0 +1,123 @@
+"""The recorded style is what was done to the image, and nothing is drawn but from the generator."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages
+from ssl_theory.benchmarks.data import Images
+
+
+def blob(height: int = 9, width: int = 9, seed: int = 0) -> torch.Tensor:
+    return torch.rand(1, 2, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def apply(image: torch.Tensor, *style: float) -> torch.Tensor:
+    return Affine().apply(image, torch.tensor([style], dtype=image.dtype))
+
+
+def world(n: int = 20, augmentation: Affine | None = None) -> AugmentedImages:
+    generator = torch.Generator().manual_seed(1)
+    pixels = torch.randint(256, (n, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    return AugmentedImages(Images(pixels, torch.arange(n) % 4), augmentation or Affine(1.5, 0.5, 0.2))
+
+
+def test_zero_style_changes_nothing():
+    image = blob()
+    torch.testing.assert_close(apply(image, 0, 0, 0, 0), image)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(2, 0), (0, 3), (-1, 2)])
+def test_shift_is_in_pixels_right_and_down(dx, dy):
+    image = blob(9, 11)
+    padded = torch.nn.functional.pad(image, (3, 3, 3, 3))
+    expected = torch.roll(padded, (dy, dx), dims=(2, 3))[..., 3:-3, 3:-3]
+    torch.testing.assert_close(apply(image, dx, dy, 0, 0), expected)
+
+
+def test_rotation_is_in_radians_clockwise_on_screen():
+    image = blob()
+    torch.testing.assert_close(apply(image, 0, 0, math.pi / 2, 0), torch.rot90(image, -1, dims=(2, 3)))
+
+
+def test_log_scale_doubles_the_size():
+    image = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
+    image[..., 3:5, 3:5] = 1.0
+    assert apply(image, 0, 0, 0, math.log(2)).sum() == pytest.approx(4 * image.sum().item(), rel=0.01)
+
+
+@given(st.floats(-2, 2), st.floats(-2, 2), st.floats(-3, 3), st.floats(-0.5, 0.5), st.sampled_from([(9, 9), (7, 12)]))
+def test_equals_scipys_affine_transform(dx, dy, angle, log_scale, size):
+    image = blob(*size)
+    c, s = math.cos(angle), math.sin(angle)
+    forward = math.exp(log_scale) * np.array([[c, s], [-s, c]])  # acts on (row, column)
+    inverse, centre = np.linalg.inv(forward), (np.array(size) - 1) / 2
+    offset = centre - inverse @ (centre + np.array([dy, dx]))
+    ours = apply(image, dx, dy, angle, log_scale)
+    # scipy cuts off at the outermost pixel centres, grid_sample fades out half a pixel beyond: a black frame
+    # makes them agree
+    frame = np.pad(image[0].numpy(), ((0, 0), (4, 4), (4, 4)))
+    shifted = offset + 4 - inverse @ np.array([4, 4])
+    theirs = [ndimage.affine_transform(one, inverse, shifted, order=1)[4:-4, 4:-4] for one in frame]
+    np.testing.assert_allclose(ours[0].numpy(), np.stack(theirs), atol=1e-9)
+
+
+def test_style_is_uniform_in_its_intervals_and_independent():
+    augmentation = Affine(shift=2.0, rotation=0.5, log_scale=0.1)
+    style = augmentation.draw((4000, 2), torch.Generator().manual_seed(0)).flatten(0, 1)
+    widths = torch.tensor([2.0, 2.0, 0.5, 0.1])
+    assert (style.abs() <= widths).all()
+    torch.testing.assert_close(style.var(0) / (widths**2 / 3), torch.ones(4), atol=0.06, rtol=0)
+    assert torch.corrcoef(style.T).fill_diagonal_(0).abs().max() < 0.05
+
+
+def test_views_are_the_recorded_style_applied_to_the_image():
+    sampled = world().views_of(torch.tensor([3, 5]), views=3, generator=torch.Generator().manual_seed(2))
+    original = world().images.pixels[5:6].float() / 255
+    again = Affine().apply(original, sampled.style[1, 2:3])
+    torch.testing.assert_close(sampled.x[1, 2], again[0])
+    assert sampled.label.tolist() == [3, 1]
+
+
+def test_views_of_one_image_have_independent_styles():
+    style = world().sample(500, views=2, generator=torch.Generator().manual_seed(0)).style
+    correlation = torch.corrcoef(style.flatten(1).T)[:4, 4:]
+    assert correlation.abs().max() < 0.15
+
+
+def test_same_generator_same_views_and_global_state_untouched():
+    before = torch.get_rng_state()
+    first = world().sample(7, views=2, generator=torch.Generator().manual_seed(3))
+    second = world().sample(7, views=2, generator=torch.Generator().manual_seed(3))
+    other = world().sample(7, views=2, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(first.x, second.x)
+    assert torch.equal(first.style, second.style)
+    assert not torch.equal(first.style, other.style)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("views", [1, 2, 5])
+def test_shapes(views):
+    sampled = world().sample(6, views=views, generator=torch.Generator())
+    assert sampled.x.shape == (6, views, 1, 8, 8)
+    assert sampled.style.shape == (6, views, 4)
+    assert sampled.label.shape == (6,)
+    assert 0 <= sampled.x.min() <= sampled.x.max() <= 1
+
+
+def test_every_keeps_the_order():
+    data = world()
+    sampled = data.every(views=2, generator=torch.Generator())
+    assert torch.equal(sampled.label, data.images.labels)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="half-widths"):
+        Affine(shift=-1.0)
+    with pytest.raises(ValueError, match="at least 1 view"):
+        world().sample(3, views=0, generator=torch.Generator())

@@ -1,0 +1,88 @@
+"""Images are decoded once; a changed folder, another column and a damaged file are seen."""
+
+import os
+
+import pytest
+import torch
+
+from ssl_theory.benchmarks import decoded, hub
+from ssl_theory.benchmarks.data import load
+from tests.benchmarks.scans import table
+
+
+@pytest.fixture
+def scans(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    table(tmp_path / "scans")
+    return tmp_path / "scans"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often images were decoded."""
+    count, read = [], hub.read
+
+    def counted(*arguments):
+        count.append(arguments)
+        return read(*arguments)
+
+    monkeypatch.setattr(hub, "read", counted)
+    return count
+
+
+def test_decoded_once_and_equal(scans, calls):
+    first, again = (load("folder", folder=scans) for _ in range(2))
+    assert len(calls) == 1
+    assert first.fingerprint() == again.fingerprint()
+    assert first.classes == again.classes == 3
+
+
+def test_what_is_kept_is_mapped_not_read(scans):
+    load("folder", folder=scans)
+    entry = next(decoded.home().iterdir())
+    parts, _ = decoded.read(entry)
+    assert type(parts["train"].pixels.numpy().base).__name__ == "memmap"
+    assert parts["train"].pixels.dtype == torch.uint8
+
+
+def test_changed_folder_and_other_columns_are_decoded_anew(scans, calls):
+    load("folder", folder=scans)
+    table(scans, n=33)
+    assert len(load("folder", folder=scans).train) > 18
+    table(scans, label="kind")
+    load("folder", folder=scans, label_column="kind")
+    file = next(scans.glob("*.parquet"))
+    os.utime(file, ns=(1, 1))
+    load("folder", folder=scans, label_column="kind")
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "said"])
+def test_damage_is_detected_and_mended(scans, calls, damage):
+    whole = load("folder", folder=scans).fingerprint()
+    entry = next(decoded.home().iterdir())
+    file = entry / ("parts.json" if damage == "said" else "train.pixels.npy")
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-9] if damage == "cut" else content)
+    assert load("folder", folder=scans).fingerprint() == whole
+    assert len(calls) == 2
+    assert decoded.read(entry) is not None
+
+
+def test_full_disk_leaves_nothing_and_stops_nothing(scans, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(decoded.np, "save", full)
+    assert load("folder", folder=scans).classes == 3
+    assert list(decoded.home().iterdir()) == []
+
+
+def test_refused_input_leaves_nothing(scans):
+    with pytest.raises(ValueError, match="columns found"):
+        load("folder", folder=scans, label_column="kind")
+    assert not decoded.home().exists()

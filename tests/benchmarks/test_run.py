@@ -1,0 +1,178 @@
+"""A method is trained, chosen and examined once; what is done is kept, what is killed goes on to the same
+numbers."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ssl_theory.benchmarks import cache, run
+from ssl_theory.benchmarks.augmentation import Affine
+from ssl_theory.benchmarks.data import Images, Splits
+from ssl_theory.benchmarks.methods import METHODS
+from ssl_theory.benchmarks.run import Job, Settings
+
+pytestmark = pytest.mark.usefixtures("short_probes")
+
+SETTINGS = Settings(seeds=2, steps=120, batch_size=8)
+VIEWS = Affine(1.0, 0.2, 0.1)
+
+
+def images(n: int, seed: int) -> Images:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 120, (n, 1, 4, 4), generator=generator)
+    labels = torch.arange(n) % 3
+    pixels[torch.arange(n), 0, 1, labels] += 120
+    return Images(pixels.to(torch.uint8), labels)
+
+
+SPLITS = Splits("folder", 3, images(48, 0), images(12, 1), images(24, 2))
+
+
+def job(folder: Path, method: str = "simclr", **changes) -> Job:
+    return Job.of(METHODS[method], SPLITS, VIEWS, replace(SETTINGS, **changes), folder)
+
+
+def silent(*_: object) -> None:
+    return None
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, short_probes):
+    folder = tmp_path_factory.mktemp("whole")
+    return run.run([job(folder)], workers=1, fresh=False, report=silent)["simclr"]
+
+
+def test_every_seed_and_measure_has_one_row(tmp_path):
+    results = run.run([job(tmp_path, m) for m in ("pixels", "random", "vae")], workers=1, fresh=False, report=silent)
+    assert list(results) == ["pixels", "random", "vae"]
+    for key, result in results.items():
+        counts = result.rows.groupby(["aspect", "measure", "target"])["seed"].apply(list)
+        assert (counts.map(len) == (1 if key == "pixels" else 2)).all()
+        assert set(result.rows["aspect"]) == {"content", "style", "reconstruction", "choice"}
+    errors = {k: r.rows[r.rows["aspect"] == "reconstruction"]["value"] for k, r in results.items()}
+    assert errors["random"].isna().all()
+    assert (errors["vae"] > 0).all()
+    assert results["random"].pictures is None
+    assert results["vae"].pictures.shape == (3, 1, 4, 4)
+    steps = results["random"].rows.query("measure == 'steps'")["value"]
+    assert steps.isna().all()
+
+
+def test_a_second_run_computes_nothing(tmp_path, monkeypatch):
+    first = run.run([job(tmp_path, "random")], workers=1, fresh=False, report=silent)["random"]
+
+    def refuse(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(run, "evaluate", refuse)
+    again = run.run([job(tmp_path, "random")], workers=1, fresh=False, report=silent)["random"]
+    pd.testing.assert_frame_equal(first.rows, again.rows)
+    for changed in (job(tmp_path, "random", seeds=3), job(tmp_path, "random", steps=121)):
+        with pytest.raises(AssertionError, match="computed again"):
+            run.run([changed], workers=1, fresh=False, report=silent)
+    with pytest.raises(AssertionError, match="computed again"):
+        run.run([job(tmp_path, "random")], workers=1, fresh=True, report=silent)
+
+
+def test_key_depends_on_everything_that_changes_a_number(tmp_path, monkeypatch):
+    keys = {job(tmp_path).entry, job(tmp_path, "vae").entry, job(tmp_path, split_seed=1).entry}
+    keys.add(Job.of(METHODS["simclr"], SPLITS, Affine(2.0), SETTINGS, tmp_path).entry)
+    other = replace(SPLITS, test=images(24, 3))
+    keys.add(Job.of(METHODS["simclr"], other, VIEWS, SETTINGS, tmp_path).entry)
+    monkeypatch.setattr(cache, "source", lambda: "another source")
+    keys.add(job(tmp_path).entry)
+    assert len(keys) == 6
+
+
+def test_source_covers_the_rooms_below_but_not_the_looks(monkeypatch, tmp_path):
+    files = {f"{f.parent.name}/{f.name}" for f in cache._files(Path(cache.ssl_theory.__file__).parent)}
+    assert {"losses/contrastive.py", "learners/ensemble.py", "analysis/probes.py", "benchmarks/run.py"} <= files
+    assert not {"benchmarks/draw.py", "benchmarks/table.py"} & files
+
+
+@pytest.mark.parametrize("stop", [30, 90])
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, uninterrupted, stop, monkeypatch):
+    """Lengths 30, 60, 120: stopped at the end of the first, and within the third."""
+    fit = run.fit
+    monkeypatch.setattr(run, "fit", lambda *a, **k: fit(*a, **k, log_every=10, checkpoint_every=20))
+
+    def kill(_, stage: str, done: int, __: int) -> None:
+        if stage == "training" and done == stop:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run.run([job(tmp_path)], workers=1, fresh=False, report=kill)
+    assert not job(tmp_path).entry.exists()
+    seen = []
+    resumed = run.run(
+        [job(tmp_path)], workers=1, fresh=False, report=lambda _, stage, done, __: seen.append((stage, done))
+    )["simclr"]
+    assert min(done for stage, done in seen if stage == "training") >= 20
+    pd.testing.assert_frame_equal(resumed.rows, uninterrupted.rows)
+    assert [p.name for p in tmp_path.iterdir()] == [job(tmp_path).entry.name]
+
+
+def test_damaged_checkpoint_and_damaged_result_are_made_again(tmp_path, uninterrupted):
+    one = job(tmp_path)
+    one.beside("checkpoint").write_bytes(b"not a checkpoint")
+    result = run.run([one], workers=1, fresh=False, report=silent)["simclr"]
+    pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
+    rows = one.entry / "rows.parquet"
+    rows.write_bytes(rows.read_bytes()[:-30])
+    result = run.run([one], workers=1, fresh=False, report=silent)["simclr"]
+    pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
+
+
+def test_longer_ensemble_contains_the_shorter(tmp_path, uninterrupted):
+    """Members are independent, so at the same length a third seed changes nothing for the first two."""
+    three = run.run([job(tmp_path, seeds=3)], workers=1, fresh=False, report=silent)["simclr"]
+    history = three.history[three.history["seed"] < 2].reset_index(drop=True)
+    steps = min(history["step"].max(), uninterrupted.history["step"].max())
+    a, b = (h[h["step"] <= steps].reset_index(drop=True) for h in (history, uninterrupted.history))
+    pd.testing.assert_frame_equal(a, b, rtol=1e-4)
+
+
+def test_best_choice_by_mean_over_members():
+    scores = torch.tensor([[[0.5, 0.5], [0.6, 0.2]], [[0.9, 0.4], [0.7, 0.7]], [[0.7, 0.7], [0.1, 0.1]]])
+    assert run._best(scores) == (1, 1)
+    assert run._best(torch.tensor([[[math.nan, math.nan]], [[0.1, math.nan]]])) == (1, 0)
+
+
+def test_originals_are_one_view_a_class():
+    exam = run.Examination.of(SPLITS, VIEWS, 0)
+    shown = run.originals(exam)
+    assert shown.shape == (3, 1, 4, 4)
+    for label, picture in enumerate(shown):
+        at = int((exam.test_views.label == label).nonzero()[0, 0])
+        assert torch.equal(picture, exam.test_views.x[at, 0])
+
+
+def test_entry_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    result = cache.Result(pd.DataFrame({"value": [1.0]}), run._no_history(), np.zeros((2, 1, 4, 4)))
+    monkeypatch.setattr(cache.np, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        cache.write(tmp_path / "entry", result)
+    assert cache.read(tmp_path / "entry") is None
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(tmp_path):
+    keys = ("random", "vae", "simclr")
+    alone = run.run([job(tmp_path / "one", k) for k in keys], workers=1, fresh=False, report=silent)
+    together = run.run([job(tmp_path / "two", k) for k in keys], workers=2, fresh=False, report=silent)
+    for key in keys:
+        exact = ["choice", "reconstruction"]  # probes differ: those of this process are shortened
+        a, b = (r[key].rows[r[key].rows["aspect"].isin(exact)].reset_index(drop=True) for r in (alone, together))
+        pd.testing.assert_frame_equal(a, b, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_failing_worker_is_told_of(tmp_path):
+    broken = [replace(job(tmp_path, key), entry=Path("/proc/none/entry")) for key in ("random", "pixels")]
+    with pytest.raises(RuntimeError, match="failed in its process"):
+        run.run(broken, workers=2, fresh=False, report=silent)
