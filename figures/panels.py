@@ -81,7 +81,7 @@ def _point(axes: Axes, row: float, numbers: list[float], look: dict[str, str], l
 def _row_bound(axes: Axes, row: float, bound: float, side: str, *, first: bool) -> None:
     left, right = axes.get_xlim()
     start, end = (bound, right) if side == ">=" else (left, bound)
-    label = "where the bound lets it be" if first else None
+    label = "right side of the bound" if first else None
     axes.add_patch(Rectangle((start, row - 0.42), end - start, 0.84, color=PALE, zorder=0, linewidth=0, label=label))
     axes.plot([bound, bound], [row - 0.42, row + 0.42], color=INK, linewidth=1.0, linestyle=(0, (3, 2)))
     axes.set_xlim(left, right)

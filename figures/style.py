@@ -32,7 +32,7 @@ FAMILIES: dict[str, dict[str, str]] = {
     "vae": {"color": "#6B1E3F", "marker": "P"},
     "simvae": {"color": "#D55E00", "marker": "*"},
     "supervised": {"color": "#2B2A6B", "marker": "X"},
-    "random": {"color": "#9A9A9A", "marker": "d"},
+    "random": {"color": "#BDBDBD", "marker": "d"},
     "own": {"color": "#1A1A1A", "marker": "h"},
 }
 

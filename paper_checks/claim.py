@@ -11,13 +11,15 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from paper_checks import PARTS, PROFILES
 from paper_checks.finding import LEVEL, Finding, Side, Verdict, holm
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "LEVEL",
@@ -140,7 +142,7 @@ class Claim:
     config: Mapping[str, Config]
     tasks: Callable[[Config], Sequence[Task]]
     findings: Callable[[pd.DataFrame, Config], Sequence[Finding]]
-    draw: Callable[[pd.DataFrame, pd.DataFrame | None, Sequence[Finding], Config], Figure]
+    draw: Callable[[pd.DataFrame, pd.DataFrame | None, Sequence[Finding], Config], "Figure"]
     caption: Callable[[Sequence[Finding]], str]
     control: Callable[[Config], Config] | None = None
     control_words: str = ""

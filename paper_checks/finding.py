@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 Side = Literal[">=", "<="]
 LEVEL = 0.95
@@ -177,7 +177,7 @@ class Finding:
         distance = abs(self.estimate - self.bound)
         spread = self.standard_error * math.sqrt(self.seeds)
         sizes = np.arange(2, MOST_SEEDS + 1)
-        halves = stats.t.ppf((1 + self.level) / 2, sizes - 1) * spread / np.sqrt(sizes)
+        halves = _quantile(sizes - 1, (1 + self.level) / 2) * spread / np.sqrt(sizes)
         enough = sizes[halves < distance]
         return int(enough[0]) if enough.size else None
 
@@ -185,7 +185,7 @@ class Finding:
         """The same finding with its interval at another confidence level; exact findings stay as they are."""
         if self.kind == "exact":
             return self
-        half = float(stats.t.ppf((1 + level) / 2, self.degrees)) * self.standard_error
+        half = float(_quantile(self.degrees, (1 + level) / 2)) * self.standard_error
         low, high = self.mean - half, self.mean + half
         if self.centre is not None:
             low, high = _folded(low - self.centre, high - self.centre)
@@ -202,6 +202,12 @@ class Finding:
         kept = {key: value for key, value in plain.items() if key not in ("verdict", "words")}
         numbers = ("estimate", "low", "high", "bound", "mean", "standard_error", "degrees")
         return cls(**{**kept, **{key: math.nan if kept[key] is None else float(kept[key]) for key in numbers}})
+
+
+def _quantile(degrees: ArrayLike, probability: float) -> NDArray[np.float64]:
+    """Quantile of Student's t, normal for infinitely many degrees of freedom, NaN for none (scipy.special: light)."""
+    finite = special.stdtrit(np.where(np.isinf(degrees), 1.0, degrees), probability)
+    return np.where(np.asarray(degrees) > 0, np.where(np.isinf(degrees), special.ndtri(probability), finite), np.nan)
 
 
 def _mean_and_error(values: ArrayLike) -> tuple[float, float, int]:
@@ -261,4 +267,5 @@ def _p_value(finding: Finding) -> float:
         return 1.0
     if finding.standard_error == 0:
         return 0.0 if distance > 0 else 1.0
-    return float(2 * stats.t.sf(distance / finding.standard_error, finding.degrees))
+    tail = special.ndtr if math.isinf(finding.degrees) else lambda t: special.stdtr(finding.degrees, t)
+    return float(2 * tail(-distance / finding.standard_error))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from figures import look
 from paper_checks.cache import write_atomically
 from paper_checks.claim import Config, Finding, Verdict
-from paper_checks.plan import Plan, Settings
+from paper_checks.plan import Plan, Settings, Trouble
 from paper_checks.provenance import provenance
 from paper_checks.workers import Job
 
@@ -48,14 +48,14 @@ def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcom
     findings = _findings(made, table, made.config, "findings")
     control = _findings(made, control_table, made.control_config, "control's findings")
     caption = _draw(made, table, control_table, findings, folder)
-    verdict, reasons = judge(findings, control, [reason for reason, _ in made.errors])
+    verdict, reasons = judge(findings, control, made.errors)
     seconds = _seconds(made, settings)
     outcome = Outcome(made.entry.name, verdict, reasons, findings or [], control, seconds)
     about = provenance(settings, started, computed=made.computed, tasks=len(made.keys), seconds=seconds)
     record = {**_record(made, outcome), "caption": caption, "provenance": about}
     write_atomically(folder / "findings.json", json.dumps(record, indent=1, allow_nan=False).encode())
-    if made.errors:
-        log = "\n".join(f"{reason}\n{trace}" for reason, trace in made.errors)
+    if made.troubles:
+        log = "\n".join(f"{trouble.where}: {trouble.words}\n{trouble.trace}" for trouble in made.troubles)
         write_atomically(folder / "errors.log", log.encode())
     return outcome
 
@@ -85,7 +85,7 @@ def _control_reasons(findings: Sequence[Finding], control: Sequence[Finding]) ->
         return ["no finding is marked controlled, so the control shows nothing"]
     missing = [f"the control lacks the finding {name}" for name in sorted(lost)]
     lenient = [f for f in checked if f.verdict is not Verdict.FAILS]
-    return missing + [f"the control did not fail: {f.name} is {f.verdict} there ({f.words})" for f in lenient]
+    return missing + [f"the control did not fail: {f.name}, {f.verdict} there ({f.words})" for f in lenient]
 
 
 def _attempt(made: Plan, where: str, action: Callable[[], T]) -> T | None:
@@ -104,12 +104,12 @@ def _clear(folder: Path) -> None:
 
 def _table(made: Plan, jobs: Sequence[Job], path: Path, settings: Settings) -> pd.DataFrame | None:
     """The jobs' tables one below the other, also written to `path`; None where there are none or some failed."""
-    if made.errors or not jobs:
+    if made.troubles or not jobs:
         return None
     tables = [settings.cache.load(job.key) for job in jobs]
     lost = [job.task.label for job, table in zip(jobs, tables, strict=True) if table is None]
     if lost:
-        made.errors.append((f"{lost[0]}: its table cannot be read back from the cache", ""))
+        made.troubles.append(Trouble(lost[0], "its table cannot be read back from the cache"))
         return None
     table = pd.concat([table for table in tables if table is not None], ignore_index=True)
     buffer = io.BytesIO()
@@ -156,7 +156,7 @@ def _save(figure: Figure, folder: Path) -> None:
 
 def _seconds(made: Plan, settings: Settings) -> float | None:
     """Time that the claim's tables took to compute, whenever that was."""
-    if made.errors:
+    if made.troubles:
         return None
     return float(sum(settings.cache.about(key)["seconds"] for key in made.keys))
 

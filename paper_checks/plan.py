@@ -26,9 +26,18 @@ class Settings:
         return Cache(self.out / "cache")
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong with a claim: where, in which words (one line), and the traceback."""
+
+    where: str
+    words: str
+    trace: str = ""
+
+
 @dataclass
 class Plan:
-    """A claim with its configuration, its jobs, and what went wrong with it so far (reason, traceback)."""
+    """A claim with its configuration, its jobs, and what went wrong with it so far."""
 
     entry: Entry
     claim: Claim | None = None
@@ -36,15 +45,26 @@ class Plan:
     control_config: Config | None = None
     jobs: list[Job] = field(default_factory=list)
     control_jobs: list[Job] = field(default_factory=list)
-    errors: list[tuple[str, str]] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
     computed: int = 0
 
     @property
     def keys(self) -> set[str]:
         return {job.key for job in (*self.jobs, *self.control_jobs)}
 
+    @property
+    def errors(self) -> list[str]:
+        """Troubles in one line each, the same words of many tasks only once."""
+        places: dict[str, list[str]] = {}
+        for trouble in self.troubles:
+            places.setdefault(trouble.words, []).append(trouble.where)
+        more = {
+            words: f" (and {len(where) - 1} more alike)" if len(where) > 1 else "" for words, where in places.items()
+        }
+        return [f"{where[0]}: {words}{more[words]}" for words, where in places.items()]
+
     def fail(self, where: str, error: BaseException) -> None:
-        self.errors.append((f"{where}: {one_line(error)}", "".join(traceback.format_exception(error))))
+        self.troubles.append(Trouble(where, one_line(error), "".join(traceback.format_exception(error))))
 
 
 def plan(entry: Entry, settings: Settings) -> Plan:

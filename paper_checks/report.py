@@ -23,6 +23,7 @@ from paper_checks.finding import Finding, Verdict
 
 SIGNS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.INCONCLUSIVE: "?"}
 OTHER = "other"
+PIXELS_OF_PNG_PER_CSS_PIXEL = 1.5
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -68,7 +69,7 @@ def _record(path: Path) -> dict[str, Any]:
         "sign": SIGNS[Verdict(plain["verdict"])],
         "mathml": _mathml(plain["formula"]),
         "rows": [_row(finding, control) for finding in findings],
-        "figure": base64.b64encode(figure.read_bytes()).decode() if figure.exists() else "",
+        "figure": _embedded(figure),
         "quoted": in_words(quoted(findings)) if findings else "",
         "folder": path.parent.name,
         "log": path.with_name("errors.log").exists(),
@@ -76,6 +77,15 @@ def _record(path: Path) -> dict[str, Any]:
         "control_failed": all(f.verdict is Verdict.FAILS for f in control if f.controlled),
         "config_text": json.dumps(plain["config"], indent=1),
     }
+
+
+def _embedded(figure: Path) -> dict[str, Any] | None:
+    """A PNG as base64 with the width, in CSS pixels, at which its text has the size of the page's."""
+    if not figure.exists():
+        return None
+    data = figure.read_bytes()
+    pixels = int.from_bytes(data[16:20], "big")
+    return {"data": base64.b64encode(data).decode(), "width": round(pixels / PIXELS_OF_PNG_PER_CSS_PIXEL)}
 
 
 def _row(finding: Finding, control: Sequence[Finding]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from paper_checks.judge import Outcome, judge_and_write
-from paper_checks.plan import Plan, Settings
+from paper_checks.plan import Plan, Settings, Trouble
 from paper_checks.workers import Done, compute
 
 
@@ -55,4 +55,4 @@ def _note(made: Plan, done: Done) -> None:
         return
     made.computed += 1
     if done.reason:
-        made.errors.append((f"{done.job.task.label}: {done.reason}", done.trace))
+        made.troubles.append(Trouble(done.job.task.label, done.reason, done.trace))

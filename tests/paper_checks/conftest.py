@@ -1,8 +1,8 @@
-"""Toy claims, written to a folder of the test's own, that leave a line in a log whenever one of their tasks is computed."""
+"""Toy claims, in a folder of the test's own, that log every task which is computed."""
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -88,7 +88,7 @@ CLAIM = Claim(
     name="{name}",
     part="model",
     statement="The mean of <draws> is at least a half.",
-    formula=r"\\\\bar z \\\\ge \\\\tfrac{{1}}{{2}}",
+    formula=r"\\bar z \\ge \\tfrac{{1}}{{2}}",
     config=CONFIG,
     tasks=tasks,
     findings=findings,
@@ -105,7 +105,6 @@ class House:
     """A folder with toy claims, and the log of what their tasks computed."""
 
     folder: Path
-    count: int = field(default=0)
 
     def claim(self, name: str = "toy", **changes: object) -> Path:
         """Write a toy claim; its module names are unique to the folder, so that tests do not meet in sys.modules."""
@@ -144,6 +143,18 @@ class House:
     def out(self) -> Path:
         return self.folder / "out"
 
+    def run(self, *words: object) -> int:
+        """The command line in this process, with one worker and into this folder; returns the exit code."""
+        self.forget_modules()
+        given = [str(word) for word in words]
+        for option, value in (("--out", self.out), ("--jobs", 1), ("--device", "cpu")):
+            given += [] if option in given else [option, str(value)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "path", [str(self.folder), *sys.path])
+            patch.setattr(sys, "dont_write_bytecode", True)
+            patch.setattr(sys, "argv", ["paper-checks", *given])
+            return command.main()
+
     def forget_modules(self) -> None:
         """Let the next run import the files anew, as a new process would."""
         for name, module in list(sys.modules.items()):
@@ -152,25 +163,12 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+def house(tmp_path: Path) -> Iterator[House]:
     made = House(tmp_path)
     yield made
     made.forget_modules()
 
 
 @pytest.fixture
-def cli(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run the command line in this process, with one worker, into the house's folder; returns the exit code."""
-
-    def run(*words: object) -> int:
-        house.forget_modules()
-        given = [str(word) for word in words]
-        defaults = [] if "--out" in given else ["--out", str(house.out)]
-        defaults += [] if "--jobs" in given else ["--jobs", "1"]
-        defaults += [] if "--device" in given else ["--device", "cpu"]
-        monkeypatch.setattr(sys, "argv", ["paper-checks", *given, *defaults])
-        return command.main()
-
-    return run
+def cli(house: House) -> Callable[..., int]:
+    return house.run

@@ -54,7 +54,7 @@ def test_functions_that_no_worker_could_import_are_refused():
     with pytest.raises(ValueError, match="top level of a module"):
         Task(lambda: pd.DataFrame())
     with pytest.raises(ValueError, match="top level of a module"):
-        Task(Finding.exact)  # type: ignore[arg-type]
+        Task(Finding.exact)
 
 
 def test_labels_stay_short():

@@ -187,7 +187,7 @@ def test_holm_decides_nothing_after_the_first_that_it_cannot_decide():
 
 
 def test_holm_keeps_the_family_wise_error():
-    """All means lie on their bounds, so every verdict but inconclusive is wrong; each alone errs in one family of 5 %."""
+    """All means lie on their bounds, so every verdict but inconclusive is wrong."""
     rng = np.random.default_rng(2)
     families = rng.normal(size=(400, 6, 5))
     lists = [[Finding.from_seeds(str(i), row, ">=", 0.0) for i, row in enumerate(rows)] for rows in families]

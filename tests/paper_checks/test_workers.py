@@ -37,15 +37,15 @@ def run(cache: Cache, workers: int, *hows: str) -> dict[str, Done]:
 
 def test_a_worker_s_death_or_error_fails_its_own_task_and_numbers_do_not_depend_on_jobs(tmp_path: Path):
     alone, crowd = Cache(tmp_path / "alone"), Cache(tmp_path / "crowd")
-    ended = run(crowd, 2, "killed", "raise", "fine", "exit", "fine")
-    assert "ended by SIGKILL (out of memory?" in ended["00"].reason
-    assert ended["01"].reason == "RuntimeError: first line"
-    assert "second line" in ended["01"].trace
-    assert ended["03"].reason == "its worker ended with exit code 3"
-    assert not ended["02"].reason
-    assert not ended["04"].reason
+    ended = run(crowd, 2, "raise", "fine", "killed", "fine", "exit")
+    assert ended["00"].reason == "RuntimeError: first line"
+    assert "second line" in ended["00"].trace
+    assert "ended by SIGKILL (out of memory?" in ended["02"].reason
+    assert ended["04"].reason == "its worker ended with exit code 3"
+    assert not ended["01"].reason
+    assert not ended["03"].reason
     run(alone, 1, "fine")
-    one, other = alone.load("00" + "0" * 62), crowd.load("04" + "0" * 62)
+    one, other = alone.load("00" + "0" * 62), crowd.load("03" + "0" * 62)
     assert one is not None
     assert other is not None
     assert one.equals(other)

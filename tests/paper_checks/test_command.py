@@ -1,0 +1,281 @@
+"""The command line, whole: verdicts, exit codes, what is computed again and what not, killing and resuming."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from paper_checks import workers
+from tests.paper_checks.conftest import House
+
+Cli = Callable[..., int]
+
+
+def record(house: House, name: str = "toy") -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads((house.out / name / "findings.json").read_text())
+    return plain
+
+
+def test_a_claim_that_holds_exits_0_and_leaves_everything(house: House, cli: Cli, capsys: pytest.CaptureFixture[str]):
+    assert cli(house.claim()) == 0
+    printed = capsys.readouterr()
+    assert "✓ holds  toy" in printed.out
+    assert str(house.out / "index.html") in printed.out
+    assert "10 tasks, 0 of them in the cache" in printed.err
+    left = {path.name for path in (house.out / "toy").iterdir()}
+    assert left == {"findings.json", "figure.png", "figure.pdf", "table.parquet", "control.parquet"}
+    assert len(pd.read_parquet(house.out / "toy" / "table.parquet")) == 5
+    about = record(house)["provenance"]
+    assert about["profile"] == "quick"
+    assert about["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert about["computed"] == about["tasks"] == 10
+    assert record(house)["config"]["seeds"] == 5
+
+
+def test_a_second_run_computes_nothing_and_says_the_same(house: House, cli: Cli):
+    claim = house.claim()
+    cli(claim)
+    first, figure = record(house), (house.out / "toy" / "figure.pdf").read_bytes()
+    assert len(house.computed) == 10
+    assert cli(claim) == 0
+    assert len(house.computed) == 10
+    assert record(house)["findings"] == first["findings"]
+    assert record(house)["provenance"]["computed"] == 0
+    assert (house.out / "toy" / "figure.pdf").read_bytes() == figure
+
+
+def test_more_seeds_compute_only_the_new_ones(house: House, cli: Cli):
+    claim = house.claim()
+    cli(claim)
+    cli(claim, "--seeds", 6)
+    assert house.computed[10:] == ["seed 5 mean 1.0", "seed 5 mean -1.0"]
+    assert record(house)["findings"][0]["seeds"] == 6
+
+
+def test_a_changed_imported_file_computes_again_and_a_changed_figure_does_not(house: House, cli: Cli):
+    claim = house.claim()
+    cli(claim)
+    before = record(house)["findings"][0]["estimate"]
+    claim.write_text(
+        claim.read_text().replace('set_xlabel("mean")', 'set_xlabel("other words")').replace("a half", "0.5")
+    )
+    cli(claim)
+    assert len(house.computed) == 10
+    assert "0.5" in record(house)["statement"]
+    inner = next(house.folder.glob("*_inner.py"))
+    inner.write_text(inner.read_text().replace("return torch.randn", "return 1 + torch.randn"))
+    cli(claim)
+    assert len(house.computed) == 20
+    assert record(house)["findings"][0]["estimate"] == pytest.approx(before + 0.01)
+
+
+def test_fresh_computes_again(house: House, cli: Cli):
+    claim = house.claim()
+    cli(claim)
+    cli(claim, "--fresh")
+    assert len(house.computed) == 20
+
+
+def test_a_damaged_entry_is_computed_again_alone(house: House, cli: Cli):
+    claim = house.claim()
+    cli(claim)
+    before = record(house)["findings"]
+    entry = sorted((house.out / "cache").rglob("*.parquet"))[0]
+    entry.write_bytes(entry.read_bytes()[:-20])
+    cli(claim)
+    assert len(house.computed) == 11
+    assert record(house)["findings"] == before
+
+
+def test_equal_tasks_of_two_claims_are_computed_once(house: House, cli: Cli):
+    claim = house.claim(control="None", control_words="")
+    twin = house.folder / "twin.py"
+    lines = claim.read_text().replace('name="toy"', 'name="twin"').replace("def measure", "def unused")
+    twin.write_text(lines.replace("import pandas as pd", f"import pandas as pd\nfrom {claim.stem} import measure"))
+    assert cli(claim, twin) == 0
+    assert len(house.computed) == 5
+    assert record(house, "twin")["findings"] == record(house)["findings"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "words"),
+    [
+        ({"mean": 0.2}, "fails", "mean: the whole interval breaks the bound"),
+        ({"mean": 0.5}, "inconclusive", "mean: the interval lies across the bound"),
+        ({"error": 'float("nan")'}, "inconclusive", "error: not a number"),
+        ({"control_mean": 0.9}, "inconclusive", "the control did not fail: mean, holds there"),
+        ({"controlled": False}, "inconclusive", "no finding is marked controlled"),
+        ({"broken": "raise OSError('no\\nluck')"}, "inconclusive", "OSError: no"),
+        ({"broken": "return 3"}, "inconclusive", "must return a pandas DataFrame"),
+        ({"broken_findings": "1 / 0"}, "inconclusive", "findings: ZeroDivisionError"),
+        ({"broken_draw": "raise KeyError('x')"}, "inconclusive", "figure: KeyError"),
+        ({"control": "lambda config: 1 / 0"}, "inconclusive", "planning: ZeroDivisionError"),
+    ],
+)
+def test_what_is_not_holds_exits_1_with_its_reason_while_others_go_on(
+    house: House, cli: Cli, changes: dict[str, Any], verdict: str, words: str, capsys: pytest.CaptureFixture[str]
+):
+    assert cli(house.claim("bad", **changes), house.claim("good")) == 1
+    assert record(house, "good")["verdict"] == "holds"
+    assert record(house, "bad")["verdict"] == verdict
+    assert any(words in reason for reason in record(house, "bad")["reasons"])
+    assert all("\n" not in reason for reason in record(house, "bad")["reasons"])
+    assert len(record(house, "bad")["reasons"]) <= 2
+    assert words in capsys.readouterr().out
+    broken = {"broken", "broken_findings", "broken_draw", "control"} & set(changes)
+    assert (house.out / "bad" / "errors.log").exists() == bool(broken)
+
+
+def test_no_figure_of_an_earlier_run_stands_beside_an_error(house: House, cli: Cli):
+    cli(house.claim())
+    assert cli(house.claim(broken_draw="1 / 0")) == 1
+    assert not (house.out / "toy" / "figure.png").exists()
+    assert "ZeroDivisionError" in (house.out / "toy" / "errors.log").read_text()
+
+
+def test_a_claim_file_that_does_not_import_is_inconclusive(house: House, cli: Cli):
+    bad = house.claim("bad")
+    bad.write_text(bad.read_text().replace("import torch\n", "import no_such_thing\n"))
+    torn = house.claim("torn")
+    torn.write_text(torn.read_text() + "def (:\n")
+    assert cli(bad, torn, house.claim("good")) == 1
+    assert "ModuleNotFoundError" in record(house, "bad")["reasons"][0]
+    assert record(house, "bad")["statement"].startswith("The mean")
+    assert [record(house, "good")["verdict"], record(house, torn.stem.replace("_", "-"))["verdict"]] == [
+        "holds",
+        "inconclusive",
+    ]
+
+
+BAD_INPUT = [
+    (["no-such-claim"], "unknown claim 'no-such-claim'"),
+    (["missing.py"], "no claim file missing.py"),
+    (["TOY", "--profile", "slow"], "unknown profile 'slow': choose one of smoke, quick, full"),
+    (["TOY", "--device", "tpu"], "unknown device 'tpu': choose auto, cpu or cuda"),
+    (["TOY", "--seeds", "1"], "--seeds must be at least 2, found 1"),
+    (["TOY", "--seeds", "many"], "Invalid value for '--seeds'"),
+    (["TOY", "--jobs", "0"], "--jobs must be at least 1, found 0"),
+    (["TOY", "--out", "FILE"], "cannot write to --out"),
+    (["TOY", "--bogus"], "No such option: --bogus"),
+    (["EMPTY"], "assigns no CLAIM"),
+    (["SEEDLESS", "--seeds", "9"], "--seeds changes nothing"),
+]
+
+
+@pytest.mark.parametrize(("words", "complaint"), BAD_INPUT, ids=[" ".join(words) for words, _ in BAD_INPUT])
+def test_bad_input_is_one_line_and_exit_2(
+    house: House, cli: Cli, words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+):
+    (house.folder / "file").write_text("")
+    (house.folder / "empty.py").write_text("x = 1\n")
+    seedless = house.claim("seedless")
+    seedless.write_text(
+        seedless.read_text().replace('{"seeds": 5, ', "{").replace('range(config["seeds"])', "range(5)")
+    )
+    names = {
+        "TOY": house.claim(),
+        "FILE": house.folder / "file",
+        "EMPTY": house.folder / "empty.py",
+        "SEEDLESS": seedless,
+    }
+    assert cli(*(names.get(word, word) for word in words)) == 2
+    printed = capsys.readouterr()
+    assert complaint in printed.err
+    assert printed.err.count("\n") == 1
+    assert house.computed == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_cuda_that_is_not_there_is_refused_and_auto_falls_back(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str]
+):
+    assert cli(house.claim(), "--device", "cuda") == 2
+    assert "no CUDA device here" in capsys.readouterr().err
+    assert cli(house.claim(), "--device", "auto") == 0
+    assert record(house)["provenance"]["device"] == "cpu"
+
+
+def test_a_name_nearly_right_is_suggested(cli: Cli, house: House, capsys: pytest.CaptureFixture[str], monkeypatch):
+    from paper_checks import registry
+
+    entry = registry.Entry("prior-marginal", "m", house.folder, "model", "s")
+    monkeypatch.setattr(registry, "known", lambda: [entry])
+    assert cli("prior_margnal") == 2
+    assert "did you mean prior-marginal?" in capsys.readouterr().err
+    assert registry.chosen(["prior_marginal", "prior-marginal"]) == [entry]
+
+
+def test_list_reads_without_importing(house: House, cli: Cli, capsys: pytest.CaptureFixture[str]):
+    path = house.claim()
+    path.write_text("raise SystemExit(9)\n" + path.read_text())
+    assert cli(path, "--list") == 0
+    assert "The mean of <draws>" in capsys.readouterr().out
+    assert path.stem not in sys.modules
+
+
+def test_ctrl_c_exits_130_and_says_how_to_go_on(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    whole = workers._compute
+
+    def interrupted(job: Any, *rest: Any) -> Any:
+        if job.task.kwargs["seed"] == 3:
+            raise KeyboardInterrupt
+        return whole(job, *rest)
+
+    claim = house.claim()
+    monkeypatch.setattr(workers, "_compute", interrupted)
+    assert cli(claim) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert cli(claim) == 0
+    assert len(house.computed) == 10
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_killed_run_resumes_to_identical_numbers(house: House, cli: Cli, jobs: int):
+    """SIGKILL in the middle of a run; what was finished is not computed again."""
+    claim = house.claim(rest=0.15)
+    words = [sys.executable, "-m", "paper_checks", str(claim), "--out", str(house.out), "--jobs", str(jobs), "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["."])}
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: len(entries(house.out)) >= 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    settle(house)
+    finished, started = len(entries(house.out)), len(house.computed)
+    assert 2 <= finished < 10
+    assert not (house.out / "toy").exists()
+    assert cli(claim) == 0
+    assert len(house.computed) == started + 10 - finished
+    resumed = record(house)["findings"]
+    assert cli(claim, "--out", house.folder / "whole") == 0
+    assert json.loads((house.folder / "whole" / "toy" / "findings.json").read_text())["findings"] == resumed
+
+
+def entries(out: Path) -> list[Path]:
+    return list((out / "cache").rglob("*.json"))
+
+
+def until(reached: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, "not reached in time"
+        time.sleep(0.02)
+
+
+def settle(house: House) -> None:
+    """Wait until orphaned workers, which leave with their parent, have written their last."""
+    before = -1
+    while before != len(entries(house.out)) + len(house.computed):
+        before = len(entries(house.out)) + len(house.computed)
+        time.sleep(0.4)

@@ -1,0 +1,132 @@
+"""The page stands alone, shows every finding, and says nothing that was not found."""
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+
+from paper_checks.finding import Finding
+from paper_checks.report import in_words, number
+from tests.paper_checks.conftest import House
+
+
+class Loads(HTMLParser):
+    """Collects what a browser would fetch, ids, anchors, and tags left open."""
+
+    VOID = frozenset({"meta", "img", "br", "input", "hr", "link"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.anchors: list[str] = []
+        self.open: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.loads += [v or "" for k, v in attrs if k in ("src", "srcset", "data", "poster")]
+        self.loads += [values.get("href") or ""] if tag == "link" else []
+        self.anchors += [values.get("href") or ""] if tag == "a" else []
+        self.ids += [values["id"] or ""] if "id" in values else []
+        self.images += [values] if tag == "img" else []
+        self.open += [] if tag in self.VOID else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> House:
+    house = House(tmp_path_factory.mktemp("report"))
+    odd = house.claim("odd", broken="raise ValueError('<b>no</b>')")
+    house.run(house.claim("good"), house.claim("bad", mean=0.2), odd)
+    return house
+
+
+@pytest.fixture
+def page(made: House) -> str:
+    return (made.out / "index.html").read_text()
+
+
+def test_page_loads_nothing_from_anywhere(page: str):
+    parser = Loads()
+    parser.feed(page)
+    assert parser.loads
+    assert all(source.startswith("data:image/png;base64,") for source in parser.loads)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "fetch(" not in page
+    outside = re.sub(r"http://www\.w3\.org/1998/Math/MathML", "", page)
+    assert not re.search(r"https?://", outside)
+
+
+def test_page_is_well_formed_and_its_anchors_lead_somewhere(page: str):
+    parser = Loads()
+    parser.feed(page)
+    assert parser.open == []
+    assert len(parser.ids) == len(set(parser.ids))
+    assert {anchor.removeprefix("#") for anchor in parser.anchors} <= set(parser.ids)
+    assert all(image.get("alt") is not None for image in parser.images)
+
+
+def test_page_shows_every_claim_verdict_and_finding_escaped(page: str):
+    for name, verdict in (("good", "✓ holds"), ("bad", "✗ fails"), ("odd", "? inconclusive")):
+        article = re.search(rf'<article id="{name}".*?</article>', page, re.DOTALL)
+        assert article is not None
+        assert verdict in article.group()
+    assert "The mean of &lt;draws&gt;" in page
+    assert "half of &lt;one&gt; &amp; more" in page
+    assert "&lt;b&gt;no&lt;/b&gt;" in page
+    good = unescape(re.search(r'<article id="good".*?</article>', page, re.DOTALL).group())  # type: ignore[union-attr]
+    for words in ("≥ 0.5", "≤ 10⁻¹⁰", "95 %, 5 seeds", "fails, as it must", "The mean is 1.00.", "--profile quick"):
+        assert words in good
+    assert good.count("<img") == 1
+    assert "errors.log" in page
+
+
+def test_formula_is_mathml(page: str):
+    formula = re.search(r"<math.*?</math>", page, re.DOTALL)
+    assert formula is not None
+    assert ET.fromstring(formula.group()).find(".//{*}mfrac") is not None
+
+
+def test_a_later_run_of_one_claim_keeps_the_others(made: House):
+    made.run(made.claim("new"))
+    after = (made.out / "index.html").read_text()
+    assert all(f'<article id="{name}"' in after for name in ("good", "bad", "odd", "new"))
+
+
+def test_summary_is_a_table_with_date_and_machine(made: House):
+    lines = (made.out / "summary.md").read_text().splitlines()
+    assert lines[2].startswith("| model | bad | ✗ fails | mean: the whole interval breaks the bound |")
+    assert lines[3].startswith("| model | good | ✓ holds | mean: 1 [")
+    assert re.match(r"Made with profile quick, \d{4}-\d\d-\d\d, torch ", lines[-1])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1e-10, "10⁻¹⁰"),
+        (3.14e-12, "3.1 × 10⁻¹²"),
+        (0.0123456, "0.0123"),
+        (-0.5, "-0.5"),
+        (1234.5, "1234"),
+        (2.5e7, "2.5 × 10⁷"),
+        (1.04e-10, "10⁻¹⁰"),
+        (math.nan, "not a number"),
+        (math.inf, "inf"),
+    ],
+)
+def test_numbers_are_short(value: float, text: str):
+    assert number(value) == text
+
+
+def test_a_finding_in_words():
+    finding = Finding.from_seeds("gap", [0.5, 0.5, 0.5], ">=", 0.3, unit="nats")
+    assert in_words(finding) == "gap: 0.5 nats [0.5, 0.5] ≥ 0.3"
+    assert in_words(Finding.exact("error", 0.0)) == "error: 0 ≤ 10⁻¹⁰"
