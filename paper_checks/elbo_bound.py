@@ -27,7 +27,7 @@ import synthetic
 from figures import canvas, control_mark, legend, series, theory_line
 from paper_checks.claim import Claim, Config, Finding, Task
 from ssl_theory.losses import decoders, priors
-from ssl_theory.losses.generative import elbo_ssl, entropy
+from ssl_theory.losses.generative import entropy, evidence_bound
 
 STYLE_STD, NOISE_STD, DIM = 0.5, 0.5, 3
 RANDOM, FACTORISED, JOINT = "random, factorised", "best, factorised over views", "joint posterior"
@@ -44,21 +44,24 @@ CONFIG = {
 }
 
 
-def expected_bound(world: synthetic.World, x: Tensor, q: MultivariateNormal, content_std: float) -> Tensor:
-    """ELBO_SSL of each data point x (n, J, D) under q over the stacked latents, without q's entropy; exact."""
+def expected_bound(
+    world: synthetic.World, x: Tensor, q: MultivariateNormal, content_std: float, constant: float
+) -> Tensor:
+    """ELBO_SSL of each data point x (n, J, D) under q over its stacked latents (n, J d); the expectation is exact."""
     size = q.mean.shape[-1]
     offsets = math.sqrt(size) * q.scale_tril.mT  # (..., J d, J d), a row an offset
     z = torch.cat([q.mean[:, None] + offsets, q.mean[:, None] - offsets], 1).transpose(0, 1)
-    z = z.unflatten(-1, (x.shape[1], -1))[:, :, None]  # (2 J d, n, 1, J, d): a data point is a batch of its own
-    loss = elbo_ssl(
-        x[:, None],
-        world.mixing(z),
-        z,
-        torch.zeros_like(z),
-        prior=priors.Gaussian(STYLE_STD**2, content_std**2),
-        decoder=decoders.Gaussian(NOISE_STD**2),
-    )
-    return -loss.mean(0) - entropy(torch.zeros_like(z[0])).sum((-1, -2))
+    z = z.unflatten(-1, (x.shape[1], -1))  # (2 J d, n, J, d)
+    prior, decoder = priors.Gaussian(STYLE_STD**2, content_std**2), decoders.Gaussian(NOISE_STD**2)
+    entropies = entropy_of(q, x.shape[1]) + DIM * (constant - 0.5 * math.log(2 * math.pi))
+    return evidence_bound(x, world.mixing(z), z, entropies, prior=prior, decoder=decoder).mean(0)
+
+
+def entropy_of(q: MultivariateNormal, views: int) -> Tensor:
+    """Entropy a view (n, J): the library's where q is diagonal, else an equal share of the Cholesky factor's."""
+    if torch.equal(q.scale_tril, q.scale_tril.diagonal(dim1=-2, dim2=-1).diag_embed()):
+        return entropy(q.variance.log().unflatten(-1, (views, -1)))
+    return (q.entropy() / views)[:, None].expand(-1, views)
 
 
 def posteriors(exact: MultivariateNormal, views: int, generator: torch.Generator) -> dict[str, MultivariateNormal]:
@@ -91,21 +94,11 @@ def gaps(
                 found = world.posterior(x, of="latent")
                 exact = MultivariateNormal(found.means[:, 0], found.covariances[0])
                 for name, q in posteriors(exact, J, generator).items():
-                    bound = expected_bound(world, x, q, content_std) + entropy_of(q, constant_per_dimension)
+                    bound = expected_bound(world, x, q, content_std, constant_per_dimension)
                     columns = {"gap": world.log_evidence(x) - bound, "divergence": kl_divergence(q, exact)}
                     numbers = {key: value.expand(points).numpy() for key, value in columns.items()}
                     rows.append(pd.DataFrame({"world": seed, "ratio": ratio, "J": J, "posterior": name} | numbers))
     return pd.concat(rows, ignore_index=True)
-
-
-def entropy_of(q: MultivariateNormal, constant_per_dimension: float) -> Tensor:
-    """`sum 1/2 (1 + l) + constant`: for diagonal q by the library, else from the Cholesky factor."""
-    size, covariance = q.mean.shape[-1], q.covariance_matrix
-    if torch.equal(covariance, covariance.diagonal(dim1=-2, dim2=-1).diag_embed()):
-        right = entropy(q.variance.log()[..., None, None, :]).squeeze((-1, -2))
-    else:
-        right = q.entropy()
-    return right + size * (constant_per_dimension - 0.5 * math.log(2 * math.pi))
 
 
 def tasks(config: Config) -> list[Task]:
@@ -176,7 +169,10 @@ def _draw_identity(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame 
     far = np.quantile(table.divergence, 0.98)
     theory_line(axes, np.array([0, far]), np.array([0, far]), label="gap = KL")
     axes.axhline(0, color="0.6", linewidth=0.6)
-    axes.set(xlabel=r"KL$(q \,\|\, p(z^{1:J} | x^{1:J}))$, nats", ylabel=r"$\log p(x^{1:J}) - \mathrm{ELBO}_\mathrm{SSL}$, nats")
+    axes.set(
+        xlabel=r"KL$(q \,\|\, p(z^{1:J} | x^{1:J}))$, nats",
+        ylabel=r"$\log p(x^{1:J}) - \mathrm{ELBO}_\mathrm{SSL}$, nats",
+    )
     lowest = min(table.gap.min(), table.gap.min() if control_table is None else control_table.gap.min())
     axes.set(xlim=(-0.03 * far, far), ylim=(1.1 * lowest - 0.05 * far, far))
     axes.set_title("One point a data point and posterior")
