@@ -23,10 +23,13 @@ from paper_checks.source import fingerprint
 NUMERICAL = ("torch", "numpy", "scipy", "scikit-learn")
 
 
-def cache_key(task: Task, device: str, dtype: str) -> str:
-    """sha256 of function, arguments, source reached, versions of numerical packages, device type, dtype."""
+def cache_key(task: Task, device: str, dtype: str, source: str | None = None) -> str:
+    """sha256 of function, arguments, source reached, versions of numerical packages, device type, dtype.
+
+    `source`: the function's fingerprint where the caller has it already.
+    """
     place = device.partition(":")[0] if task.takes_device else "cpu"
-    parts = [task.identity, fingerprint(task.function), versions(NUMERICAL), place, dtype]
+    parts = [task.identity, source or fingerprint(task.function), versions(NUMERICAL), place, dtype]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

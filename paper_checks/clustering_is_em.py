@@ -23,6 +23,7 @@ arXiv 2006.09882; Cuturi (2013), arXiv 1306.0895; the rate: Knight (2008), SIAM 
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ CONFIG = {
 
 def data(points: int, clusters: int, dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Views (n, J, d) of a mixture, and K of its data points as first prototypes."""
-    normal = {"generator": generator, "dtype": torch.float64}
+    normal: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
     centre = torch.randn(clusters, dim, **normal)[torch.randint(clusters, (points,), generator=generator)]
     z = centre[:, None] + math.sqrt(STYLE_VARIANCE) * torch.randn(points, VIEWS, dim, **normal)
     return z, z[torch.randperm(points, generator=generator)[:clusters], 0]
@@ -105,7 +106,7 @@ def equal_shares(scores: np.ndarray, epsilon: float) -> np.ndarray:
     """`log pi` (K) of the cluster weights under which `mean_i softmax_y(scores / epsilon + log pi) = 1/K`."""
     n, K = scores.shape
 
-    def residual(free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def residual(free: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
         logits = scores / epsilon + np.append(free, 0.0)
         q = np.exp(logits - logits.max(1, keepdims=True))
         q /= q.sum(1, keepdims=True)
@@ -113,9 +114,12 @@ def equal_shares(scores: np.ndarray, epsilon: float) -> np.ndarray:
         return (q.sum(0) - n / K)[:-1], slope[:-1, :-1]
 
     # From a wide temperature down, each root the start of the next: Newton's method stays near.
-    free, target = np.zeros(K - 1), epsilon
-    for epsilon in sorted({target, *(e for e in np.geomspace(target, 4.0, 12) if e > target)}, reverse=True):
-        free = optimize.root(residual, free, jac=True, tol=1e-14).x
+    free = np.zeros(K - 1)
+    for wider in np.geomspace(max(4.0, epsilon), epsilon, 12):
+        free = optimize.root(residual, free, args=(wider,), jac=True, tol=1e-14).x
+    left = float(np.abs(residual(free, epsilon)[0]).max())
+    if left > 1e-9:
+        raise ValueError(f"expected weights with equal shares, found an excess of {left:.0e} points; raise epsilon")
     return np.append(free, 0.0)
 
 
@@ -190,7 +194,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     hard = table[(table.part == "EM") & table.objective.notna()]
     soft = table[table.part == "Sinkhorn"].groupby(["draw", "epsilon"]).last().reset_index()
     lowest, beyond = float(rises(table).min()), float((soft.off_best - soft.epsilon * np.log(soft.K)).max())
-    numbers = {"unit": "nats", "controlled": True}
+    numbers: dict[str, Any] = {"unit": "nats", "controlled": True}
     reason = "linear convergence, Knight (2008)"
     return [
         Finding.exact("k-means objective − reading as −2σ² log p(z|ŷ)", hard.objective - hard.reading, controlled=True),
@@ -233,7 +237,7 @@ def _draw_likelihood(axes: Axes, table: pd.DataFrame, control_table: pd.DataFram
     """Every draw at one number of clusters and dimensions, from its first assignment on."""
 
     def paths(source: pd.DataFrame) -> pd.DataFrame:
-        rows = source[(source.part == "EM") & (source.K == source.K.max()) & (source.d == source.d.min())]
+        rows = source[(source.part == "EM") & (source.K.max() == source.K) & (source.d == source.d.min())]
         return rows.pivot_table("log_joint", "step", "draw")
 
     end = paths(table).iloc[-1]

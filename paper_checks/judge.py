@@ -7,6 +7,7 @@ one-line reason, and leaves a traceback in `errors.log` of its folder.
 import io
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -54,8 +55,11 @@ def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcom
     about = provenance(settings, started, computed=made.computed, tasks=len(made.keys), seconds=seconds)
     record = {**_record(made, outcome), "caption": caption, "provenance": about}
     write_atomically(folder / "findings.json", json.dumps(record, indent=1, allow_nan=False).encode())
+    with suppress(OSError):
+        write_atomically(folder / made.entry.path.name, made.entry.path.read_bytes())
     if made.troubles:
-        log = "\n".join(f"{trouble.where}: {trouble.words}\n{trouble.trace}" for trouble in made.troubles)
+        first = {trouble.words: trouble for trouble in reversed(made.troubles)}
+        log = "\n".join(f"{trouble.where}: {words}\n{trouble.trace}" for words, trouble in first.items())
         write_atomically(folder / "errors.log", log.encode())
     return outcome
 
@@ -147,10 +151,12 @@ def _draw(
 
 
 def _save(figure: Figure, folder: Path) -> None:
-    """PNG and PDF without dates, so that equal figures are equal files."""
+    """PNG and PDF without dates, so that equal figures are equal files; larger than asked where text would be cut."""
+    drawn = figure.get_tightbbox()
+    cut = drawn.x0 < 0 or drawn.y0 < 0 or drawn.x1 > figure.get_figwidth() or drawn.y1 > figure.get_figheight()
     for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=ending, metadata=metadata)
+        figure.savefig(buffer, format=ending, metadata=metadata, bbox_inches="tight" if cut else None)
         write_atomically(folder / f"figure.{ending}", buffer.getvalue())
 
 
@@ -170,6 +176,7 @@ def _record(made: Plan, outcome: Outcome) -> dict[str, Any]:
         "reasons": outcome.reasons,
         **{word: getattr(claim if claim is not None else made.entry, word, "") for word in words},
         "file": made.entry.path.name,
+        "argument": made.entry.argument,
         "findings": [finding.as_json() for finding in outcome.findings],
         "control": None if outcome.control is None else [finding.as_json() for finding in outcome.control],
         "config": made.config,

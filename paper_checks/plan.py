@@ -1,12 +1,14 @@
 """What a run is to do: the settings of the command line, and each claim's jobs with those of its control."""
 
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from paper_checks.cache import Cache, cache_key
 from paper_checks.claim import Claim, Config, Task
 from paper_checks.registry import Entry
+from paper_checks.source import fingerprint
 from paper_checks.workers import Job, one_line
 
 
@@ -76,15 +78,17 @@ def plan(entry: Entry, settings: Settings) -> Plan:
         dtype = str(torch.get_default_dtype())
         made.claim = claim = entry.load()
         made.config = claim.settings(settings.profile, settings.seeds)
-        made.jobs = [_job(task, settings.device, dtype) for task in claim.tasks(made.config)]
+        made.jobs = _jobs(claim.tasks(made.config), settings.device, dtype)
         if claim.control is not None:
             made.control_config = claim.control(claim.settings(settings.profile, settings.seeds))
-            made.control_jobs = [_job(task, settings.device, dtype) for task in claim.tasks(made.control_config)]
+            made.control_jobs = _jobs(claim.tasks(made.control_config), settings.device, dtype)
     except Exception as error:
         made.jobs, made.control_jobs = [], []
         made.fail("planning", error)
     return made
 
 
-def _job(task: Task, device: str, dtype: str) -> Job:
-    return Job(cache_key(task, device, dtype), task)
+def _jobs(tasks: Sequence[Task], device: str, dtype: str) -> list[Job]:
+    """Tasks with their keys; the source of each function is read once, however many tasks it has."""
+    sources = {function: fingerprint(function) for function in {task.function for task in tasks}}
+    return [Job(cache_key(task, device, dtype, sources[task.function]), task) for task in tasks]

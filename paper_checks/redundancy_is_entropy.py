@@ -8,9 +8,9 @@ so the Gaussian entropy 1/2 log det Cov(z) + const falls by a quarter of the ene
 All constants of the library's losses: VICReg's covariance term counts both views and divides by d, hence
 |E|_F^2 = (d/2) vicreg(invariance=0, variance=0, covariance=1); Barlow Twins on identical views has |E|_F^2 whole.
 
-E = t E_0 with E_0 a random symmetric matrix, zero on the diagonal and |E_0|_F = 1; the batch is made to have exactly the
-covariance I + E. Bounds: constants to 1e-10, slope of the remainder in t within 0.15 of 3, and its size within 15 % of
-t^3 |tr E_0^3| / 3 (the same tolerance). d >= 3, for in two dimensions tr E^3 = 0 and the order is four.
+E = t E_0 with E_0 a random symmetric matrix, zero on the diagonal and |E_0|_F = 1; the batch is made to have the
+covariance I + E exactly. Bounds: constants to 1e-10, slope of the remainder in t within 0.15 of 3, and its size within
+15 % of t^3 |tr E_0^3| / 3 (the same tolerance). d >= 3, for in two dimensions tr E^3 = 0 and the order is four.
 
 Control: large E, t from a half to 0.95 of where I + E becomes singular. There the entropy falls to minus infinity
 and the energy does not notice: |E|_F^2 stays finite, and the slope is far from 3.
@@ -103,7 +103,9 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     for d, rows in table.groupby("d"):
         reason = "the first term that the energy leaves out is tr E³ / 3"
         found.append(
-            Finding.near(f"d = {d}: slope of the remainder in |E|", slopes(rows), 3.0, 0.15, reason=reason, controlled=True)
+            Finding.near(
+                f"d = {d}: slope of the remainder in |E|", slopes(rows), 3.0, 0.15, reason=reason, controlled=True
+            )
         )
     least = table[table.scale == table.groupby(["d", "draw"]).scale.transform("min")]
     shares = remainder(least).groupby(least.d).sum() / least.third.abs().groupby(least.d).sum()
@@ -129,8 +131,10 @@ def _draw_remainder(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame
     if control_table is not None:
         style = control_mark() | {"linestyle": "none", "markersize": 3}
         axes.plot(control_table.scale, remainder(control_table), **style, label="control: large E", rasterized=True)
-    axes.set(xscale="log", yscale="log", xlabel="|E|, off-diagonal covariances", ylabel="|log det(I + E) + ½|E|²|, nats")
-    axes.set_title("Theory: slope 3")
+    axes.set(
+        xscale="log", yscale="log", xlabel="|E|, off-diagonal covariances", ylabel="|log det(I + E) + ½|E|²|, nats"
+    )
+    axes.set_title("What energy leaves of entropy: slope 3")
 
 
 def _draw_entropy(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None) -> None:

@@ -29,6 +29,11 @@ class Entry:
     part: str
     statement: str
 
+    @property
+    def argument(self) -> str:
+        """What to type on the command line to run this claim."""
+        return self.name if "." in self.module else self.path.name
+
     def load(self) -> "Claim":
         """Import the file and return its CLAIM."""
         from paper_checks.claim import Claim

@@ -6,7 +6,7 @@ and a run of one claim does not lose the others. Each shows its own provenance.
 
 import base64
 import json
-import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
@@ -17,32 +17,41 @@ import jinja2
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
-from paper_checks import PARTS
+from paper_checks import PARTS, summary
 from paper_checks.cache import write_atomically
 from paper_checks.finding import Finding, Verdict
+from paper_checks.words import SIGNS, in_words, interval, number, quoted, sign, with_unit
 
-SIGNS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.INCONCLUSIVE: "?"}
 OTHER = "other"
+SIZED_NORM = re.compile(r"\\[Bb]igg?[lmr]?(?=\\\|)")  # latex2mathml knows \| but not \Big\|
+NAMED = re.compile(r"(<mi>(?:log|exp|det|tr|min|max|sd|dim)</mi>)(?=<m(?:i|sub|sup|subsup|frac|row)>)")
 PIXELS_OF_PNG_PER_CSS_PIXEL = 1.5
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def build(out: Path) -> Path:
-    """Write `index.html` and `summary.md` into `out`; return the page's path."""
-    records = collect(out)
-    page = (
-        _environment().get_template("report.html.j2").render(claims=records, parts=by_part(records), **counts(records))
-    )
-    write_atomically(out / "index.html", page.encode())
-    write_atomically(out / "summary.md", summary(records).encode())
+    """Write `index.html`, a page for each claim, `summary.md` and `summary.pdf` into `out`; return the first."""
+    records, unread = collect(out)
+    templates = environment()
+    for record in records:
+        page = templates.get_template("page.html.j2").render(claim=record)
+        write_atomically(out / record["folder"] / "index.html", page.encode())
+    whole = {"claims": records, "parts": by_part(records), "counts": counts(records), "unread": unread}
+    write_atomically(out / "index.html", templates.get_template("report.html.j2").render(whole).encode())
+    write_atomically(out / "summary.md", summary.markdown(records).encode())
+    write_atomically(out / "summary.pdf", summary.pdf(records))
     return out / "index.html"
 
 
-def collect(out: Path) -> list[dict[str, Any]]:
-    """Every claim's record with what a page needs beside it, in the order of the theory's parts."""
+def collect(out: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Every claim's record, in the order of the theory's parts; and the folders whose record cannot be read."""
     order = {part: place for place, part in enumerate(PARTS)}
-    records = [_record(path) for path in sorted(out.glob("*/findings.json"))]
-    return sorted(records, key=lambda record: (order.get(record["part"], len(order)), record["claim"]))
+    records, unread = [], []
+    for path in sorted(out.glob("*/findings.json")):
+        try:
+            records.append(_record(path))
+        except (OSError, ValueError, KeyError, TypeError):
+            unread.append(path.parent.name)
+    return sorted(records, key=lambda record: (order.get(record["part"], len(order)), record["claim"])), unread
 
 
 def by_part(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -53,29 +62,30 @@ def by_part(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]
     return parts
 
 
-def counts(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def counts(records: Sequence[dict[str, Any]]) -> dict[str, int]:
     """How many claims have which verdict."""
-    return {"counts": {str(v): sum(r["verdict"] == v for r in records) for v in Verdict}}
+    return {str(verdict): sum(record["verdict"] == verdict for record in records) for verdict in Verdict}
 
 
 def _record(path: Path) -> dict[str, Any]:
     plain = json.loads(path.read_bytes())
     findings = [Finding.from_json(finding) for finding in plain["findings"]]
     control = [Finding.from_json(finding) for finding in plain["control"] or []]
-    figure = path.with_name("figure.png")
+    figure, code = path.with_name("figure.png"), path.with_name(plain["file"])
     return {
         **plain,
         "part": plain["part"] or OTHER,
         "sign": SIGNS[Verdict(plain["verdict"])],
-        "mathml": _mathml(plain["formula"]),
+        "mathml": mathml(plain["formula"]),
         "rows": [_row(finding, control) for finding in findings],
         "figure": _embedded(figure),
         "quoted": in_words(quoted(findings)) if findings else "",
         "folder": path.parent.name,
+        "code": code.read_text(encoding="utf-8", errors="replace") if code.is_file() else "",
         "log": path.with_name("errors.log").exists(),
         "rerun": rerun(plain),
         "control_failed": all(f.verdict is Verdict.FAILS for f in control if f.controlled),
-        "config_text": json.dumps(plain["config"], indent=1),
+        "config_text": json.dumps(plain["config"]),
     }
 
 
@@ -95,6 +105,7 @@ def _row(finding: Finding, control: Sequence[Finding]) -> dict[str, Any]:
         "name": finding.name,
         "reason": finding.reason,
         "estimate": with_unit(finding),
+        "measured": "" if finding.centre is None else f"{number(finding.mean)} against {number(finding.centre)}",
         "interval": interval(finding),
         "level": "" if finding.kind == "exact" else f"{100 * finding.level:.3g} %",
         "bound": f"{sign(finding.side)} {number(finding.bound)}",
@@ -123,74 +134,26 @@ def rerun(plain: Mapping[str, Any]) -> str:
     """The command that makes a claim's results again."""
     about = plain["provenance"]
     seeds = f" --seeds {about['seeds']}" if about["seeds"] is not None else ""
-    return f"python -m paper_checks {plain['claim']} --profile {about['profile']} --device {about['device']}{seeds}"
+    return f"python -m paper_checks {plain['argument']} --profile {about['profile']} --device {about['device']}{seeds}"
 
 
-def number(value: float) -> str:
-    """Three significant digits; powers of ten where that is shorter."""
-    if not math.isfinite(value):
-        return "not a number" if math.isnan(value) else str(value)
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3g}"
-    digits, power = f"{value:.2g}".split("e") if "e" in f"{value:.2g}" else f"{value:.1e}".split("e")
-    raised = str(int(power)).translate(SUPERSCRIPT)
-    return f"10{raised}" if digits in ("1", "1.0") else f"{digits} × 10{raised}"
-
-
-def sign(side: str) -> str:
-    """The side of a bound as a mathematical sign."""
-    return {">=": "≥", "<=": "≤"}[side]
-
-
-def interval(finding: Finding) -> str:
-    """The interval in brackets; none for an identity, whose error is a single number."""
-    return "" if finding.kind == "exact" else f"[{number(finding.low)}, {number(finding.high)}]"
-
-
-def with_unit(finding: Finding) -> str:
-    return f"{number(finding.estimate)} {finding.unit}".strip()
-
-
-def in_words(finding: Finding) -> str:
-    """A finding in one line: name, estimate, interval, bound."""
-    parts = (f"{finding.name}:", with_unit(finding), interval(finding), sign(finding.side), number(finding.bound))
-    return " ".join(part for part in parts if part)
-
-
-def _mathml(formula: str) -> Markup:
+def mathml(formula: str) -> Markup:
     """MathML of a LaTeX formula; the LaTeX itself where it cannot be converted."""
     try:
-        return Markup(convert(formula, display="block"))
+        plain = convert(SIZED_NORM.sub("", formula), display="block")
+        return Markup(NAMED.sub(r'\1<mspace width="0.17em"/>', plain))
     except Exception:
         return Markup(f"<code>{escape(formula)}</code>")
 
 
-def summary(records: Sequence[dict[str, Any]]) -> str:
-    """Markdown: a table of verdicts, part by part, with profile, date and machine below."""
-    lines = ["| part | claim | verdict | decided by |", "|---|---|---|---|"]
-    for record in records:
-        words = record["reasons"][0] if record["reasons"] else record["quoted"]
-        cells = (record["part"], record["claim"], f"{record['sign']} {record['verdict']}", words)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    made = sorted({provenance_line(record["provenance"]) for record in records})
-    return "\n".join([*lines, "", *(f"Made with {line}." for line in made), ""])
-
-
-def quoted(findings: Sequence[Finding]) -> Finding:
-    """The finding to quote where all hold: the first that the control must break, else the first."""
-    return next((finding for finding in findings if finding.controlled), findings[0])
-
-
-def provenance_line(about: Mapping[str, Any]) -> str:
-    """Profile, day, torch, machine and commit in one line."""
-    commit = f", commit {about['commit'][:10]}" if about["commit"] else ""
-    day, torch = about["started"][:10], about["versions"]["torch"]
-    return f"profile {about['profile']}, {day}, torch {torch}, {about['machine']}{commit}"
-
-
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates of the package: nothing undefined is let through; what goes into HTML is escaped."""
     loader = jinja2.PackageLoader("paper_checks")
     return jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=jinja2.select_autoescape(("html", "html.j2")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )

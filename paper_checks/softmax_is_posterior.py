@@ -19,6 +19,7 @@ arXiv 1406.6909; the bound: Barber and Agakov (2003).
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -194,10 +195,10 @@ def _draw_identity(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame 
     points = table[table.part == "identity"]
     if control_table is not None:
         broken = control_table[(control_table.part == "identity") & (control_table.conditional == "Gaussian")]
-        style = control_mark() | {"linestyle": "none"}
-        axes.plot(broken.reading, broken.loss, **style, label="control: unequal lengths", rasterized=True)
+        hollow = control_mark() | {"linestyle": "none"}
+        axes.plot(broken.reading, broken.loss, **hollow, label="control: unequal lengths", rasterized=True)
     for index, (name, rows) in enumerate(points.groupby("conditional", sort=False)):
-        style = series(index) | {"linestyle": "none", "markersize": 4.5 - 2 * index}
+        style: dict[str, Any] = {**series(index), "linestyle": "none", "markersize": 4.5 - 2 * index}
         axes.plot(rows.reading, rows.loss, **style, label=str(name), rasterized=True)
     ends = np.array([points.loss[points.loss > 0].clip(lower=1e-6).min(), points.loss.max()])
     theory_line(axes, ends, ends)

@@ -36,6 +36,9 @@ ENGINE = tuple(
         "report",
         "runner",
         "source",
+        "summary",
+        "terminal",
+        "words",
         "workers",
     )
 )
@@ -44,29 +47,36 @@ IGNORED = ("figures", *ENGINE)
 
 def fingerprint(function: Callable[..., Any]) -> str:
     """sha256 over the source that `function` reaches, in its own module and the modules it imports."""
+    return hashlib.sha256(repr(sorted(sources(function).items())).encode()).hexdigest()
+
+
+def sources(function: Callable[..., Any]) -> dict[str, str]:
+    """Each module that counts, with the syntax of what counts in it."""
     own = _file(function.__module__)
     if own is None:
         raise ValueError(f"expected {function.__module__} to be a file on the path, found none; put it in one")
     reached = _reached(_statements(own), function.__name__)
-    pieces = {function.__module__: [ast.dump(statement) for statement in reached]}
+    pieces = {function.__module__: _dump(reached)}
     waiting = sorted(_project_imports(function.__module__, own, reached))
     while waiting:
         module = waiting.pop()
-        if module in pieces:
-            continue
         path = _file(module)
-        assert path is not None
-        dump, imports = _whole(module, path, path.stat().st_mtime_ns)
-        pieces[module] = [dump]
+        if module in pieces or path is None:
+            continue
+        pieces[module], imports = _whole(module, path, path.stat().st_mtime_ns)
         waiting.extend(imports)
-    return hashlib.sha256(repr(sorted(pieces.items())).encode()).hexdigest()
+    return pieces
+
+
+def _dump(statements: list[ast.stmt]) -> str:
+    return "\n".join(ast.dump(statement) for statement in statements)
 
 
 @lru_cache(maxsize=1024)
 def _whole(module: str, path: Path, _modified: int) -> tuple[str, tuple[str, ...]]:
     statements = _statements(path)
     imports = tuple(sorted(_project_imports(module, path, statements)))
-    return "\n".join(ast.dump(statement) for statement in statements), imports
+    return _dump(statements), imports
 
 
 def _statements(path: Path) -> list[ast.stmt]:

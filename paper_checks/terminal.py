@@ -13,8 +13,8 @@ from rich.text import Text
 from paper_checks.finding import Verdict
 from paper_checks.judge import Outcome
 from paper_checks.plan import Plan, Settings
-from paper_checks.report import SIGNS, in_words, quoted
 from paper_checks.runner import Event, run
+from paper_checks.words import SIGNS, in_words, quoted
 
 COLOURS = {Verdict.HOLDS: "green", Verdict.FAILS: "red", Verdict.INCONCLUSIVE: "yellow"}
 

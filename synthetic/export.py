@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from synthetic.stream import Stream
 from synthetic.views import Views
+
+if TYPE_CHECKING:
+    from synthetic.stream import Stream
 
 Columns = dict[str, np.ndarray]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,7 +14,8 @@ from synthetic.noise import GaussianNoise
 from synthetic.views import Observed
 from synthetic.world import World
 
-INFLATION = 1.3  # of the proposal's noise, so that the weights stay bounded where the mixing bends
+# of the noise of the proposals: a leaky ReLU may be five times flatter, two in a row twenty-five, beyond a bend nearby
+INFLATIONS = (1.2, 5.0, 25.0)
 
 
 @torch.no_grad()
@@ -37,36 +40,52 @@ def _invertible(parts: tuple[Mixing, ...], views: tuple[Tensor, ...]) -> bool:
 def _linearised(
     world: World, parts: tuple[Mixing, ...], views: tuple[Tensor, ...], samples: int, generator: torch.Generator
 ) -> Float[Tensor, "S n"]:
-    """From the exact posterior under `x = f(z0) + J (z - z0) + noise`, z0 the inverse of each view.
+    """From exact posteriors under `x = f(z0) + J (z - z0) + noise`, z0 the inverse of each view, and from the prior.
 
-    `p(x) = p_lin(x) E[prod_j p(x^j | z^j) / p_lin(x^j | z^j)]`, the expectation over that posterior.
+    Proposals are the posteriors `p(z) L_m(z) / p_m(x)` of the linearisation with noise inflated by each of
+    `INFLATIONS`, and the prior itself (`L = p = 1`), in equal numbers. The weights of their mixture,
+    `p(x | z) / mean_m [L_m(z) / p_m(x)]`, are bounded, so their variance is finite.
     """
-    decoded, noises = zip(*(_linear(part, own, world) for part, own in zip(parts, views, strict=True)), strict=True)
-    seen, noise = torch.stack(decoded, 1), torch.stack(noises, 1)
-    law = world.latent_law
-    assert isinstance(law, LinearGaussian)
-    local = law.through(None, noise[:, None])
-    z = local.posterior(seen, "latent").sample(samples, generator).unflatten(-1, (len(views), -1))
-    log_ratio = torch.zeros(samples, len(seen), device=seen.device, dtype=seen.dtype)
-    for j, (part, own) in enumerate(zip(parts, views, strict=True)):
-        linear = torch.distributions.MultivariateNormal(seen[:, j], scale_tril=_lower(noise[:, j]))
-        log_ratio += world.noise.log_prob(own.expand(samples, -1, -1), part(z[..., j, :]))
-        log_ratio -= linear.log_prob(z[..., j, :])
-    return local.log_prob(seen) + log_ratio
+    local = [_linear(part, own, world) for part, own in zip(parts, views, strict=True)]
+    seen, noise = torch.stack([z for z, _ in local], 1), torch.stack([factor for _, factor in local], 1)
+    each = -(-samples // (len(INFLATIONS) + 1))
+    content, _ = world.content.sample(each * len(seen), generator, world.dtype)
+    drawn = [world.style.sample(content, len(views), generator)[0].unflatten(0, (each, len(seen)))]
+    evidences = []
+    assert isinstance(world.latent_law, LinearGaussian)
+    for inflation in INFLATIONS:
+        law = world.latent_law.through(None, inflation * noise[:, None])
+        drawn.append(law.posterior(seen, "latent").sample(each, generator).unflatten(-1, (len(views), -1)))
+        evidences.append(law.log_prob(seen))
+    z = torch.cat(drawn)[:samples]
+    proposal = _log_linear_likelihoods(z, seen, noise) - torch.stack(evidences)[:, None]
+    mixture = torch.cat((proposal, torch.zeros_like(proposal[:1]))).logsumexp(0) - math.log(len(INFLATIONS) + 1)
+    likelihoods = [
+        world.noise.log_prob(own.expand(len(z), -1, -1), part(z[:, :, j]))
+        for j, (part, own) in enumerate(zip(parts, views, strict=True))
+    ]
+    return torch.stack(likelihoods).sum(0) - mixture
 
 
 def _linear(part: Mixing, x: Float[Tensor, "n D"], world: World) -> tuple[Tensor, Tensor]:
-    """The latent that x is decoded to under the linearisation, and the factor of its (inflated) noise."""
+    """The latent that x is decoded to under the linearisation, and the upper triangular factor of its noise."""
     start = part.inverse(x)
     basis, upper = torch.linalg.qr(part.jacobian(start))
-    eye = torch.eye(upper.shape[-1], device=x.device, dtype=x.dtype)
-    lower = torch.linalg.solve_triangular(upper, eye, upper=True)
-    step = torch.einsum("nij,nkj,nk->ni", lower, basis, x - part(start))
-    return start + step, INFLATION * world.noise.gaussian_std() * lower
+    eye = torch.eye(upper.shape[-1], device=x.device, dtype=x.dtype).expand_as(upper)
+    inverse = torch.linalg.solve_triangular(upper, eye, upper=True)
+    step = torch.einsum("nij,nkj,nk->ni", inverse, basis, x - part(start))
+    return start + step, world.noise.gaussian_std() * inverse
 
 
-def _lower(factor: Tensor) -> Tensor:
-    return torch.linalg.cholesky(factor @ factor.mT)
+def _log_linear_likelihoods(
+    z: Float[Tensor, "S n J d"], seen: Float[Tensor, "n J d"], noise: Float[Tensor, "n J d d"]
+) -> Float[Tensor, "M S n"]:
+    """`log prod_j N(seen^j; z^j, inflation^2 noise noise')` for each inflation."""
+    white = torch.linalg.solve_triangular(noise, (seen - z)[..., None], upper=True)[..., 0]
+    square = white.square().sum((-1, -2))
+    log_volume = noise.diagonal(dim1=-2, dim2=-1).abs().log().sum((-1, -2))
+    size = seen.shape[1] * seen.shape[2]
+    return torch.stack([-0.5 * (square / m**2 + size * math.log(2 * math.pi * m**2)) - log_volume for m in INFLATIONS])
 
 
 def _from_prior(

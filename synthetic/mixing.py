@@ -250,4 +250,4 @@ class PerView(Mixing):
         return next((size for part in self.parts if (size := part.latent_dim(0))), wanted)
 
     def formula(self) -> str:
-        return "; ".join(f"f^{j + 1}: {part.formula()}" for j, part in enumerate(self.parts))
+        return "; ".join(f"view {j + 1} {part.formula()}" for j, part in enumerate(self.parts))

@@ -1,7 +1,8 @@
 """Estimates, with standard errors, of what has no closed form.
 
-Every function draws from the world by an explicit generator and returns an `Estimate`. Posteriors enter exactly, so that only expectations over data are sampled (Rao-Blackwell); `log_evidence` alone estimates
-densities, for worlds whose evidence is not exact.
+Every function draws from the world by an explicit generator and returns an `Estimate`. Posteriors enter exactly, so
+that only expectations over data are sampled (Rao-Blackwell); `log_evidence` alone estimates densities, for worlds whose
+evidence is not exact.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ class Estimate:
 def log_evidence(world: World, x: Observed, *, samples: int = 1000, generator: torch.Generator) -> Estimate:
     """`log p(x^{1:J})` of each datum: exact where it can be, else by importance sampling.
 
-    An invertible mixing with Gaussian noise is sampled from the exact posterior of the mixing's linearisation at x;
-    any other world from its prior, which serves small dimensions only (watch the standard error). The error is that of
-    the logarithm of a mean, by the delta method; the logarithm of an estimate is biased downward by about half its
-    square.
+    An invertible mixing with Gaussian noise is sampled from exact posteriors of the mixing's linearisation at x; any
+    other world from its prior, which serves small dimensions only. The error is that of the logarithm of a mean, by the
+    delta method: where it is not well below 1, neither it nor the estimate (biased downward by about half its square)
+    can be relied upon. Data of a world that is sampled from its prior share their samples, and so their errors.
     """
     try:
         exact = world.log_evidence(x)

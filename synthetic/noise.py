@@ -83,7 +83,7 @@ class GaussianNoise(Noise):
         return self.std
 
     def formula(self) -> str:
-        return f"x^j = f(z^j) + {self.std:g} eps^j"
+        return NoNoise().formula() if self.silent else f"x^j = f(z^j) + {self.std:g} eps^j"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

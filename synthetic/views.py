@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-# checked at run time under test; to the type checker anything goes, since only modalities give tuples
-Observed = Any if TYPE_CHECKING else Float[Tensor, "n J *D"] | tuple[Float[Tensor, "n _"], ...]
+if TYPE_CHECKING:
+    Observed = Any  # only modalities give tuples: to the type checker, anything goes
+else:
+    Observed = Float[Tensor, "n J *D"] | tuple[Float[Tensor, "n _"], ...]
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,13 @@ from synthetic.noise import Noise, NoNoise
 from synthetic.parts import Part, pack, unpack
 from synthetic.plate import draw_plates
 from synthetic.refusal import NotExact
-from synthetic.stream import Stream
 from synthetic.style import Style
 from synthetic.views import Observed, Views
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from synthetic.stream import Stream
 
 FORMAT = 1
 
@@ -123,6 +124,8 @@ class World(Part):
 
     def to_dataset(self, n: int, *, views: int = 2, seed: int = 0, chunk: int = 1024) -> Stream:
         """n data as a torch `IterableDataset`, the same on every pass and for any number of workers."""
+        from synthetic.stream import Stream
+
         return Stream(self, n, views=views, seed=seed, chunk=chunk)
 
     # -- moving, saving ----------------

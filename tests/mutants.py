@@ -2,7 +2,8 @@
 
     python -m tests.mutants [--only WORD] [--jobs N]
 
-Each fault is planted in a copy of the package in a temporary folder. Survivors are listed; their number is the exit code.
+Each fault is planted in a copy of the package in a temporary folder. Survivors are listed; their number is the exit
+code.
 """
 
 import argparse
@@ -14,21 +15,19 @@ from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
-import beartype  # noqa: F401  loaded before forking
-import hypothesis  # noqa: F401
-import jaxtyping  # noqa: F401
 import pytest
-import scipy.optimize
-import scipy.stats  # noqa: F401
 import torch
 
 ROOT = Path(__file__).parents[1]
-TESTS = {
-    "views": ("every_loss", "priors", "distillation", "redundancy", "contrastive", "clustering"),
+PRELOADED = ("torch", "scipy.optimize", "scipy.stats", "hypothesis", "beartype")
+TESTS = {  # the quickest to notice first
+    "views": ("distillation", "redundancy", "priors", "clustering", "contrastive", "every_loss"),
     "bessel": ("bessel", "priors"),
+    "priors": ("priors", "bessel", "every_loss"),
     "partition": ("contrastive", "every_loss"),
     "critics": ("contrastive", "bessel", "every_loss", "clustering"),
     "state": ("clustering", "instance"),
@@ -69,6 +68,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("same view kept", "(every - same)", "every"),
         ("ordered pairs miscounted", "(T * (J - 1))", "(T * J)"),
         ("per-member axes misplaced", "value[(..., *[None] * trailing)]", "value[(*[None] * trailing, ...)]"),
+        ("one view picked twice", "for position in positions]", "for position in sorted(positions)[::-1]]"),
+        (
+            "labels per view tiled",
+            "index[..., None].expand(*index.shape, views)",
+            "index[..., None, :].expand(*index.shape[:-1], views, -1)",
+        ),
         ("non-positive accepted", "value <= 0", "value < 0"),
     ],
     "bessel": [
@@ -162,8 +167,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("2n candidates become n", 'if negatives == "all":', 'if negatives == "none":'),
         (
             "own view of the wrong side",
-            "torch.logaddexp(backward, own[..., second, :])",
-            "torch.logaddexp(backward, own[..., first, :])",
+            "torch.logaddexp(backward, pick(own, second, -2))",
+            "torch.logaddexp(backward, pick(own, first, -2))",
         ),
         (
             "positive twice",
@@ -185,11 +190,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("decoupled weight sign", "((1 - weight) * positive)", "((weight - 1) * positive)"),
         ("moco keys not detached", "unit(wide(key).detach())", "unit(wide(key))"),
         ("moco queue not detached", "wide(queue.entries.detach())", "wide(queue.entries)"),
-        ("moco same view", "k[..., other, :]).sum(-1)", "k[..., anchor, :]).sum(-1)"),
+        ("moco same view", "pick(k, other, -2)).sum(-1)", "pick(k, anchor, -2)).sum(-1)"),
         (
             "moco negatives of the other view",
-            "log_negative[..., anchor] - positive",
-            "log_negative[..., other] - positive",
+            "pick(log_negative, anchor, -1) - positive",
+            "pick(log_negative, other, -1) - positive",
         ),
         (
             "moco temperature twice",
@@ -206,11 +211,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "without_diagonal(scores).logsumexp(-1)\n    positive",
             "scores.logsumexp(-1)\n    positive",
         ),
-        ("supcon labels tiled", "label.repeat_interleave(z.shape[-2], -1)", "label.repeat(z.shape[-2])"),
+        ("supcon labels tiled", "each_view(label, z.shape[-2])", "label.repeat(z.shape[-2])"),
         ("spectral diagonal kept", "(every - positive.square().sum(-2))", "every"),
         ("spectral factor two", "repulsion.mean(-1) - 2 * positive.mean", "repulsion.mean(-1) - positive.mean"),
         ("spectral n squared", "/ (n * (n - 1))\n    return repulsion", "/ n**2\n    return repulsion"),
-        ("spectral same view twice", "moment[..., second, :, :]).sum", "moment[..., first, :, :]).sum"),
+        ("spectral same view twice", "pick(moment, second, -3)).sum", "pick(moment, first, -3)).sum"),
         ("uniformity: temperature for rate", 'scorer("distance", 1 / t)', 'scorer("distance", t)'),
         ("uniformity: count", "math.log(n * (n - 1))", "math.log(n * n)"),
         ("uniformity: views merged in the log", "log_kernel.logsumexp(-1).mean(-1)", "log_kernel.logsumexp((-2, -1))"),
@@ -235,7 +240,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "(z / per_member(temperature, 3)).flatten",
             "(z * per_member(temperature, 3)).flatten",
         ),
-        ("labels tiled", "index.repeat_interleave(z.shape[-2], -1).expand", "index.repeat(z.shape[-2]).expand"),
+        ("labels tiled", "each_view(index, z.shape[-2]).expand", "index.repeat(z.shape[-2]).expand"),
         ("normalise ignored", "(unit(wide(v)) if normalise else wide(v) for", "(unit(wide(v)) for"),
         (
             "memory not detached",
@@ -330,8 +335,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("barlow standardises rows", "unit(views, axis=-2)", "unit(views, axis=-1)"),
         (
             "barlow same view",
-            "standard[..., first, :, :], standard[..., second, :, :]",
-            "standard[..., first, :, :], standard[..., first, :, :]",
+            "pick(standard, first, -3), pick(standard, second, -3)",
+            "pick(standard, first, -3), pick(standard, first, -3)",
         ),
         ("barlow epsilon not times n", "(squared + n * epsilon)", "(squared + epsilon)"),
         (
@@ -456,7 +461,8 @@ def run_tests(folder: Path, tests: list[str]) -> tuple[int, str]:
     for module in [name for name in sys.modules if name.partition(".")[0] in ("tests", "ssl_theory", "synthetic")]:
         del sys.modules[module]
     with open(folder / "output.txt", "w+") as output, redirect_stdout(output), redirect_stderr(output):
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--tb=line", *tests])
+        silent = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning", "--tb=line"]
+        code = pytest.main(["-x", "-q", "-m", "not slow", *silent, *tests])
     return int(code), (folder / "output.txt").read_text()
 
 
@@ -479,11 +485,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="faults tried at the same time")
     options = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if options.only in f"{mutant.module} {mutant.kind}"]
+    for module in PRELOADED:
+        import_module(module)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         source = Path(name)
         copy_of_the_package(ROOT, source)  # once: edits made meanwhile do not matter
-        # A process forked for each fault has torch loaded already, and nothing of the package.
+        # A process forked for each fault has torch and scipy loaded already, and nothing of the package.
         with get_context("fork").Pool(options.jobs, maxtasksperchild=1) as pool:
             everything = sorted({test for mutant in chosen for test in mutant.tests()})
             code, output = pool.apply(run_tests, (source, everything))

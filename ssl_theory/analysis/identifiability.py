@@ -1,7 +1,7 @@
 """Identifiability: are the true latents recovered, and up to which maps?
 
-`affine_r2` allows any affine map, `mcc` only a permutation and a rescaling of coordinates, `block_r2` tells content from
-style, `dci` grades how far single coordinates stand for single factors.
+`affine_r2` allows any affine map, `mcc` only a permutation and a rescaling of coordinates, `block_r2` tells content
+from style, `dci` grades how far single coordinates stand for single factors.
 """
 
 from collections.abc import Mapping
@@ -89,8 +89,8 @@ class Dci(NamedTuple):
 def dci(representation: Array, latents: Array, *, seed: int = 0) -> Dci:
     """Disentanglement, completeness, informativeness, importances being |weights| of a ridge probe, all standardised.
 
-    `1 - H(p) / log`, p the share of a coordinate's importance over latents (disentanglement; log of their number) or of a
-    latent's over coordinates (completeness); averaged with weights by importance. The published version reads
+    `1 - H(p) / log`, p the share of a coordinate's importance over latents (disentanglement; log of their number) or
+    of a latent's over coordinates (completeness); averaged with weights by importance. The published version reads
     importances off lasso or forests; ridge needs no search and agrees where the coordinates are uncorrelated.
 
     Source: Eastwood, Williams (2018).
@@ -103,9 +103,8 @@ def dci(representation: Array, latents: Array, *, seed: int = 0) -> Dci:
     probe = torch.cat([torch.zeros_like(x[:, :1]), torch.eye(x.shape[2]).to(x).expand(len(x), -1, -1)], 1)
     predicted = linear.ridge_predictions(x, y, probe)
     importance = (predicted[:, 1:] - predicted[:, :1]).abs()
-    scores = (_concentration(importance), _concentration(importance.mT))
-    informative = probes.r2(representation, latents, seed=seed)
-    return Dci(*[answer(s, representation, keep) for s in scores], informative)
+    served, serving = (answer(_concentration(i), representation, keep) for i in (importance, importance.mT))
+    return Dci(served, serving, probes.r2(representation, latents, seed=seed))
 
 
 def _concentration(importance: Float[Tensor, "E d t"]) -> Float[Tensor, " E"]:
@@ -125,4 +124,4 @@ def _correlations(r: Float[Tensor, "E n d"], t: Float[Tensor, "E n t"]) -> Float
 
 def _ranks(x: Float[Tensor, "E n d"]) -> Float[Tensor, "E n d"]:
     """Ranks 0 to n - 1 along n; ties in order of their rows."""
-    return x.argsort(1, stable=True).argsort(1).to(x.dtype)
+    return x.argsort(dim=1, stable=True).argsort(dim=1).to(x.dtype)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssl_theory.analysis import linear, neighbours, perceptron
+from ssl_theory.analysis import kernel, linear, neighbours, perceptron
 from ssl_theory.analysis.ensemble import (
     Array,
     Score,
@@ -52,8 +52,9 @@ def r2(
         representation: `(n, d)` or `(E, n, d)`. Rows must be independent: of the views of a data point take
             one, or split by data point yourself and give `test`.
         target: `(n,)`, `(n, t)`, shared by all members, or `(E, n, t)`.
-        kind: "linear" (ridge in closed form, penalty by exact leave-one-out, per target) or "mlp" (two
-            hidden layers, early stopping per target, never worse on the stopping rows than ridge).
+        kind: "linear" (ridge in closed form, penalty by exact leave-one-out, per target), "mlp" (two hidden layers,
+            early stopping per target, never worse on the stopping rows than ridge) or "kernel" (Gaussian-kernel ridge
+            on Nystroem features, width chosen on a fifth of the fitted half).
         test: `(representation, target)` to score on; `representation` is then all fitted on. Without it the
             rows are split at random into halves.
         seed: of the split, the stopping rows, the network's weights and its batches.
@@ -72,16 +73,35 @@ def r2(
         >>> r2(content @ torch.tensor([[1.0, 2.0], [0.0, 3.0]]), content) > 0.999
         True
     """
+    predicted, truth, keep = held_out_predictions(
+        representation, target, kind=kind, test=test, seed=seed, penalties=penalties, **network
+    )
+    scores = _coefficient(predicted, truth)
+    return answer(scores if per_target else scores.mean(-1), representation, keep)
+
+
+def held_out_predictions(
+    representation: Array,
+    target: Array,
+    *,
+    kind: str = "linear",
+    test: tuple[Array, Array] | None = None,
+    seed: int = 0,
+    penalties: Sequence[float] = linear.PENALTIES,
+    **network: Any,
+) -> tuple[Float[Tensor, "E m t"], Float[Tensor, "E m t"], Bool[Tensor, " E"]]:
+    """What `r2` scores: predictions and targets of the scored half, and which members are finite."""
     generator = torch.Generator().manual_seed(seed)
     (x, t), (y, truth), keep = _halves(representation, target, test, targets_of, generator)
     if kind == "linear":
-        predicted = linear.ridge_predictions(x, t, y, penalties)
-    elif kind == "mlp":
-        predicted = _network_regression(x, t, y, penalties, generator, network)
-    else:
-        raise ValueError(f"kind: expected 'linear' or 'mlp', found {kind!r}")
-    scores = _coefficient(predicted, truth)
-    return answer(scores if per_target else scores.mean(-1), representation, keep)
+        return linear.ridge_predictions(x, t, y, penalties), truth, keep
+    if kind == "mlp":
+        return _network_regression(x, t, y, penalties, generator, network), truth, keep
+    if kind == "kernel":
+        stopping = _stopping(x.shape[1], x, generator)
+        predicted = kernel.kernel_ridge_predictions(x, t, y, *stopping, generator=generator, penalties=penalties)
+        return predicted, truth, keep
+    raise ValueError(f"kind: expected 'linear', 'mlp' or 'kernel', found {kind!r}")
 
 
 def accuracy(
@@ -116,21 +136,35 @@ def accuracy(
         ValueError: for shapes that do not fit, fewer than 4 rows, fewer than two classes, labels that are no
             whole numbers.
     """
-    generator = torch.Generator().manual_seed(seed)
-    (x, k), (y, truth), keep = _halves(representation, labels, test, labels_of, generator)
-    names, index = torch.unique(torch.cat([k, truth], 1), return_inverse=True)
-    if len(names) < 2:
-        raise ValueError(f"labels: expected two classes or more, found only {names.tolist()}; nothing to tell apart")
-    k, truth = index.split([k.shape[1], truth.shape[1]], 1)
-    if kind == "linear":
-        guess = linear.penalised_logits(x, k, y, len(names), *_stopping(k.shape[1], x, generator), penalties).argmax(-1)
-    elif kind == "mlp":
-        guess = _network_classes(x, k, y, len(names), generator, network)
-    elif kind == "knn":
-        guess = _neighbour_classes(x, k, y, len(names), generator, ks)
+    if kind == "knn":
+        guess, truth, keep = _neighbour_classes(representation, labels, test, seed, ks)
     else:
-        raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")
+        logits, truth, keep = held_out_logits(
+            representation, labels, kind=kind, test=test, seed=seed, penalties=penalties, **network
+        )
+        guess = logits.argmax(-1)
     return answer((guess == truth).double().mean(1), representation, keep)
+
+
+def held_out_logits(
+    representation: Array,
+    labels: Array,
+    *,
+    kind: str = "linear",
+    test: tuple[Array, Array] | None = None,
+    seed: int = 0,
+    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    **network: Any,
+) -> tuple[Float[Tensor, "E m C"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
+    """What `accuracy` scores: logits and classes (as column numbers) of the scored half, and the finite members."""
+    generator = torch.Generator().manual_seed(seed)
+    (x, k), (y, truth), keep, classes = _labelled_halves(representation, labels, test, generator)
+    stopping = _stopping(k.shape[1], x, generator)
+    if kind == "linear":
+        return linear.penalised_logits(x, k, y, classes, *stopping, penalties), truth, keep
+    if kind == "mlp":
+        return _network_logits(x, k, y, classes, stopping, generator, network), truth, keep
+    raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")
 
 
 def halves(n: int, generator: torch.Generator) -> Split:
@@ -206,25 +240,39 @@ def _network_regression(
     return mean + scale * predicted
 
 
-def _network_classes(
-    x: Tensor, k: Tensor, y: Tensor, classes: int, generator: torch.Generator, network: dict[str, Any]
-) -> Int[Tensor, "E m"]:
-    held_out, kept = _stopping(x.shape[1], x, generator)
+def _labelled_halves(
+    representation: Array, labels: Array, test: tuple[Array, Array] | None, generator: torch.Generator
+) -> tuple[Split, Split, Tensor, int]:
+    """As `_halves`, the labels as numbers from 0 to C - 1, and C."""
+    (x, k), (y, truth), keep = _halves(representation, labels, test, labels_of, generator)
+    names, index = torch.unique(torch.cat([k, truth], 1), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"labels: expected two classes or more, found only {names.tolist()}; nothing to tell apart")
+    k, truth = index.split([k.shape[1], truth.shape[1]], 1)
+    return (x, k), (y, truth), keep, len(names)
+
+
+def _network_logits(
+    x: Tensor, k: Tensor, y: Tensor, classes: int, stopping: Split, generator: torch.Generator, network: dict[str, Any]
+) -> Float[Tensor, "E m C"]:
+    held_out, kept = stopping
     # Begins at the class frequencies, the best guess without the representation.
     prior = torch.nn.functional.one_hot(k[:, kept], classes).float().mean(1, keepdim=True).clamp(min=1e-6).log()
     start = (prior.expand(-1, len(held_out), -1), prior.expand(-1, y.shape[1], -1))
     return perceptron.trained_predictions(
         x.float(), k, y.float(), start, held_out, kept,
         loss=perceptron.cross_entropy, generator=generator, **network,
-    ).argmax(-1)  # fmt: skip
+    )  # fmt: skip
 
 
 def _neighbour_classes(
-    x: Tensor, k: Tensor, y: Tensor, classes: int, generator: torch.Generator, ks: Sequence[int]
-) -> Int[Tensor, "E m"]:
+    representation: Array, labels: Array, test: tuple[Array, Array] | None, seed: int, ks: Sequence[int]
+) -> tuple[Int[Tensor, "E m"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
+    generator = torch.Generator().manual_seed(seed)
+    (x, k), (y, truth), keep, classes = _labelled_halves(representation, labels, test, generator)
     held_out, kept = _stopping(x.shape[1], x, generator)
     guesses = []
-    for points, labels, scored in zip(x.float(), k, y.float(), strict=True):
-        best = neighbours.chosen_neighbours(points, labels, classes, held_out, kept, ks)
-        guesses.append(neighbours.neighbour_predictions(points, labels, scored, classes, [best])[0])
-    return torch.stack(guesses)
+    for points, names, scored in zip(x.float(), k, y.float(), strict=True):
+        best = neighbours.chosen_neighbours(points, names, classes, held_out, kept, ks)
+        guesses.append(neighbours.neighbour_predictions(points, names, scored, classes, [best])[0])
+    return torch.stack(guesses), truth, keep

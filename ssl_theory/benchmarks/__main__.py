@@ -59,6 +59,10 @@ def bench(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
+    augmentation: Annotated[
+        str | None,
+        typer.Option(help="affine (shift, turn, scale), crop (and flip) or crop-colour; by default as the images are."),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Methods at a time, each with one thread; 0: one a core, at most 2.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier results of these settings.")] = False,
 ) -> None:
@@ -66,14 +70,14 @@ def bench(
     started = time.monotonic()
     _check_numbers(seeds, steps, jobs)
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
-    from ssl_theory.benchmarks import augmentation, data, report, run, table
+    from ssl_theory.benchmarks import data, published, report, run, table
     from ssl_theory.benchmarks.methods import named
     from ssl_theory.benchmarks.progress import shown
 
     wanted = named(methods)
     settings = run.Settings(seeds=seeds, steps=steps, device=_device(device))
     splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
-    views = augmentation.default(splits.shape)
+    views = published.named(augmentation, splits.shape)
     folder = _folder(out / name)
     todo = [run.Job.of(method, splits, views, settings, folder / "cache") for method in wanted]
     workers = 1 if settings.device != "cpu" else jobs or min(2, os.cpu_count() or 1)

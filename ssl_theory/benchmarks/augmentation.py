@@ -10,7 +10,6 @@ that style decodability is measured against: pixels, radians, natural logarithms
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -63,27 +62,50 @@ class Affine:
 
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 4"]) -> Float[Tensor, "m C H W"]:
         style = style.to(images)
-        grid = affine_grid(_inverse_map(style, images.shape[-2:]), list(images.shape), align_corners=False)
-        return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        shift, linear = style[:, :2, None], _turn(style[:, 2]) * torch.exp(-style[:, 3])[:, None, None]
+        return warped(images, linear, -(linear @ shift)[..., 0], outside="zeros")
 
 
-def _inverse_map(style: Float[Tensor, "m 4"], size: tuple[int, ...]) -> Float[Tensor, "m 2 3"]:
-    """Where each output point comes from, `p_in = exp(-log_scale) R(-rotation) (p_out - shift)`, in the
-    coordinates of `affine_grid`, where the image reaches from -1 to 1 along both axes."""
-    shift, rotation, log_scale = style[:, :2, None], style[:, 2], style[:, 3]
-    cos, sin = torch.cos(rotation), torch.sin(rotation)
-    turn = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
-    linear = torch.exp(-log_scale)[:, None, None] * turn
-    half = style.new_tensor([size[1] / 2, size[0] / 2])
-    inward = torch.cat([linear * half, -(linear @ shift)], dim=-1)  # takes unit coordinates to pixels
-    return inward / half[:, None]
+def _turn(angle: Float[Tensor, " m"]) -> Float[Tensor, "m 2 2"]:
+    """`R(-angle)`, which takes a turned point back."""
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    return torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
 
 
-def default(shape: tuple[int, ...]) -> Affine:
-    """The augmentation of a benchmark with images `(C, H, W)`: shifts up to an eighth of the width, turns up
-    to 30 degrees, scale by a factor up to 1.25 either way: strong enough to move every pixel, too weak to
-    turn a 6 into a 9."""
-    return Affine(shift=shape[-1] / 8, rotation=math.pi / 6, log_scale=math.log(1.25))
+def warped(
+    images: Float[Tensor, "m C H W"],
+    linear: Float[Tensor, "m 2 2"],
+    offset: Float[Tensor, "m 2"],
+    *,
+    outside: str,
+) -> Float[Tensor, "m C H W"]:
+    """The output at `p` shows the image at `linear p + offset`, in pixels (x, y) from the centre; bilinear.
+
+    `outside` is what lies beyond the frame: "zeros" (black) or "border" (the outermost pixels go on).
+    """
+    half = images.new_tensor([images.shape[-1] / 2, images.shape[-2] / 2])
+    inward = torch.cat([linear * half, offset[..., None]], dim=-1)  # takes unit coordinates to pixels
+    grid = affine_grid(inward / half[:, None], list(images.shape), align_corners=False)
+    return grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One augmentation after another; the style is all of theirs side by side."""
+
+    parts: tuple[Augmentation, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for part in self.parts for name in part.names)
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "*shape ds"]:
+        return torch.cat([part.draw(shape, generator) for part in self.parts], dim=-1)
+
+    def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m ds"]) -> Float[Tensor, "m C H W"]:
+        for part, own in zip(self.parts, style.split([len(p.names) for p in self.parts], dim=-1), strict=True):
+            images = part.apply(images, own)
+        return images
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Decoded images kept on disk: bytes in a memory-mapped file, decoded once and shared between runs.
 
-An entry is named by what the folder holds (names, sizes and times of its files) and by the columns read, so a changed
-folder is decoded anew. It appears in one rename; every array carries a SHA-256, and an entry that a disk has damaged is
-thrown away and decoded again. Where nothing can be written, nothing is kept. It lives under `$XDG_CACHE_HOME/ssl-theory` (`~/.cache/ssl-theory`), safe to delete.
+An entry is named by what the folder holds (names, sizes and times of its files) and by the columns read, so a
+changed folder is decoded anew. It appears in one rename; every array carries a SHA-256, and an entry that a
+disk has damaged is thrown away and decoded again. Where nothing can be written, nothing is kept. Entries live
+under `$XDG_CACHE_HOME/ssl-theory` (else `~/.cache/ssl-theory`) and are safe to delete.
 """
 
 from __future__ import annotations

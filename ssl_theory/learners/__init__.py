@@ -1,6 +1,6 @@
 """Learners (a loss, its networks, its hyperparameters) and the loop that trains ensembles over seeds."""
 
-from ssl_theory.learners.clustering import DINO, SwAV
+from ssl_theory.learners.clustering import DINO, DeepCluster, SwAV
 from ssl_theory.learners.contrastive import (
     CLIP,
     AlignUniform,
@@ -35,6 +35,7 @@ __all__ = [
     "Autoencoding",
     "BarlowTwins",
     "BetaVAE",
+    "DeepCluster",
     "Fitted",
     "InstanceDiscrimination",
     "JointEmbedding",

@@ -69,6 +69,12 @@ def fit(
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.exists():
         run.load(path)
+        if run.step > steps:
+            raise ValueError(
+                f"expected at least {run.step} steps, as {path} has, found {steps}; ask for more or delete it"
+            )
+    elif path is not None:
+        run.save(path)  # at once, so that a place that cannot be written costs no training
     run.advance_to(steps, progress, path, checkpoint_every)
     return run.fitted()
 
@@ -111,6 +117,7 @@ class Training:
             "learner": [storage.describe(one) for one in members.learners],
             "seeds": list(members.each),
             "shape": list(self.streams.shape),
+            "data": self.streams.fingerprint,
             "batch_size": batch_size,
             "views": views,
             "dtype": str(dtype),
@@ -137,6 +144,11 @@ class Training:
         batch, row = self.streams.batch(self.step), self.step % self.log_every
         label = {} if batch.label is None else {"label": batch.label}
         losses = self.learner.loss(self.modules, batch.x, batch.noise, **label)
+        if losses.shape != self.trace.shape[1:]:
+            found, method = tuple(losses.shape), type(self.learner).__name__
+            raise ValueError(
+                f"expected a loss a member, ({len(self.members.seeds)},), found {found}; mend {method}.loss"
+            )
         self.trace[row] = losses.detach()
         if self.device.type == "cpu" and not torch.isfinite(self.trace[row]).all():
             self._find_diverged(row)  # before the update, so that the member keeps its last parameters

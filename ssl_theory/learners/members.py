@@ -41,7 +41,7 @@ class Members:
             names = ", ".join(sorted(others | {type(first).__name__}))
             raise ValueError(f"expected learners of one method, found {names}; train them apart")
         columns = {field.name: [getattr(one, field.name) for one in self.learners] for field in fields(first)}
-        differ = {name: values for name, values in columns.items() if any(v != values[0] for v in values)}
+        differ = {name: values for name, values in columns.items() if any(v != values[0] for v in values[1:])}
         free = [field.name for field in fields(first) if Tensor in get_args(field.type)]
         if fixed := set(differ) - set(free):
             raise ValueError(

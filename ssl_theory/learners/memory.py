@@ -31,6 +31,24 @@ class Buffer(nn.Module):
         return self.value
 
 
+class Counter(nn.Module):
+    """Counts its calls, 0 first; kept with the state of the networks, but on the host, where it is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def forward(self) -> int:
+        self.count += 1
+        return self.count - 1
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.count)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.count = int(state)
+
+
 class Teacher(nn.Module):
     """An exponential moving average of networks, applied one after another (He et al. 2020, arXiv 1911.05722).
 

@@ -57,6 +57,8 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def describe(learner: Learner) -> dict[str, Any]:
     """A learner as JSON: its class and its hyperparameters."""
     values = {field.name: getattr(learner, field.name) for field in fields(learner)}
+    if tensors := [name for name, value in values.items() if isinstance(value, Tensor)]:
+        raise ValueError(f"expected numbers, found a tensor for {', '.join(tensors)}; pass a sequence of learners")
     return {"class": _name(type(learner)), "hyperparameters": json.loads(json.dumps(values))}
 
 

@@ -4,6 +4,7 @@ Drawing in chunks amortises the cost of a call over its steps. The chunk's lengt
 member's data alone, never on the number of members, so a lone run draws the numbers it would draw in company.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -73,7 +74,7 @@ class Streams:
         self.device, self.dtype = device, dtype
         self.data = [stream(s, "data", sampler_device(w)) for s, w in zip(seeds, samplers, strict=True)]
         self.noise = [stream(seed, "noise", device) for seed in seeds]
-        self.shape = self._probe(seeds)
+        self.shape, self.fingerprint = self._probe(seeds)
         values = batch_size * (views * int(np.prod(self.shape)) + int(np.prod(noise_shape or 0)))
         self.length = max(1, min(LONGEST_CHUNK, CHUNK_VALUES // values))
         self.chunk: tuple[Tensor, Tensor | None, Tensor | None] | None = None
@@ -109,15 +110,16 @@ class Streams:
             "noise": torch.stack([g.get_state() for g in self.noise]),
         }
 
-    def _probe(self, seeds: Sequence[int]) -> tuple[int, ...]:
-        """The shape of one view, from a draw that leaves the members' streams untouched."""
-        shapes = set()
+    def _probe(self, seeds: Sequence[int]) -> tuple[tuple[int, ...], str]:
+        """The shape of one view and a hash of a few data, from a draw that leaves the members' streams untouched."""
+        shapes, seen = set(), hashlib.sha256()
         for seed, sampler in zip(seeds, self.samplers, strict=True):
             generator = stream(seed, "probe", sampler_device(sampler))
             drawn = sampler.sample(2, views=self.views, generator=generator)
             if self.target is not None and getattr(drawn, self.target, None) is None:
                 raise ValueError(f"expected samples with .{self.target}, found none; {REMEDIES[self.target]}")
             x = drawn.x
+            seen.update(x.detach().double().cpu().numpy().tobytes())
             if x.ndim < 3 or x.shape[:2] != (2, self.views):
                 raise ValueError(
                     f"expected sample(2, views={self.views}).x of shape (2, {self.views}, *shape), "
@@ -126,7 +128,7 @@ class Streams:
             shapes.add(tuple(x.shape[2:]))
         if len(shapes) > 1:
             raise ValueError(f"members must have inputs of one shape, found {sorted(shapes)}; train them apart")
-        return shapes.pop()
+        return shapes.pop(), seen.hexdigest()[:16]
 
     def _draw(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         members, points = len(self.samplers), self.length * self.batch_size

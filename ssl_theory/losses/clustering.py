@@ -9,7 +9,6 @@ import math
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from ssl_theory.losses.critics import negative_squared_distance
 from ssl_theory.losses.instance import instance_softmax
@@ -28,7 +27,8 @@ def assign(z: Views, prototypes: Prototypes) -> Int[Tensor, "*batch n"]:
 
 def update_prototypes(z: Views, assignment: Int[Tensor, "*batch n"], prototypes: Prototypes) -> Prototypes:
     """Mean of the views assigned to each prototype: the M-step; a prototype with none keeps its place."""
-    member = one_hot(assignment, prototypes.shape[-2]).to(prototypes.dtype)
+    member = assignment[..., None] == torch.arange(prototypes.shape[-2], device=assignment.device)
+    member = member.to(prototypes.dtype)
     count = member.sum(-2)[..., None]
     mean = member.mT @ wide(z).mean(-2) / count.clamp_min(1)
     return torch.where(count > 0, mean, prototypes)

@@ -15,8 +15,10 @@ from ssl_theory.losses.critics import Critic, scorer
 from ssl_theory.losses.partition import cross_partition, self_partition, without_diagonal
 from ssl_theory.losses.state import Queue
 from ssl_theory.losses.views import (
+    each_view,
     pair_distance,
     per_member,
+    pick,
     require_choice,
     require_positive,
     require_views,
@@ -80,7 +82,7 @@ def decoupled(
     if sigma is None:
         return loss
     first, second = view_pairs(z.shape[-2])
-    a, b = (wide(z).transpose(-2, -3)[..., pair, :, :] for pair in (first, second))
+    a, b = (pick(wide(z).transpose(-2, -3), pair, -3) for pair in (first, second))
     weight = 2 - z.shape[-3] * ((unit(a) * unit(b)).sum(-1).detach() / sigma).softmax(-1)
     positive = scorer(critic, temperature)(a, b).diagonal(0, -2, -1)
     return loss + ((1 - weight) * positive).mean((-2, -1))
@@ -100,16 +102,16 @@ def _info_nce(
     first, second = view_pairs(z.shape[-2])
     positive, forward, backward = cross_partition(
         score,
-        views[..., first, :, :],
-        views[..., second, :, :],
+        pick(views, first, -3),
+        pick(views, second, -3),
         two_sided=two_sided,
         chunk=chunk,
         positives=positives,
     )
     if negatives == "all":
         own = self_partition(score, views, chunk=chunk)
-        forward = torch.logaddexp(forward, own[..., first, :])
-        backward = None if backward is None else torch.logaddexp(backward, own[..., second, :])
+        forward = torch.logaddexp(forward, pick(own, first, -2))
+        backward = None if backward is None else torch.logaddexp(backward, pick(own, second, -2))
     log_partition = forward if backward is None else (forward + backward) / 2
     return (log_partition - positive).mean((-2, -1))
 
@@ -141,8 +143,8 @@ def moco(
 
 
 def _nce_against(q: Tensor, k: Tensor, log_negative: Tensor, anchor: list[int], other: list[int]) -> Tensor:
-    positive = (q[..., anchor, :] * k[..., other, :]).sum(-1)
-    return softplus(log_negative[..., anchor] - positive).mean((-2, -1))
+    positive = (pick(q, anchor, -2) * pick(k, other, -2)).sum(-1)
+    return softplus(pick(log_negative, anchor, -1) - positive).mean((-2, -1))
 
 
 def supervised_contrastive(z: Views, label: Int[Tensor, "*shape n"], *, temperature: float | Tensor = 0.1) -> Loss:
@@ -159,7 +161,7 @@ def supervised_contrastive(z: Views, label: Int[Tensor, "*shape n"], *, temperat
     require_views(z)
     points = wide(z).flatten(-3, -2)[..., None, :, :]  # the axis of pairs of views, of size one
     scores = scorer("cosine", temperature)(points, points)[..., 0, :, :]
-    classes = label.repeat_interleave(z.shape[-2], -1)
+    classes = each_view(label, z.shape[-2])
     alike = without_diagonal((classes[..., :, None] == classes[..., None, :]).to(scores.dtype)) > 0
     log_partition = without_diagonal(scores).logsumexp(-1)
     positive = torch.where(alike, scores, 0).sum(-1) / alike.sum(-1)
@@ -182,8 +184,8 @@ def spectral(z: Views) -> Loss:
     views = z.transpose(-2, -3)
     first, second = view_pairs(z.shape[-2])
     moment = views.mT @ views  # sum_{a, b} (z_a.z'_b)^2 is the inner product of the two second moments
-    every = (moment[..., first, :, :] * moment[..., second, :, :]).sum((-2, -1))
-    positive = (z[..., first, :] * z[..., second, :]).sum(-1)
+    every = (pick(moment, first, -3) * pick(moment, second, -3)).sum((-2, -1))
+    positive = (pick(z, first, -2) * pick(z, second, -2)).sum(-1)
     repulsion = (every - positive.square().sum(-2)) / (n * (n - 1))
     return repulsion.mean(-1) - 2 * positive.mean((-2, -1))
 
@@ -216,7 +218,7 @@ def align_uniform(
 
 def _pairwise_power(z: Tensor, alpha: float) -> Tensor:
     first, second = view_pairs(z.shape[-2])
-    squared = (z[..., first, :] - z[..., second, :]).square().sum(-1)
+    squared = (pick(z, first, -2) - pick(z, second, -2)).square().sum(-1)
     apart = squared > 0  # a root has no gradient where the views coincide
     return torch.where(apart, torch.where(apart, squared, 1) ** (alpha / 2), 0).mean(-1)
 
@@ -235,7 +237,7 @@ def triplet(z: Views, *, margin: float = 0.2, mining: str = "all") -> Loss:
     require_choice("mining", mining, ("all", "hard"))
     views, n = unit(wide(z)).transpose(-2, -3), z.shape[-3]
     first, second = view_pairs(z.shape[-2])
-    nearness = scorer("distance", 1.0)(views[..., first, :, :], views[..., second, :, :])
+    nearness = scorer("distance", 1.0)(pick(views, first, -3), pick(views, second, -3))
     positive = nearness.diagonal(0, -2, -1)[..., :, None]
     if mining == "hard":
         hardest = without_diagonal(nearness).amax(-1, keepdim=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from ssl_theory.losses.state import Memory
-from ssl_theory.losses.views import per_member, require_positive, require_views, unit, wide
+from ssl_theory.losses.views import each_view, per_member, require_positive, require_views, unit, wide
 
 Views = Float[Tensor, "*batch n J d"]
 Index = Int[Tensor, "*shape n"]
@@ -41,7 +41,7 @@ def instance_softmax(
     require_positive("temperature", temperature)
     z, weights = (unit(wide(v)) if normalise else wide(v) for v in (z, weights))
     logits = (z / per_member(temperature, 3)).flatten(-3, -2) @ weights.mT
-    own = index.repeat_interleave(z.shape[-2], -1).expand(logits.shape[:-1])
+    own = each_view(index, z.shape[-2]).expand(logits.shape[:-1])
     chosen = logits.gather(-1, own[..., None])[..., 0]
     return (logits.logsumexp(-1) - chosen).mean(-1)
 

@@ -19,7 +19,8 @@ from ssl_theory.losses.critics import Score
 
 Points = Float[Tensor, "*batch n d"]
 PerPoint = Float[Tensor, "*batch n"]
-CACHED = 2**19  # numbers in a block of scores, on the CPU: two megabytes of float32
+BLOCK = {"cpu": 2**19}  # numbers in a block of scores that stays in the cache: two megabytes of float32
+LARGEST_BLOCK = 2**27  # elsewhere, where few and large operations are best
 
 
 def cross_partition(
@@ -124,8 +125,8 @@ class _LogPartition(torch.autograd.Function):
 
 def _blocks(left: Tensor, right: Tensor, chunk: int | None) -> tuple[range, int]:
     n, per_row = left.shape[-2], right.shape[-2] * left.shape[:-2].numel()
-    cached = max(32, CACHED // per_row) if left.device.type == "cpu" else n
-    size = min(n, chunk or cached)
+    best = BLOCK.get(left.device.type, LARGEST_BLOCK) // per_row
+    size = min(n, chunk or max(32, best))
     return range(0, n, size), size
 
 

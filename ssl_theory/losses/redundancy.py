@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ssl_theory.losses.views import (
     pair_distance,
+    pick,
     require_choice,
     require_positive,
     require_views,
@@ -75,7 +76,7 @@ def barlow_twins(z: Views, *, lambd: float | Tensor = 5e-3, scale: float = 1.0, 
     squared = views.square().sum(-2, keepdim=True)
     standard = unit(views, axis=-2) if epsilon == 0 else views * (squared + n * epsilon).rsqrt()
     first, second = view_pairs(z.shape[-2])
-    a, b = standard[..., first, :, :], standard[..., second, :, :]
+    a, b = pick(standard, first, -3), pick(standard, second, -3)
     diagonal = (a * b).sum(-2)
     off_diagonal = cross_energy(a, b) - diagonal.square().sum(-1)
     on_diagonal = (1 - diagonal).square().sum(-1)

@@ -8,7 +8,7 @@ import math
 from itertools import combinations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 LOG_2PI = math.log(2 * math.pi)
@@ -68,6 +68,19 @@ def spread(z: Float[Tensor, "*batch n J d"]) -> Float[Tensor, "*batch n"]:
 def pair_distance(z: Float[Tensor, "*batch n J d"]) -> Float[Tensor, "*batch n"]:
     """Squared distance of two views of a data point, averaged over its pairs of views (linear in J)."""
     return spread(z) * (2 / (z.shape[-2] - 1))
+
+
+def pick(z: Tensor, positions: list[int], axis: int) -> Tensor:
+    """Those positions along an axis, without an index tensor, whose copy a CUDA graph could not capture."""
+    start, count = positions[0], len(positions)
+    if positions == list(range(start, start + count)):
+        return z.narrow(axis, start, count)
+    return torch.stack([z.select(axis, position) for position in positions], axis)
+
+
+def each_view(index: Int[Tensor, "*shape n"], views: int) -> Int[Tensor, "*shape m"]:
+    """A label for each view of each data point, in the order of `z.flatten(-3, -2)`."""
+    return index[..., None].expand(*index.shape, views).flatten(-2)
 
 
 def view_pairs(views: int) -> tuple[list[int], list[int]]:

@@ -13,7 +13,7 @@ from ssl_theory.models.linear import Linear, Seed, generators, uniform
 from ssl_theory.models.mlp import activation_named
 from ssl_theory.models.norm import BatchNorm
 
-Images = Float[Tensor, "E n channels height width"]
+Images = Float[Tensor, "E n _ _ _"]
 
 
 class Conv2d(nn.Module):

@@ -43,19 +43,18 @@ def _uniform(order: float, x: np.ndarray) -> np.ndarray:
     t = 1 / root
     first = (3 * t - 5 * t**3) / 24
     second = (81 * t**2 - 462 * t**4 + 385 * t**6) / 1152
-    third = (30375 * t**3 - 369603 * t**5 + 765765 * t**7 - 425425 * t**9) / 414720
     eta = root + np.log(ratio / (1 + root))
-    correction = np.log1p(first / order + second / order**2 + third / order**3)
+    correction = np.log1p(first / order + second / order**2)
     return order * eta - 0.5 * np.log(2 * np.pi * order) - 0.5 * np.log(root) + correction
 
 
 def log_vmf_normaliser(dim: int, kappa: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """`log C_d(kappa)`; at kappa = 0 minus the log-area of the sphere."""
-    values = kappa.detach().double().cpu().numpy()
+    values = _on_host(kappa)
     order = dim / 2 - 1
     safe = np.where(values > 0, values, 1.0)
     logs = order * np.log(safe) - 0.5 * dim * math.log(2 * math.pi) - log_bessel_i(order, safe)
-    return torch.as_tensor(np.where(values > 0, logs, -log_area(dim))).to(kappa)
+    return torch.as_tensor(np.where(values > 0, logs, -log_area(dim))).to(kappa).reshape(kappa.shape)
 
 
 def log_area(dim: int) -> float:
@@ -65,7 +64,11 @@ def log_area(dim: int) -> float:
 
 def vmf_mean(dim: int, kappa: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """`A_d(kappa) = I_{d/2}(kappa) / I_{d/2-1}(kappa)`, the length of the mean of a vMF vector."""
-    values = kappa.detach().double().cpu().numpy()
+    values = _on_host(kappa)
     safe = np.where(values > 0, values, 1.0)
     ratio = np.exp(log_bessel_i(dim / 2, safe) - log_bessel_i(dim / 2 - 1, safe))
-    return torch.as_tensor(np.where(values > 0, ratio, 0.0)).to(kappa)
+    return torch.as_tensor(np.where(values > 0, ratio, 0.0)).to(kappa).reshape(kappa.shape)
+
+
+def _on_host(values: Tensor) -> np.ndarray:
+    return values.detach().double().cpu().numpy().reshape(-1)

@@ -42,13 +42,15 @@ class Readout:
     alike), size q.
     """
 
-    mean: Float[Tensor, "*b C V q"]
-    shared: Float[Tensor, "*b C V q m"]
-    private: Float[Tensor, "*b C V q p"]
+    mean: Float[Tensor, "*#b C #V q"]
+    shared: Float[Tensor, "*#b C #V q m"]
+    private: Float[Tensor, "*#b C #V q p"]
 
     def single(self, components: int) -> Readout:
         """The same quantity of one view alone, for which nothing is shared; of the first components only."""
-        private = torch.cat((self.shared, self.private), -1)[..., :components, :, :, :]
+        lead = torch.broadcast_shapes(self.shared.shape[:-2], self.private.shape[:-2])
+        both = [part.expand(*lead, *part.shape[-2:]) for part in (self.shared, self.private)]
+        private = torch.cat(both, -1)[..., :components, :, :, :]
         return Readout(self.mean[..., :components, :, :], private[..., :0], private)
 
     def padded(self, columns: int) -> Readout:
@@ -56,18 +58,18 @@ class Readout:
         none = self.private.new_zeros(*self.private.shape[:-1], columns)
         return Readout(self.mean, self.shared, torch.cat((self.private, none), -1))
 
+    @property
+    def views(self) -> int:
+        """How many views are told apart: 1 when all are alike."""
+        return max(self.mean.shape[-2], self.shared.shape[-3], self.private.shape[-3])
+
     def view(self, j: int) -> Readout:
         """The readout of view j."""
-        if self.mean.shape[-2] == 1:
-            return self
-        return Readout(
-            self.mean[..., j : j + 1, :],
-            self.shared[..., j : j + 1, :, :],
-            self.private[..., j : j + 1, :, :],
-        )
+        mean = self.mean if self.mean.shape[-2] == 1 else self.mean[..., j : j + 1, :]
+        return Readout(mean, _view(self.shared, j), _view(self.private, j))
 
     @cached_property
-    def covariance(self) -> Float[Tensor, "*b C V q q"]:
+    def covariance(self) -> Float[Tensor, "*#b C #V q q"]:
         """Prior covariance of one view's quantity, given the component."""
         both = torch.cat((self.shared, self.private), -1)
         return both @ both.mT
@@ -79,10 +81,10 @@ class Factored:
     Q.
     """
 
-    whiten: Float[Tensor, "*b C V q q"]
-    half_log_det: Float[Tensor, "*b C"]
-    load: Float[Tensor, "*b C V q m"]
-    unload: Float[Tensor, "*b C m m"]
+    whiten: Float[Tensor, "*#b C #V q q"]
+    half_log_det: Float[Tensor, "*#b C"]
+    load: Float[Tensor, "*#b C #V q m"]
+    unload: Float[Tensor, "*#b C m m"]
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,26 @@ class LinearGaussian(Law):
     def _of(self, views: int) -> LinearGaussian:
         if self.most_views is not None and views > self.most_views:
             raise NotExact(f"{self.why}, for {views} views", "use fewer views, or synthetic.monte_carlo")
-        return self.single() if views == 1 else self
+        return self._single if views == 1 else self
+
+    @cached_property
+    def _single(self) -> LinearGaussian:
+        return self.single()
+
+    @cached_property
+    def _known_factors(self) -> dict[int, Factored]:
+        return {}
 
     def _factored(self, views: int) -> Factored:
+        """Computed once for each number of views."""
+        if views not in self._known_factors:
+            self._known_factors[views] = self._factor(views)
+        return self._known_factors[views]
+
+    def _factor(self, views: int) -> Factored:
         seen = self.observed
-        if seen.mean.shape[-2] not in (1, views):
-            raise ValueError(f"expected the {seen.mean.shape[-2]} views of this world together, found {views}")
+        if seen.views not in (1, views):
+            raise ValueError(f"expected the {seen.views} views of this world together, found {views}: see world.view")
         scale = _cholesky(seen.private @ seen.private.mT)
         eye = torch.eye(scale.shape[-1], device=scale.device, dtype=scale.dtype)
         whiten = torch.linalg.solve_triangular(scale, eye.expand_as(scale), upper=False)
@@ -184,7 +200,12 @@ class LinearGaussian(Law):
         """
         f = self._of(2)._factored(2)
         white, pull = zip(
-            *(self.view(j)._sufficient(t[:, None], _view(f, j)) for j, t in enumerate((first, second))),
+            *(
+                self.view(j)._sufficient(
+                    t[:, None], dataclasses.replace(f, whiten=_view(f.whiten, j), load=_view(f.load, j))
+                )
+                for j, t in enumerate((first, second))
+            ),
             strict=True,
         )
         alone = [w.square().sum((-1, -2)) - p.square().sum(-1) for w, p in zip(white, pull, strict=True)]
@@ -302,10 +323,8 @@ def _cholesky(covariance: Tensor) -> Tensor:
     return factor
 
 
-def _view(f: Factored, j: int) -> Factored:
-    if f.whiten.shape[-3] == 1:
-        return f
-    return dataclasses.replace(f, whiten=f.whiten[..., j : j + 1, :, :], load=f.load[..., j : j + 1, :, :])
+def _view(part: Tensor, j: int) -> Tensor:
+    return part if part.shape[-3] == 1 else part[..., j : j + 1, :, :]
 
 
 def _joint(within: Tensor, between: Tensor, views: int) -> Tensor:

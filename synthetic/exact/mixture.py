@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from synthetic.refusal import NotExact
+
 
 @dataclass(frozen=True)
 class GaussianMixture:
@@ -50,9 +52,7 @@ class GaussianMixture:
         """Log-density at one value a datum."""
         scale = torch.linalg.cholesky_ex(self.covariances)
         if bool((scale.info != 0).any()):
-            raise ValueError(
-                "expected a posterior with a density, found one that knows a coordinate exactly: use its mean"
-            )
+            raise NotExact("the posterior knows a coordinate exactly and has no density", "use its mean and covariance")
         residual = (value[:, None] - self.means)[..., None]
         white = torch.linalg.solve_triangular(scale.L, residual, upper=False)[..., 0]
         log_volume = scale.L.diagonal(dim1=-2, dim2=-1).log().sum(-1)

@@ -25,7 +25,7 @@ from synthetic.exact.bessel import log_area, log_vmf_normaliser, vmf_mean
 from synthetic.exact.law import Law
 from synthetic.refusal import NotExact
 
-KNOTS = 2000  # of the Gauss-Legendre rule for I(z; z'), whose integrand is smooth in the angle
+KNOTS = 300  # of the Gauss-Legendre rule for I(z; z'), whose integrand is smooth in the angle
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
@@ -47,7 +47,7 @@ def pmi(x: Tensor, y: Tensor, rho: float) -> Tensor:
     return log_conditional(x, y, rho) - marginal[..., None]
 
 
-def gaussian_scores(information_nats: float, d: int, n: int = 64, batches: int = 60) -> Tensor:
+def gaussian_scores(information_nats: float, d: int, n: int = 64, batches: int = 40) -> Tensor:
     rho = math.sqrt(1 - math.exp(-2 * information_nats / d))
     return information.positives_first(pmi(*correlated(n, rho, d, batches), rho))
 
@@ -57,7 +57,9 @@ def test_layout_puts_the_true_pair_first(n: int, seed: int):
     square = torch.rand(2, n, n, generator=torch.Generator().manual_seed(seed))
     turned = information.positives_first(square)
     assert torch.equal(turned[..., 0], square.diagonal(dim1=-2, dim2=-1))
-    assert torch.equal(turned.sort(-1).values, square.sort(-1).values)
+    for i in range(n):
+        for k in range(n):
+            assert torch.equal(turned[:, i, k], square[:, i, (i + k) % n])
 
 
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.1, 5))
@@ -125,6 +127,7 @@ def same(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), shift=st.floats(-3, 3))
 def test_laws_between_bounds(seed: int, shift: float):
     g = torch.Generator().manual_seed(seed)
@@ -316,14 +319,23 @@ def test_a_critic_seen_on_its_own_pairs_says_too_much():
 
 @pytest.mark.slow
 def test_separable_critic_finds_the_yardstick():
+    """At K = 256 InfoNCE with the exact critic stands at 2.454 of 2.554 nats: the bound's own bias. A trained one is near."""
+
     def sample(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
         x, noise = torch.randn(2, 1, n, 5, generator=g)
         return x, 0.8 * x + 0.6 * noise
 
+    def fresh(critic: critics.Critic) -> Tensor:
+        g = torch.Generator().manual_seed(5)
+        return information.info_nce(critics.fresh_scores(critic, sample, g, batches=200, batch=256))
+
     g = torch.Generator().manual_seed(0)
-    critic = critics.trained(critics.critic("separable", sample(2, g), g), sample, g, steps=3000, batch=256)
-    values = information.info_nce(critics.fresh_scores(critic, sample, g, batches=60, batch=256))
-    assert values.mean().item() == pytest.approx(2.554, abs=0.1 + 2 * float(values.std()) / 60**0.5)
+    start = critics.critic("separable", sample(2, g), g, hidden=(256,), embedding=16)
+    trained = fresh(critics.trained(start, sample, g, steps=2000, batch=256, rate=3e-3))
+    exact = fresh(critics.Exact(lambda x, y: pmi(x, y, 0.8)))
+    assert exact.mean().item() == pytest.approx(2.454, abs=3 * float(exact.std()) / 200**0.5)
+    assert -0.03 < (trained - exact).mean() <= 0.005
+    assert trained.mean().item() == pytest.approx(2.554, abs=0.14)
 
 
 def test_bad_input_is_one_line():

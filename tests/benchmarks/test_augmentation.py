@@ -78,9 +78,11 @@ def test_style_is_uniform_in_its_intervals_and_independent():
 
 def test_views_are_the_recorded_style_applied_to_the_image():
     sampled = world().views_of(torch.tensor([3, 5]), views=3, generator=torch.Generator().manual_seed(2))
-    original = world().images.pixels[5:6].float() / 255
-    again = Affine().apply(original, sampled.style[1, 2:3])
-    torch.testing.assert_close(sampled.x[1, 2], again[0])
+    for i, at in enumerate((3, 5)):
+        original = world().images.pixels[at : at + 1].float() / 255
+        for j in range(3):
+            again = Affine().apply(original, sampled.style[i, j : j + 1])
+            torch.testing.assert_close(sampled.x[i, j], again[0])
     assert sampled.label.tolist() == [3, 1]
 
 

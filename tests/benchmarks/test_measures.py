@@ -1,6 +1,7 @@
 """Probes learn on train and are scored on test: crafted representations get the scores that they must."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -67,6 +68,16 @@ def test_content_is_scored_on_test_labels():
     for measure in ("linear", "mlp", "knn"):
         assert values(rows, measure=measure)[0] < 0.05
     assert values(rows, measure="gmm_accuracy")[0] > 0.95  # clusters have no names
+
+
+def test_clusters_are_scored_on_test_points():
+    """Labels of the test images in random order: whatever train says, nothing is left to agree with."""
+    fair = exam()
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(5))
+    shuffled = replace(fair, test=Images(fair.test.pixels, fair.test.labels[order]))
+    rows = measures.content(two_members, shuffled, k=5)
+    assert values(rows, measure="gmm_accuracy")[0] < 0.6
+    assert values(rows, measure="nmi")[0] < 0.2
 
 
 @pytest.mark.parametrize("probe", measures.PROBES)

@@ -18,7 +18,7 @@ from ssl_theory.benchmarks.run import Job, Settings
 
 pytestmark = pytest.mark.usefixtures("short_probes")
 
-SETTINGS = Settings(seeds=2, steps=120, batch_size=8)
+SETTINGS = Settings(seeds=2, steps=200, batch_size=8)
 VIEWS = Affine(1.0, 0.2, 0.1)
 
 
@@ -72,7 +72,7 @@ def test_a_second_run_computes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "evaluate", refuse)
     again = run.run([job(tmp_path, "random")], workers=1, fresh=False, report=silent)["random"]
     pd.testing.assert_frame_equal(first.rows, again.rows)
-    for changed in (job(tmp_path, "random", seeds=3), job(tmp_path, "random", steps=121)):
+    for changed in (job(tmp_path, "random", seeds=3), job(tmp_path, "random", steps=201)):
         with pytest.raises(AssertionError, match="computed again"):
             run.run([changed], workers=1, fresh=False, report=silent)
     with pytest.raises(AssertionError, match="computed again"):
@@ -95,9 +95,9 @@ def test_source_covers_the_rooms_below_but_not_the_looks(monkeypatch, tmp_path):
     assert not {"benchmarks/draw.py", "benchmarks/table.py"} & files
 
 
-@pytest.mark.parametrize("stop", [30, 90])
+@pytest.mark.parametrize("stop", [50, 150])
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, uninterrupted, stop, monkeypatch):
-    """Lengths 30, 60, 120: stopped at the end of the first, and within the third."""
+    """Lengths 50, 100, 200: stopped at the end of the first, and within the third."""
     fit = run.fit
     monkeypatch.setattr(run, "fit", lambda *a, **k: fit(*a, **k, log_every=10, checkpoint_every=20))
 
@@ -131,10 +131,10 @@ def test_damaged_checkpoint_and_damaged_result_are_made_again(tmp_path, uninterr
 def test_longer_ensemble_contains_the_shorter(tmp_path, uninterrupted):
     """Members are independent, so at the same length a third seed changes nothing for the first two."""
     three = run.run([job(tmp_path, seeds=3)], workers=1, fresh=False, report=silent)["simclr"]
-    history = three.history[three.history["seed"] < 2].reset_index(drop=True)
-    steps = min(history["step"].max(), uninterrupted.history["step"].max())
-    a, b = (h[h["step"] <= steps].reset_index(drop=True) for h in (history, uninterrupted.history))
-    pd.testing.assert_frame_equal(a, b, rtol=1e-4)
+    both = three.history.merge(uninterrupted.history, on=["step", "seed"])
+    whole = both[both["step"] % 50 == 0]  # other rows are means over what is left of a length
+    assert set(whole["seed"]) == {0, 1}
+    np.testing.assert_allclose(whole["loss_x"], whole["loss_y"], rtol=1e-4)
 
 
 def test_best_choice_by_mean_over_members():

@@ -62,6 +62,18 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     same(train(checkpoint=tmp_path / "run", progress=stop_at(0)), first)
 
 
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    fit(LEARNER, Toy(0), steps=2, seeds=(0,), checkpoint=tmp_path / "run", **FEW)
+    with pytest.raises(ValueError, match="expected a checkpoint with data"):
+        fit(LEARNER, Toy(1), steps=4, seeds=(0,), checkpoint=tmp_path / "run", **FEW)
+
+
+def test_fewer_steps_than_the_checkpoint_has_are_refused(tmp_path):
+    train(steps=4, checkpoint=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"expected at least 4 steps, as .* has, found 3"):
+        train(steps=3, checkpoint=tmp_path / "run")
+
+
 def test_a_longer_run_begins_as_a_shorter_one():
     """Data do not depend on the number of steps asked for."""
     short, long = train(steps=6).history, train(steps=12).history
@@ -108,7 +120,7 @@ def test_a_broken_checkpoint_is_refused_in_one_line(spoil, tmp_path):
 def test_an_unwritable_place_is_a_one_line_error_and_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"cannot write .*; free space or choose another folder") as error:
-        train(steps=2, checkpoint=tmp_path / "file" / "run")
+        train(steps=2, checkpoint=tmp_path / "file" / "run", progress=stop_at(1))  # before the first step
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

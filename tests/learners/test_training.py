@@ -188,6 +188,7 @@ class Ragged(Toy):
     ({"checkpoint_every": 0}, "checkpoint_every of at least 1, found 0"),
     ({"data": [Toy()] * 3}, "one sampler a seed, 2, found 3"),
     ({"data": [Toy(), Toy(shape=(5,))]}, r"inputs of one shape, found \[\(5,\), \(6,\)\]"),
+    ({"learner": SimCLR(temperature=torch.tensor([0.1, 0.2]))}, "found a tensor for temperature; pass a sequence"),
     ({"data": Ragged()}, r"of shape \(2, 2, \*shape\), found \(2, 6\)"),
 ])  # fmt: skip
 def test_bad_input_is_refused_in_one_line(change, message):
@@ -308,3 +309,12 @@ def test_clip_has_an_encoder_for_each_view():
         fitted.transform(X, view=2)
     with pytest.raises(ValueError, match="found view 0 of SimCLR; leave view out"):
         fit(LEARNER, Toy(), steps=0, seeds=(0,), **FEW).transform(X, view=0)
+
+
+def test_a_loss_must_be_one_number_a_member():
+    class Mean(Invariance):
+        def loss(self, modules, x, noise=None):
+            return self.embed(modules, x).var()
+
+    with pytest.raises(ValueError, match=r"a loss a member, \(2,\), found \(\); mend Mean.loss"):
+        fit(Mean(latent_dim=3), Toy(), steps=1, seeds=(0, 1), **FEW)

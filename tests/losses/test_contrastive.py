@@ -78,7 +78,8 @@ def test_distance_critic_on_the_sphere_is_the_dot_critic_at_half_the_temperature
 
 def test_distance_critic_keeps_its_digits_far_from_the_origin():
     z = gaussian(16, 2, 3)
-    close(info_nce(z + 1e4, critic="distance"), info_nce(z, critic="distance"), 1e-7)
+    far = (z + 1e3).float()
+    close(info_nce(far, critic="distance").double(), info_nce(far.double() - 1e3, critic="distance"), 1e-4)
 
 
 @given(draws(), temperatures, st.sampled_from(["all", "other"]), st.booleans())
@@ -92,7 +93,7 @@ def test_many_views_are_the_mean_over_their_pairs(z, temperature, negatives, two
 @given(
     draws(n=st.integers(2, 9)),
     st.integers(1, 10),
-    st.sampled_from(["cosine", "dot", "distance"]),
+    st.sampled_from(["cosine", "dot", "distance", lambda a, b: torch.tanh(a @ b.mT)]),
     st.sampled_from(["all", "other"]),
     st.booleans(),
 )
@@ -319,7 +320,9 @@ def test_triplet_loss_agrees_with_the_loop(z, margin):
 
 
 def test_hard_mining_takes_the_nearest_other_point():
-    z = unit(gaussian(6, 2, 3))
+    z = gaussian(6, 2, 3)
+    z[:3, 1] = z[:3, 0] + gaussian(3, 3, seed=1, scale=0.1)  # for some anchors the positive is the nearest
+    z = unit(z)
     distance = torch.cdist(z[:, 0], z[:, 1]).square()
     nearest = (distance + 10 * torch.eye(6)).amin(-1)
     expected = (distance.diagonal() - nearest + 0.2).clamp_min(0).mean()

@@ -97,6 +97,15 @@ def test_temperatures_must_be_positive(entry):
         assert "\n" not in str(error.value)
 
 
+@every_loss
+def test_nothing_waits_for_the_device(entry):
+    """Tensors without data refuse whatever must look at numbers: `.item()`, branches, boolean indexing."""
+    z = torch.empty(2, 6, 3, 4, device="meta", requires_grad=True)
+    value = entry.on(z)
+    assert value.shape == (2,)
+    assert torch.autograd.grad(value.sum(), z)[0].shape == z.shape
+
+
 STOPS_GRADIENTS = {"moco", "memory_softmax", "memory_nce", "byol", "simsiam", "swav", "dino"}
 
 

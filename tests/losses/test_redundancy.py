@@ -103,6 +103,24 @@ def test_covariance_penalty_is_the_gaussian_entropy_to_second_order(seed):
     assert abs(float(slope) - 3) < 0.15
 
 
+@given(vectors, st.floats(0.001, 0.02))
+def test_covariance_penalty_is_the_divergence_from_independent_dimensions(seed, strength):
+    """Pinching: KL( N(0, S) || N(0, diag S) ) = 1/2 (sum log S_ii - log det S) >= 0, about a quarter of the penalty."""
+    pattern = gaussian(4, 4, seed=seed).tril(-1)
+    pattern = (pattern + pattern.T) / pattern.norm()
+    covariance = torch.eye(4) + strength * pattern
+    joint, pinched = (
+        torch.distributions.MultivariateNormal(torch.zeros(4), matrix)
+        for matrix in (covariance, torch.diag(covariance.diagonal()))
+    )
+    divergence = torch.distributions.kl_divergence(joint, pinched)
+    deficit = 0.5 * (covariance.diagonal().log().sum() - torch.logdet(covariance))
+    close(divergence, deficit)
+    penalty = off_diagonal_energy(correlated(strength, pattern))
+    assert divergence >= 0
+    assert (divergence - penalty / 4).abs() < 4 * strength**3
+
+
 def test_the_second_order_form_fails_for_strong_correlations():
     pattern = torch.ones(4, 4) - torch.eye(4)
     z = correlated(0.9, pattern)

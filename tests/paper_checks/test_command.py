@@ -26,13 +26,22 @@ def record(house: House, name: str = "toy") -> dict[str, Any]:
 
 
 def test_a_claim_that_holds_exits_0_and_leaves_everything(house: House, cli: Cli, capsys: pytest.CaptureFixture[str]):
-    assert cli(house.claim()) == 0
+    claim = house.claim()
+    assert cli(claim) == 0
     printed = capsys.readouterr()
     assert "✓ holds  toy" in printed.out
     assert str(house.out / "index.html") in printed.out
     assert "10 tasks, 0 of them in the cache" in printed.err
     left = {path.name for path in (house.out / "toy").iterdir()}
-    assert left == {"findings.json", "figure.png", "figure.pdf", "table.parquet", "control.parquet"}
+    assert left == {
+        claim.name,
+        "findings.json",
+        "figure.png",
+        "figure.pdf",
+        "table.parquet",
+        "control.parquet",
+        "index.html",
+    }
     assert len(pd.read_parquet(house.out / "toy" / "table.parquet")) == 5
     about = record(house)["provenance"]
     assert about["profile"] == "quick"
@@ -106,33 +115,36 @@ def test_equal_tasks_of_two_claims_are_computed_once(house: House, cli: Cli):
     assert record(house, "twin")["findings"] == record(house)["findings"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "verdict", "words"),
-    [
-        ({"mean": 0.2}, "fails", "mean: the whole interval breaks the bound"),
-        ({"mean": 0.5}, "inconclusive", "mean: the interval lies across the bound"),
-        ({"error": 'float("nan")'}, "inconclusive", "error: not a number"),
-        ({"control_mean": 0.9}, "inconclusive", "the control did not fail: mean, holds there"),
-        ({"controlled": False}, "inconclusive", "no finding is marked controlled"),
-        ({"broken": "raise OSError('no\\nluck')"}, "inconclusive", "OSError: no"),
-        ({"broken": "return 3"}, "inconclusive", "must return a pandas DataFrame"),
-        ({"broken_findings": "1 / 0"}, "inconclusive", "findings: ZeroDivisionError"),
-        ({"broken_draw": "raise KeyError('x')"}, "inconclusive", "figure: KeyError"),
-        ({"control": "lambda config: 1 / 0"}, "inconclusive", "planning: ZeroDivisionError"),
-    ],
-)
+NOT_HOLDS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "below": ({"mean": 0.2}, "fails", "mean: the whole interval breaks the bound"),
+    "across": ({"mean": 0.5}, "inconclusive", "mean: the interval lies across the bound"),
+    "nan": ({"error": 'float("nan")'}, "inconclusive", "error: not a number"),
+    "lenient": ({"control_mean": 0.9}, "inconclusive", "the control did not fail: mean, holds there"),
+    "unmarked": ({"controlled": False}, "inconclusive", "no finding is marked controlled"),
+    "raising": ({"broken": "raise OSError('no\\nluck')"}, "inconclusive", "OSError: no"),
+    "tableless": ({"broken": "return 3"}, "inconclusive", "must return a pandas DataFrame"),
+    "findingless": ({"broken_findings": "1 / 0"}, "inconclusive", "findings: ZeroDivisionError"),
+    "figureless": ({"broken_draw": "raise KeyError('x')"}, "inconclusive", "figure: KeyError"),
+    "planless": ({"control": "lambda config: 1 / 0"}, "inconclusive", "planning: ZeroDivisionError"),
+}
+
+
 def test_what_is_not_holds_exits_1_with_its_reason_while_others_go_on(
-    house: House, cli: Cli, changes: dict[str, Any], verdict: str, words: str, capsys: pytest.CaptureFixture[str]
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str]
 ):
-    assert cli(house.claim("bad", **changes), house.claim("good")) == 1
+    files = [house.claim(name, **changes) for name, (changes, _, _) in NOT_HOLDS.items()]
+    assert cli(*files, house.claim("good")) == 1
     assert record(house, "good")["verdict"] == "holds"
-    assert record(house, "bad")["verdict"] == verdict
-    assert any(words in reason for reason in record(house, "bad")["reasons"])
-    assert all("\n" not in reason for reason in record(house, "bad")["reasons"])
-    assert len(record(house, "bad")["reasons"]) <= 2
-    assert words in capsys.readouterr().out
-    broken = {"broken", "broken_findings", "broken_draw", "control"} & set(changes)
-    assert (house.out / "bad" / "errors.log").exists() == bool(broken)
+    printed = capsys.readouterr().out
+    for name, (changes, verdict, words) in NOT_HOLDS.items():
+        reasons = record(house, name)["reasons"]
+        assert record(house, name)["verdict"] == verdict
+        assert any(words in reason for reason in reasons)
+        assert len(reasons) <= 2
+        assert not any("\n" in reason for reason in reasons)
+        assert words in printed
+        broken = {"broken", "broken_findings", "broken_draw", "control"} & set(changes)
+        assert (house.out / name / "errors.log").exists() == bool(broken)
 
 
 def test_no_figure_of_an_earlier_run_stands_beside_an_error(house: House, cli: Cli):
@@ -245,7 +257,18 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(
 def test_a_killed_run_resumes_to_identical_numbers(house: House, cli: Cli, jobs: int):
     """SIGKILL in the middle of a run; what was finished is not computed again."""
     claim = house.claim(rest=0.15)
-    words = [sys.executable, "-m", "paper_checks", str(claim), "--out", str(house.out), "--jobs", str(jobs), "--device", "cpu"]
+    words = [
+        sys.executable,
+        "-m",
+        "paper_checks",
+        str(claim),
+        "--out",
+        str(house.out),
+        "--jobs",
+        str(jobs),
+        "--device",
+        "cpu",
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["."])}
     process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: len(entries(house.out)) >= 2)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from html import unescape
 from html.parser import HTMLParser
@@ -9,7 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from paper_checks.finding import Finding
-from paper_checks.report import in_words, number
+from paper_checks.report import build, collect, mathml
+from paper_checks.summary import pdf
+from paper_checks.words import in_words, number
 from tests.paper_checks.conftest import House
 
 
@@ -69,7 +72,10 @@ def test_page_is_well_formed_and_its_anchors_lead_somewhere(page: str):
     parser.feed(page)
     assert parser.open == []
     assert len(parser.ids) == len(set(parser.ids))
-    assert {anchor.removeprefix("#") for anchor in parser.anchors} <= set(parser.ids)
+    inside = {anchor.removeprefix("#") for anchor in parser.anchors if anchor.startswith("#")}
+    assert inside <= set(parser.ids)
+    outside = [anchor for anchor in parser.anchors if not anchor.startswith("#")]
+    assert outside == [f"{name}/index.html" for name in ("bad", "good", "odd")]
     assert all(image.get("alt") is not None for image in parser.images)
 
 
@@ -82,7 +88,14 @@ def test_page_shows_every_claim_verdict_and_finding_escaped(page: str):
     assert "half of &lt;one&gt; &amp; more" in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
     good = unescape(re.search(r'<article id="good".*?</article>', page, re.DOTALL).group())  # type: ignore[union-attr]
-    for words in ("≥ 0.5", "≤ 10⁻¹⁰", "95 %, 5 seeds", "fails, as it must", "The mean is 1.00.", "--profile quick"):
+    for words in (
+        "≥ 0.5",
+        "≤ 10⁻¹⁰",
+        "95 %, 5 seeds",
+        "fails, as it must",
+        "The mean is 1.00.",
+        "python -m paper_checks good_report0.py --profile quick --device cpu",
+    ):
         assert words in good
     assert good.count("<img") == 1
     assert "errors.log" in page
@@ -92,6 +105,46 @@ def test_formula_is_mathml(page: str):
     formula = re.search(r"<math.*?</math>", page, re.DOTALL)
     assert formula is not None
     assert ET.fromstring(formula.group()).find(".//{*}mfrac") is not None
+
+
+def test_formulas_of_the_theory_leave_no_latex_behind():
+    rendered = mathml(r"\log p(x) - \mathrm{KL}\left( q \,\Big\|\, p \right)")
+    assert "\\" not in rendered
+    assert "<mi>log</mi><mspace" in rendered
+    assert mathml(r"\sqrt") == "<code>\\sqrt</code>"
+
+
+def test_each_claim_has_a_page_of_its_own_with_its_code(made: House):
+    page = (made.out / "good" / "index.html").read_text()
+    parser = Loads()
+    parser.feed(page)
+    assert parser.open == []
+    assert all(source.startswith("data:image/png;base64,") for source in parser.loads)
+    assert parser.anchors == ["../index.html#good"]
+    assert "def measure(*, seed, mean, rest, log, device):" in unescape(page)
+    assert 'id="bad"' not in page
+
+
+def test_a_record_that_cannot_be_read_is_named_and_the_others_are_shown(made: House):
+    torn = made.out / "torn" / "findings.json"
+    torn.parent.mkdir()
+    torn.write_text((made.out / "good" / "findings.json").read_text()[:-30])
+    other = made.out / "from-another-version" / "findings.json"
+    other.parent.mkdir()
+    other.write_text('{"claim": "from-another-version"}')
+    build(made.out)
+    page = (made.out / "index.html").read_text()
+    assert "run it again: from-another-version, torn." in page
+    assert 'id="good"' in page
+    shutil.rmtree(torn.parent)
+    shutil.rmtree(other.parent)
+
+
+def test_summary_is_one_pdf_page_however_many_claims(made: House):
+    assert (made.out / "summary.pdf").read_bytes().startswith(b"%PDF")
+    records, _ = collect(made.out)
+    data = pdf([{**record, "claim": f"claim-{i} costs $5 and $6"} for i in range(20) for record in records])
+    assert len(re.findall(rb"/Type /Page\b", data)) == 1
 
 
 def test_a_later_run_of_one_claim_keeps_the_others(made: House):
@@ -114,9 +167,11 @@ def test_summary_is_a_table_with_date_and_machine(made: House):
         (1e-10, "10⁻¹⁰"),
         (3.14e-12, "3.1 × 10⁻¹²"),
         (0.0123456, "0.0123"),
-        (-0.5, "-0.5"),
+        (-0.5, "−0.5"),
+        (-1e-10, "−10⁻¹⁰"),
         (1234.5, "1234"),
         (2.5e7, "2.5 × 10⁷"),
+        (2e7, "2.0 × 10⁷"),
         (1.04e-10, "10⁻¹⁰"),
         (math.nan, "not a number"),
         (math.inf, "inf"),

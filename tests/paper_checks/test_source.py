@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_checks.source import fingerprint
+from paper_checks.source import fingerprint, sources
 
 CLAIM = '''
 """Claim."""
@@ -127,6 +127,12 @@ def test_changes_with_what_the_task_reaches(room: Callable[..., bool], name: str
 )
 def test_stays_with_anything_else(room: Callable[..., bool], name: str, old: str, new: str):
     assert not room(name, old, new)
+
+
+def test_figures_and_engine_do_not_count_even_where_a_room_imports_them(room: Callable[..., bool]):
+    task = sys.modules["room.claim"].task
+    room("losses.py", "from room.deep", "import figures.style\nfrom paper_checks import claim\nfrom room.deep")
+    assert set(sources(task)) == {"room.claim", "room.losses", "room.deep", "room.worlds", "room.lazy"}
 
 
 def test_a_module_loaded_without_a_file_is_refused():

@@ -6,30 +6,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthetic import PRESETS, World, preset
+from synthetic import World, preset
 from tests.synthetic.worlds import linear_worlds, seeded
-
-
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_presets_round_trip(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    _check_round_trip(preset(name, seed=3, dtype=dtype), tmp_path)
 
 
 @pytest.mark.parametrize("name", linear_worlds())
 def test_worlds_round_trip(name: str, tmp_path: Path) -> None:
-    _check_round_trip(linear_worlds()[name], tmp_path)
+    made = linear_worlds()[name]
+    made.save(tmp_path / "world")
+    read = World.load(tmp_path / "world.json")
+    assert torch.equal(made.sample(20, generator=seeded(1)).x, read.sample(20, generator=seeded(1)).x)
+    assert torch.equal(
+        made.log_evidence(torch.ones(1, 2, made.observation_dim).double()),
+        read.log_evidence(torch.ones(1, 2, made.observation_dim).double()),
+    )
 
 
-def _check_round_trip(made: World, folder: Path) -> None:
-    made.save(folder / "world")
-    read = World.load(folder / "world.json")
-    assert read.dtype == made.dtype
-    assert str(read) == str(made)
-    first, second = (w.sample(20, generator=seeded(1)) for w in (made, read))
-    assert torch.equal(first.x, second.x)
-    z = torch.linspace(-3, 3, made.latent_dim, dtype=made.dtype)[None]
-    assert torch.equal(made.mixing(z), read.mixing(z)), "the same map"
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_saved_map_is_the_same_map(dtype: torch.dtype, tmp_path: Path) -> None:
+    made = preset("dependent-style", seed=3, dtype=dtype)
+    made.save(tmp_path / "world")
+    z = torch.linspace(-3, 3, made.latent_dim, dtype=dtype)[None]
+    assert torch.equal(made.mixing(z), World.load(tmp_path / "world").mixing(z))
 
 
 def test_a_seed_decides_the_world() -> None:

@@ -1,0 +1,70 @@
+"""Bootstrap intervals of probe scores over the scored rows.
+
+They say how far a score would move with other test rows, the fitted probe unchanged. How far it moves with the seed of
+the learner is another question, which only several members answer.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_theory.analysis.ensemble import Array, Score, answer
+from ssl_theory.analysis.probes import held_out_logits, held_out_predictions
+
+
+class Interval(NamedTuple):
+    """A score and its percentile interval, each a float or `(E,)`."""
+
+    estimate: Score
+    low: Score
+    high: Score
+
+
+def r2_interval(
+    representation: Array, target: Array, *, level: float = 0.95, resamples: int = 500, seed: int = 0, **probe: Any
+) -> Interval:
+    """`probes.r2` with the percentile interval of its scored rows, resampled with replacement (Efron 1979).
+
+    Args:
+        representation, target, probe: as `probes.r2` (`kind`, `test`, ...).
+        level: share of resamples inside.
+        resamples: their number.
+        seed: of the probe and of the resampling.
+    """
+    predicted, truth, keep = held_out_predictions(representation, target, seed=seed, **probe)
+    error, centred = (predicted - truth).square(), truth - truth.mean(1, keepdim=True)
+    weights = _weights(truth.shape[1], resamples, seed, truth)
+    residual, mean, square = (torch.einsum("bm,emt->bet", weights, x) for x in (error, centred, centred.square()))
+    drawn = (1 - residual / (square - mean.square())).mean(-1)
+    estimate = (1 - error.mean(1) / centred.square().mean(1)).mean(-1)
+    return _interval(estimate, drawn, level, representation, keep)
+
+
+def accuracy_interval(
+    representation: Array, labels: Array, *, level: float = 0.95, resamples: int = 500, seed: int = 0, **probe: Any
+) -> Interval:
+    """`probes.accuracy` (linear or MLP) with the percentile interval of its scored rows; arguments as `r2_interval`."""
+    logits, truth, keep = held_out_logits(representation, labels, seed=seed, **probe)
+    right = (logits.argmax(-1) == truth).double()
+    drawn = torch.einsum("bm,em->be", _weights(right.shape[1], resamples, seed, right), right)
+    return _interval(right.mean(1), drawn, level, representation, keep)
+
+
+def _weights(rows: int, resamples: int, seed: int, like: Tensor) -> Float[Tensor, "B m"]:
+    """How often each row was drawn, over the number of rows."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(rows, (resamples, rows), generator=generator)
+    counts = torch.zeros(resamples, rows, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(drawn.shape).double())
+    return (counts / rows).to(like)
+
+
+def _interval(
+    estimate: Float[Tensor, " E"], drawn: Float[Tensor, "B E"], level: float, like: Array, keep: Tensor
+) -> Interval:
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected between 0 and 1, found {level}; 0.95 is usual")
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=drawn.dtype, device=drawn.device)
+    low, high = torch.quantile(drawn, ends, dim=0)
+    return Interval(*[answer(x, like, keep) for x in (estimate, low, high)])

@@ -1,0 +1,80 @@
+"""The projection head: what is lost on the way encoder -> h -> head layers -> z, and through which directions.
+
+For a linear head the style that z lacks must lie in directions of h that the head's matrix shrinks:
+`style_in_small_directions` measures it. `along` takes any measure along the layers.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members, views_of
+
+
+def along(layers: Mapping[str, Array], measure: Callable[[Array], Score]) -> dict[str, Score]:
+    """`measure` of each layer's representation, in the order given.
+
+    Example:
+        >>> along({"h": torch.eye(4), "z": torch.eye(4)[:, :1]}, lambda r: r.shape[-1])
+        {'h': 4, 'z': 1}
+    """
+    return {name: measure(representation) for name, representation in layers.items()}
+
+
+def singular_values(weight: Array) -> Score:
+    """Singular values of the head's matrix, largest first, `(min(a, b),)` or `(E, min(a, b))`."""
+    w = members(weight, "weight")
+    keep = finite(w)
+    return answer(torch.linalg.svdvals(cleared(w, keep)), weight, keep)
+
+
+def style_variance_by_direction(views: Array, weight: Array) -> Score:
+    """Share of the style variance of h along each right singular direction of the head, `(d,)` or `(E, d)`; sums to 1.
+
+    Style variance: of the views about their data point's mean. Directions in the order of their singular values,
+    largest first; those that the head discards altogether (its null space) come last.
+
+    Args:
+        views: h of J views, `(n, J, d)` or `(E, n, J, d)`.
+        weight: the head as `z = W h`, `(b, d)` or `(E, b, d)`.
+    """
+    h, w = views_of(views), members(weight, "weight")
+    if w.shape[-1] != h.shape[-1] or w.shape[0] not in (1, h.shape[0]):
+        raise ValueError(f"weight: expected (b, {h.shape[-1]}) as z = W h, found {tuple(w.shape)}; transpose it?")
+    keep = finite(h, w.expand(h.shape[0], -1, -1))
+    h, w = cleared(h, keep), cleared(w.expand(h.shape[0], -1, -1), keep)
+    deviation = (h - h.mean(2, keepdim=True)).flatten(1, 2)
+    directions = torch.linalg.svd(w, full_matrices=True).Vh.mT
+    variance = (deviation @ directions).square().mean(1)
+    return answer(variance / variance.sum(1, keepdim=True), views, keep, single=3)
+
+
+def style_in_small_directions(views: Array, weight: Array, *, leading: int) -> Score:
+    """Share of the style variance of h outside of the `leading` largest singular directions of the head.
+
+    0: the head passes it on; 1: the head discards it; `1 - leading / d` when style is spread evenly over h.
+    """
+    share = style_variance_by_direction(views, weight)
+    if not 0 < leading < share.shape[-1]:
+        raise ValueError(f"leading: expected between 1 and {share.shape[-1] - 1}, found {leading}")
+    rest = share[..., leading:].sum(-1)
+    return float(rest) if share.ndim == 1 else rest
+
+
+def passed_on(views: Array, weight: Array) -> Score:
+    """Style variance over total variance, of z = W h relative to that of h: below 1 when the head favours content.
+
+    [tr Cov(z|y) / tr Cov(z)] / [tr Cov(h|y) / tr Cov(h)]
+    """
+    h, w = views_of(views), members(weight, "weight")
+    z = torch.einsum("enjd,ebd->enjb", h, w.expand(h.shape[0], -1, -1))
+    keep = finite(h, z)
+    ratio = _within_share(cleared(z, keep)) / _within_share(cleared(h, keep))
+    return answer(ratio, views, keep, single=3)
+
+
+def _within_share(views: Float[Tensor, "E n J d"]) -> Float[Tensor, " E"]:
+    within = views.var(2).sum(-1).mean(1)
+    return within / (views.mean(2).var(1).sum(-1) + (1 - 1 / views.shape[2]) * within)

@@ -1,0 +1,54 @@
+"""Reconstruction: decode a frozen representation, so that what it kept can be looked at."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor
+from ssl_theory.analysis.probes import held_out_predictions
+
+
+class Reconstruction(NamedTuple):
+    """What a decoder makes of the representation of unseen rows.
+
+    decoded: `(m, *shape)` or `(E, m, *shape)`; the mean of all x that the representation does not tell apart.
+    observed: what was to be decoded, `(m, *shape)`.
+    r2: share of the variance of x that is told, 1 all, 0 none; pooled, so constant pixels count for nothing.
+    """
+
+    decoded: Array
+    observed: Array
+    r2: Score
+
+
+def reconstruct(
+    representation: Array,
+    observations: Array,
+    *,
+    seed: int = 0,
+    hidden: tuple[int, ...] = (256, 256),
+    steps: int = 1500,
+    rate: float = 3e-3,
+) -> Reconstruction:
+    """An MLP decoder fitted on a random half of the rows by squared error, applied to the other half.
+
+    Args:
+        representation: `(n, d)` or `(E, n, d)`, frozen; rows independent.
+        observations: `(n, *shape)`, shared by all members.
+        seed: of the split, the weights and the batches.
+        hidden, steps, rate: of the decoder and its training.
+    """
+    x = as_tensor(observations, "observations")
+    n = as_tensor(representation, "representation").shape[-2]
+    if x.ndim < 2 or x.shape[0] != n:
+        raise ValueError(f"observations: expected (n, *shape) with n = {n}, found {tuple(x.shape)}")
+    flat, shape = x.reshape(n, math.prod(x.shape[1:])), x.shape[1:]
+    predicted, truth, keep = held_out_predictions(
+        representation, flat, kind="mlp", seed=seed, hidden=hidden, steps=steps, rate=rate
+    )
+    residual = (predicted - truth).square().sum((1, 2))
+    told = 1 - residual / (truth - truth.mean(1, keepdim=True)).square().sum((1, 2)).clamp(min=1e-300)
+    images = [t.unflatten(-1, shape).to(torch.float32) for t in (predicted, truth)]
+    decoded, score = answer(images[0], representation, keep), answer(told, representation, keep)
+    return Reconstruction(decoded, answer(images[1][:1], representation, single=representation.ndim), score)

@@ -1,0 +1,148 @@
+"""Random resized crops, flips and colour jitter: the augmentations of the published benchmarks, with their
+style recorded.
+
+The laws are those of the common libraries (crop of a random share of the area and aspect, multiplicative
+jitter of brightness, contrast and saturation, a turn of the hue). Four differences remain, all so that style
+is exact and everything is one batch: the crop box is not rounded to whole pixels; its aspect is drawn among
+those that fit the frame, where libraries draw area and aspect again until the box fits (so that nearly full
+crops are rarer there); the colour operations come in one order for all images, where libraries shuffle it;
+and pixels between them are not rounded to bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, warped
+from ssl_theory.benchmarks.errors import InputError
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A box of a random share of the area, anywhere in the frame, blown up to the whole frame, and flipped or
+    not.
+
+    The share of the area is uniform on `area`, the logarithm of the aspect (width over height, both as shares
+    of the frame's) uniform on what fits of `[-log aspect, log aspect]`, the centre uniform on the places
+    where the box lies inside.
+
+    Style: `crop_x`, `crop_y` the box's centre in pixels from the image's, `log_area` and `log_aspect`, and
+    `flip`, 1 for an image turned upside down (the published flip is vertical), else 0."""
+
+    size: tuple[int, int]  # (H, W)
+    area: tuple[float, float] = (0.4, 1.0)
+    aspect: float = 4 / 3
+    flip: float = 0.5
+    names: ClassVar[tuple[str, ...]] = ("crop_x", "crop_y", "log_area", "log_aspect", "flip")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.area[0] <= self.area[1] <= 1 or self.aspect < 1 or not 0 <= self.flip <= 1:
+            raise ValueError(f"expected 0 < area <= 1, aspect >= 1 and 0 <= flip <= 1; found {self}.")
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "*shape 5"]:
+        unit = torch.rand(*shape, 5, generator=generator, device=generator.device)
+        log_area = (self.area[0] + (self.area[1] - self.area[0]) * unit[..., 2]).log()
+        widest = (-log_area).clamp(min=0.0, max=math.log(self.aspect))  # so that neither side exceeds the frame
+        log_aspect = widest * (2 * unit[..., 3] - 1)
+        room = (1 - self._sides(log_area, log_aspect)) / 2 * unit.new_tensor(self.size[::-1])
+        centre = room * (2 * unit[..., :2] - 1)
+        flip = (unit[..., 4] < self.flip).to(unit)
+        return torch.cat([centre, torch.stack([log_area, log_aspect, flip], -1)], -1)
+
+    def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 5"]) -> Float[Tensor, "m C H W"]:
+        style = style.to(images)
+        sides = self._sides(style[:, 2], style[:, 3])
+        upright = torch.stack([torch.ones_like(style[:, 4]), 1 - 2 * style[:, 4]], -1)
+        return warped(images, torch.diag_embed(sides * upright), style[:, :2], outside="border")
+
+    @staticmethod
+    def _sides(log_area: Float[Tensor, "*m"], log_aspect: Float[Tensor, "*m"]) -> Float[Tensor, "*m 2"]:
+        """Width and height of the box as shares of the frame's."""
+        return torch.stack([log_area + log_aspect, log_area - log_aspect], -1).div(2).exp()
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Jitter of brightness, contrast, saturation and hue of RGB images in [0, 1], in this order, by kornia's
+    operators.
+
+    Style: `brightness`, `contrast`, `saturation` are factors, uniform on `1 +- strength` (not below 0); `hue`
+    is an angle in radians, uniform on `+- 2 pi strength`. Contrast is about the mean grey level, saturation
+    about each pixel's."""
+
+    brightness: float = 0.8
+    contrast: float = 0.8
+    saturation: float = 0.8
+    hue: float = 0.2
+    names: ClassVar[tuple[str, ...]] = ("brightness", "contrast", "saturation", "hue")
+
+    def __post_init__(self) -> None:
+        if min(self.brightness, self.contrast, self.saturation) < 0 or not 0 <= self.hue <= 0.5:
+            raise ValueError(f"strengths must not be negative, hue at most 0.5; found {self}.")
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "*shape 4"]:
+        unit = 2 * torch.rand(*shape, 4, generator=generator, device=generator.device) - 1
+        strength = unit.new_tensor([self.brightness, self.contrast, self.saturation, 2 * math.pi * self.hue])
+        low = (1 - strength[:3]).clamp(min=0.0)
+        middle, half = (1 + strength[:3] + low) / 2, (1 + strength[:3] - low) / 2
+        return torch.cat([middle + half * unit[..., :3], strength[3:] * unit[..., 3:]], -1)
+
+    def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 4"]) -> Float[Tensor, "m C H W"]:
+        if images.shape[1] != 3:
+            raise InputError(f"colour jitter needs RGB images; these have {images.shape[1]} channel(s): use crop.")
+        for operator, amount in zip(_operators(), style.to(images).unbind(-1), strict=True):
+            images = operator(images, amount)
+        return images
+
+
+def _operators() -> tuple[Callable[[Tensor, Tensor], Tensor], ...]:
+    try:
+        from kornia import enhance
+    except ImportError:
+        raise InputError(
+            "colour augmentation needs the package kornia, which is not installed: pip install 'ssl-theory[bench]'."
+        ) from None
+    return (
+        enhance.adjust_brightness_accumulative,
+        enhance.adjust_contrast_with_mean_subtraction,
+        enhance.adjust_saturation_with_gray_subtraction,
+        enhance.adjust_hue,
+    )
+
+
+def _affine(shape: tuple[int, ...]) -> Augmentation:
+    """Shifts up to an eighth of the width, turns up to 30 degrees, scale up to 1.25 either way: strong enough
+    to move every pixel, too weak to turn a 6 into a 9."""
+    return Affine(shift=shape[-1] / 8, rotation=math.pi / 6, log_scale=math.log(1.25))
+
+
+def _published(shape: tuple[int, ...]) -> Augmentation:
+    return Crop((shape[-2], shape[-1]), area=(0.4, 1.0) if shape[0] == 1 else (0.6, 1.0))
+
+
+def _published_colour(shape: tuple[int, ...]) -> Augmentation:
+    return Chain((_published(shape), Colour()))
+
+
+NAMED: dict[str, Callable[[tuple[int, ...]], Augmentation]] = {
+    "affine": _affine,
+    "crop": _published,
+    "crop-colour": _published_colour,
+}
+
+
+def named(name: str | None, shape: tuple[int, ...]) -> Augmentation:
+    """The augmentation of that name for images `(C, H, W)`; by default affine for grey, crop and colour for
+    RGB images."""
+    chosen = name or ("affine" if shape[0] == 1 else "crop-colour")
+    if chosen not in NAMED:
+        raise InputError(f"unknown augmentation {chosen!r}; known: {', '.join(NAMED)}.")
+    if chosen == "crop-colour" and shape[0] != 3:
+        raise InputError(f"--augmentation crop-colour needs RGB images; these have {shape[0]} channel(s): use crop.")
+    return NAMED[chosen](shape)

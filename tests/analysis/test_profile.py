@@ -1,0 +1,198 @@
+"""Kernel ridge, probe information, projection, reconstruction and the whole profile, on constructed representations."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.kernel_ridge import KernelRidge
+from torch import Tensor
+
+from ssl_theory.analysis import information, kernel, projection
+from ssl_theory.analysis.decoding import class_information, gaussian_target_information
+from ssl_theory.analysis.intervals import accuracy_interval, r2_interval
+from ssl_theory.analysis.probes import accuracy, r2
+from ssl_theory.analysis.profile import profile
+from ssl_theory.analysis.reconstruction import reconstruct
+
+N = 800
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def drawn() -> tuple[Tensor, Tensor, Tensor]:
+    labels = torch.randint(3, (N,), generator=torch.Generator().manual_seed(1))
+    content = 4 * torch.eye(3, dtype=torch.float64)[labels] + 0.3 * normal(N, 3)
+    return content, normal(N, 2, seed=2), labels
+
+
+# Kernel ridge
+
+
+def test_kernel_ridge_reads_curves():
+    s = normal(N, 2)
+    assert r2(s, s.square(), kind="kernel") > 0.97
+    assert r2(s, torch.sin(3 * s), kind="kernel") > 0.9
+    assert abs(r2(s, normal(N, 2, seed=7), kind="kernel")) < 0.06
+    assert abs(r2(torch.ones(N, 2), s, kind="kernel")) < 0.05
+    assert r2(torch.stack([s, s[:, :1].expand(-1, 2)]), s[:, 1].abs(), kind="kernel").tolist() == pytest.approx(
+        [1, 0], abs=0.08
+    )
+
+
+def test_kernel_ridge_with_all_landmarks_equals_scikit_learn():
+    x, y = normal(60, 2), normal(20, 2, seed=1)
+    t = x[:, :1].sin() + 0.1 * normal(60, 1, seed=2)
+    held, kept = torch.arange(10), torch.arange(10, 60)
+    found = kernel.kernel_ridge_predictions(
+        x[None], t[None], y[None], held, kept,
+        generator=torch.Generator().manual_seed(0), landmarks=60, widths=(1.0,), penalties=(0.1,),
+    )  # fmt: skip
+    width = torch.cdist(x, x).flatten().median()
+    # The probe centres its features: the constant of the target is not penalised, so compare with a centred kernel.
+    k = torch.exp(-torch.cdist(torch.cat([x, y]), x).square() / (2 * width**2))
+    features = k - k[:60].mean(0)
+    gram = torch.exp(-torch.cdist(x, x).square() / (2 * width**2))
+    centring = torch.eye(60, dtype=torch.float64) - 1 / 60
+    model = KernelRidge(alpha=0.1, kernel="precomputed").fit(
+        (centring @ gram @ centring).numpy(), (t - t.mean()).numpy()
+    )
+    expected = model.predict((features[60:] @ centring).numpy()) + float(t.mean())
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+
+
+# Information of probes
+
+
+def test_probe_information_of_known_cases():
+    content, style, labels = drawn()
+    frequencies = labels.bincount() / N
+    entropy = float(-(frequencies * frequencies.log()).sum())
+    assert class_information(content, labels) == pytest.approx(entropy, abs=0.03)
+    assert abs(class_information(style, labels)) < 0.05
+    assert class_information(content, labels, kind="mlp", steps=240) == pytest.approx(entropy, abs=0.06)
+    s = normal(20_000, 2)
+    seen = 0.8 * s + 0.6 * normal(20_000, 2, seed=3)
+    truth = float(information.gaussian_information(np.full(2, 0.8)))
+    assert gaussian_target_information(seen, s) == pytest.approx(truth, abs=0.03)
+    assert gaussian_target_information(normal(N, 2, seed=8), s[:N]) == pytest.approx(0, abs=0.01)
+    stack = torch.stack([content[:, :2], style])
+    stack[0, 0, 0] = torch.nan
+    assert class_information(stack, labels).isnan().tolist() == [True, False]
+    assert gaussian_target_information(stack, style).isnan().tolist() == [True, False]
+
+
+# Intervals
+
+
+def test_intervals_hold_the_estimate_and_narrow_with_rows():
+    content, style, labels = drawn()
+    seen = style + normal(N, 2, seed=5)
+    found = r2_interval(seen, style)
+    assert found.estimate == pytest.approx(r2(seen, style))
+    assert found.low < found.estimate < found.high
+    assert found.low < 0.5 < found.high
+    assert r2_interval(seen[:100], style[:100]).high - r2_interval(seen[:100], style[:100]).low > found.high - found.low
+    # Standard error of a share p of m rows: sqrt(p (1 - p) / m).
+    named = accuracy_interval(style, labels)
+    assert named.estimate == pytest.approx(accuracy(style, labels))
+    expected = 2 * 1.96 * (named.estimate * (1 - named.estimate) / (N / 2)) ** 0.5
+    assert named.high - named.low == pytest.approx(expected, rel=0.2)
+    stack = torch.stack([content[:, :2], style])
+    stack[0, 0] = torch.nan
+    assert r2_interval(stack, style).low.isnan().tolist() == [True, False]
+    with pytest.raises(ValueError, match="level: expected between 0 and 1"):
+        r2_interval(seen, style, level=95.0)
+
+
+# Projection
+
+
+def head_and_views() -> tuple[Tensor, Tensor]:
+    """h = (content, style), a head that shrinks style and discards its last coordinate."""
+    content, style = 2 * normal(N, 1, 2), normal(N, 3, 3, seed=3)
+    h = torch.cat([content.expand(-1, 3, -1), style], -1)
+    return h, torch.diag(torch.tensor([3.0, 2.0, 0.2, 0.1, 0.0], dtype=torch.float64))[:4]
+
+
+def test_style_lies_in_the_directions_that_the_head_shrinks():
+    h, w = head_and_views()
+    share = projection.style_variance_by_direction(h, w)
+    assert share.sum() == pytest.approx(1)
+    assert share.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 3, 1 / 3], abs=0.03)
+    assert projection.style_in_small_directions(h, w, leading=2) == pytest.approx(1)
+    assert projection.style_in_small_directions(h, w, leading=4) == pytest.approx(1 / 3, abs=0.03)
+    q = torch.linalg.qr(normal(5, 5))[0]
+    assert projection.style_in_small_directions(h @ q, w @ q, leading=4) == pytest.approx(1 / 3, abs=0.03)
+    assert projection.singular_values(w).tolist() == pytest.approx([3, 2, 0.2, 0.1])
+    assert projection.passed_on(h, w) < 0.05
+    assert projection.passed_on(h, 7 * q) == pytest.approx(1)
+
+
+def test_projection_of_members():
+    h, w = head_and_views()
+    stack, heads = torch.stack([h, h, h]), torch.stack([w, w.flip(1), w])
+    stack[2, 0, 0, 0] = torch.nan
+    found = projection.style_in_small_directions(stack, heads, leading=2)
+    assert found[:2].tolist() == pytest.approx([1, 1 / 3], abs=0.05)
+    assert found[2].isnan()
+    assert projection.passed_on(stack, w).isnan().tolist() == [False, False, True]
+    assert projection.along({"h": h, "z": h @ w.T}, lambda r: r.shape[-1]) == {"h": 5, "z": 4}
+    with pytest.raises(ValueError, match="transpose"):
+        projection.style_variance_by_direction(h, w.T)
+    with pytest.raises(ValueError, match="leading: expected between 1 and 4"):
+        projection.style_in_small_directions(h, w, leading=5)
+
+
+# Reconstruction
+
+
+def test_reconstruction_shows_what_was_kept():
+    content, style, _ = drawn()
+    images = torch.stack([content[:, :2], style], 1)
+    found = reconstruct(torch.stack([content, torch.cat([content, style], 1)[:, :3]]), images, steps=300, hidden=(32,))
+    assert found.decoded.shape == (2, N // 2, 2, 2)
+    assert found.observed.shape == (N // 2, 2, 2)
+    of_style = (found.decoded[0, :, 1] - found.observed[:, 1]).square().mean()
+    assert of_style == pytest.approx(1, abs=0.15)
+    share = float(content[:, :2].var(0).sum() / images.flatten(1).var(0).sum())
+    assert found.r2[0] == pytest.approx(share, abs=0.04)
+    whole = reconstruct(torch.cat([content, style], 1), images, steps=300, hidden=(32,))
+    assert whole.r2 > 0.97
+    with pytest.raises(ValueError, match="observations: expected"):
+        reconstruct(content, images[1:])
+
+
+# Profile
+
+
+def test_profile_of_constructed_representations():
+    content, style, labels = drawn()
+    stack = torch.stack(
+        [content, torch.cat([style, style[:, :1] * 0], 1), torch.cat([content[:, :2], style], 1)[:, :3]]
+    )
+    found = profile(
+        stack, content=content, style=style, labels=labels, style_ceiling=1.0, bayes_accuracy=1.0, steps=240
+    )
+    known = {
+        "content_r2_linear": (1, 0, None),
+        "content_r2_mlp": (1, 0, None),
+        "style_r2_linear": (0, 1, 0.5),
+        "style_r2_mlp": (0, 1, 0.5),
+        "retained_style": (0, 1, 0.5),
+        "accuracy_linear": (1, 1 / 3, 1),
+        "accuracy_mlp": (1, 1 / 3, 1),
+        "accuracy_knn": (1, 1 / 3, 1),
+        "accuracy_of_bayes": (1, 1 / 3, 1),
+        "cluster_accuracy": (1, None, None),
+        "nmi": (1, 0, None),
+        "ari": (1, 0, None),
+        "class_collapse_ratio": (None, 1, None),
+    }
+    for name, values in known.items():
+        for e, value in enumerate(values):
+            assert value is None or float(found[name][e]) == pytest.approx(value, abs=0.08), name
+    assert {"effective_rank", "participation_ratio", "total_variance", "silhouette"} < set(found)
+    alone = profile(stack[0].numpy(), labels=labels.numpy(), bayes_accuracy=0.5, steps=100)
+    assert alone["accuracy_of_bayes"] == pytest.approx(2, abs=0.05)
+    assert set(profile(stack)) == {"effective_rank", "participation_ratio", "total_variance"}

@@ -1,0 +1,142 @@
+"""Crops, flips and colours: the recorded style is what was done, by references that say it slowly."""
+
+import colorsys
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages, Chain
+from ssl_theory.benchmarks.data import Images
+from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.benchmarks.published import Colour, Crop, named
+
+
+def picture(height: int = 8, width: int = 8, channels: int = 3) -> torch.Tensor:
+    return torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_whole_frame_is_the_image_and_flip_turns_it_upside_down():
+    image, crop = picture(6, 9), Crop((6, 9))
+    still = torch.zeros(1, 5, dtype=torch.float64)
+    turned = torch.tensor([[0.0, 0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
+    torch.testing.assert_close(crop.apply(image, still), image)
+    torch.testing.assert_close(crop.apply(image, turned), image.flip(2))
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_quarter_crop_is_that_quarter_blown_up(flip):
+    image = torch.arange(4.0, dtype=torch.float64).reshape(1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    style = torch.tensor([[2.0, -2.0, math.log(0.25), 0.0, flip]], dtype=torch.float64)  # upper right
+    shown = Crop((8, 8)).apply(image, style)
+    torch.testing.assert_close(shown[..., 1:-1, 1:-1], torch.full((1, 1, 6, 6), 1.0, dtype=torch.float64))
+
+
+def test_box_equals_pil_resize():
+    """A box of whole pixels, blown up bilinearly, away from its edges (PIL does not look outside of the box)."""
+    image = picture(16, 16, 1)
+    log_area, log_aspect = math.log(8 * 12 / 256), math.log(12 / 8)
+    style = torch.tensor([[1.0, -2.0, log_area, log_aspect, 0.0]], dtype=torch.float64)
+    box = (8 + 1 - 6, 8 - 2 - 4, 8 + 1 + 6, 8 - 2 + 4)
+    resized = Image.fromarray(image[0, 0].float().numpy()).resize((16, 16), Image.Resampling.BILINEAR, box=box)
+    ours = Crop((16, 16)).apply(image, style)[0, 0].numpy()
+    np.testing.assert_allclose(ours[2:-2, 2:-2], np.asarray(resized)[2:-2, 2:-2], atol=1e-5)
+
+
+@given(st.floats(0.05, 1.0), st.floats(1.0, 2.0), st.integers(0, 1000))
+def test_boxes_lie_inside_and_have_the_recorded_area(low, aspect, seed):
+    crop = Crop((20, 30), area=(low, 1.0), aspect=aspect)
+    style = crop.draw((64,), torch.Generator().manual_seed(seed)).double()
+    width = 30 * torch.exp((style[:, 2] + style[:, 3]) / 2)
+    height = 20 * torch.exp((style[:, 2] - style[:, 3]) / 2)
+    assert (style[:, 0].abs() + width / 2 <= 15 + 1e-4).all()
+    assert (style[:, 1].abs() + height / 2 <= 10 + 1e-4).all()
+    torch.testing.assert_close(width * height / 600, style[:, 2].exp())
+    assert (style[:, 3].abs() <= math.log(aspect) + 1e-6).all()
+    assert (style[:, 2].exp() >= low - 1e-6).all()
+
+
+def test_crop_is_drawn_by_its_law():
+    style = Crop((20, 20), area=(0.4, 1.0)).draw((20000,), torch.Generator().manual_seed(0))
+    area = style[:, 2].exp()
+    assert area.mean().item() == pytest.approx(0.7, abs=0.005)
+    assert area.var().item() == pytest.approx(0.6**2 / 12, rel=0.03)
+    assert style[:, 4].mean().item() == pytest.approx(0.5, abs=0.015)
+    assert set(style[:, 4].tolist()) == {0.0, 1.0}
+    assert style[:, :2].mean(0).abs().max() < 0.1
+    assert torch.corrcoef(style[:, :2].T)[0, 1].abs() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("which", "enhancer"), [(0, ImageEnhance.Brightness), (1, ImageEnhance.Contrast), (2, ImageEnhance.Color)]
+)
+@pytest.mark.parametrize("factor", [0.2, 0.7, 1.6])
+def test_jitter_equals_pil(which, enhancer, factor):
+    pixels = (picture()[0] * 255).to(torch.uint8)
+    style = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
+    style[0, which] = factor
+    ours = Colour().apply(pixels[None].float() / 255, style)[0] * 255
+    theirs = np.asarray(enhancer(Image.fromarray(pixels.permute(1, 2, 0).numpy())).enhance(factor))
+    assert np.abs(ours.permute(1, 2, 0).numpy() - theirs).max() <= 2  # PIL rounds to bytes twice
+
+
+@pytest.mark.parametrize("hue", [-1.0, 0.4])
+def test_hue_turns_by_the_recorded_angle(hue):
+    image = picture(4, 4)
+    ours = Colour().apply(image, torch.tensor([[1.0, 1.0, 1.0, hue]], dtype=torch.float64))
+    for row in range(4):
+        for column in range(4):
+            h, s, v = colorsys.rgb_to_hsv(*image[0, :, row, column].tolist())
+            expected = colorsys.hsv_to_rgb((h + hue / (2 * math.pi)) % 1, s, v)
+            np.testing.assert_allclose(ours[0, :, row, column].numpy(), expected, atol=1e-6)
+
+
+def test_colour_is_drawn_by_its_law():
+    style = Colour(0.8, 0.4, 1.5, 0.1).draw((20000,), torch.Generator().manual_seed(0))
+    low, high = style.min(0).values, style.max(0).values
+    angle = 2 * math.pi * 0.1
+    torch.testing.assert_close(low, torch.tensor([0.2, 0.6, 0.0, -angle]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(high, torch.tensor([1.8, 1.4, 2.5, angle]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(style.mean(0), (low + high) / 2, atol=0.02, rtol=0)
+
+
+def test_chain_records_and_applies_each_part():
+    chain = Chain((Affine(1.0), Colour()))
+    assert chain.names == Affine.names + Colour.names
+    style = chain.draw((3,), torch.Generator().manual_seed(0))
+    images = picture().float().expand(3, -1, -1, -1)
+    expected = Colour().apply(Affine().apply(images, style[:, :4]), style[:, 4:])
+    torch.testing.assert_close(chain.apply(images, style), expected)
+
+
+def test_every_named_augmentation_samples_without_the_global_generator():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (10, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    before = torch.get_rng_state()
+    for name in ("affine", "crop", "crop-colour", None):
+        world = AugmentedImages(Images(pixels, torch.arange(10)), named(name, (3, 16, 16)))
+        a, b = (world.sample(6, views=2, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+        assert torch.equal(a.x, b.x)
+        assert a.style.shape[-1] == len(world.augmentation.names)
+        assert 0 <= a.x.min() <= a.x.max() <= 1
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_refusals(monkeypatch):
+    with pytest.raises(InputError, match="known: affine, crop"):
+        named("blur", (1, 8, 8))
+    with pytest.raises(InputError, match="RGB"):
+        named("crop-colour", (1, 8, 8))
+    with pytest.raises(InputError, match="RGB"):
+        Colour().apply(picture(channels=1), torch.ones(1, 4))
+    with pytest.raises(ValueError, match="0 < area"):
+        Crop((8, 8), area=(0.5, 1.5))
+    with pytest.raises(ValueError, match="hue at most"):
+        Colour(hue=0.7)
+    monkeypatch.setitem(__import__("sys").modules, "kornia", None)
+    with pytest.raises(InputError, match="pip install 'ssl-theory"):
+        Colour().apply(picture(), torch.ones(1, 4))

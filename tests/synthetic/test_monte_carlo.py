@@ -1,0 +1,198 @@
+"""Estimates agree with exact values and quadrature, and their standard errors are honest."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from synthetic import (
+    BernoulliNoise,
+    Block,
+    Composed,
+    Fold,
+    Gaussian,
+    Isotropic,
+    NotExact,
+    World,
+    linear,
+    mlp,
+    monte_carlo,
+    orthogonal,
+)
+from synthetic.importance import importance_log_ratios
+from tests.synthetic.worlds import classes, every_world, linear_worlds, seeded, world
+
+
+def close(estimate: monte_carlo.Estimate, expected: Tensor | float, sigmas: float = 5.0) -> bool:
+    return bool(((estimate.value - expected).abs() <= sigmas * estimate.standard_error + 1e-9).all())
+
+
+@pytest.mark.parametrize(
+    "name", ["isotropic to a larger space", "block, style kept at times", "modalities of one size"]
+)
+def test_importance_sampling_agrees_where_evidence_is_exact(name: str) -> None:
+    made = (linear_worlds() | every_world())[name]
+    x = made.sample(20, generator=seeded(1)).x
+    ratios = importance_log_ratios(made, x, 4_000, seeded(2))
+    value = ratios.logsumexp(0) - math.log(4_000)
+    error = (ratios - value).exp().std(0) / 4_000**0.5
+    assert ((value - made.log_evidence(x)).abs() <= 5 * error).all()
+    assert (error < 0.1).all()
+
+
+def test_exact_evidence_is_handed_on() -> None:
+    made = linear_worlds()["block"]
+    x = made.sample(5, generator=seeded(1)).x
+    estimate = monte_carlo.log_evidence(made, x, generator=seeded(2))
+    assert torch.equal(estimate.value, made.log_evidence(x))
+    assert (estimate.standard_error == 0).all()
+
+
+def by_quadrature(made: World, x: Tensor, prior: World) -> Tensor:
+    """`log p(x^{1:J})` over a grid of the two latent numbers of all views, whose density is `prior`'s evidence."""
+    grid = torch.linspace(-6, 6, 601, dtype=torch.float64)
+    pairs = torch.cartesian_prod(grid, grid)
+    views = x.shape[1]
+    z = pairs[:, :, None] if views == 2 else pairs[:, None]
+    likelihood = sum(
+        made.noise.log_prob(x[:, j, None].expand(-1, len(z), -1), made.mixing(z[:, j])[None].expand(len(x), -1, -1))
+        for j in range(views)
+    )
+    return (likelihood + prior.log_evidence(z)).logsumexp(1) + 2 * math.log(12 / 600)
+
+
+@pytest.mark.parametrize("mixing", ["mlp", "smooth", "fold"])
+def test_nonlinear_noisy_evidence_is_that_of_quadrature(mixing: str) -> None:
+    """Two views of one latent number each; and one view of a block world, whose latent is two numbers."""
+    maps = {
+        "mlp": mlp(1, 2, seeded(1)),
+        "smooth": mlp(1, 2, seeded(1), smooth=True),
+        "fold": Composed((linear(1, 2, seeded(1)), Fold())),
+    }
+    prior = world(Gaussian(1), Isotropic(0.6))
+    made = world(Gaussian(1), Isotropic(0.6), maps[mixing], 0.3)
+    x = made.sample(10, generator=seeded(2)).x
+    estimate = monte_carlo.log_evidence(made, x, samples=20_000, generator=seeded(3))
+    assert close(estimate, by_quadrature(made, x, prior))
+    assert (estimate.standard_error < 0.2).all()
+
+
+def test_nonlinear_noisy_block_world_is_that_of_quadrature() -> None:
+    prior = world(classes(dim=1), Block(1, 0.8))
+    made = world(classes(dim=1), Block(1, 0.8), mlp(2, 3, seeded(4)), 0.3)
+    x = made.sample(10, views=1, generator=seeded(5)).x
+    estimate = monte_carlo.log_evidence(made, x, samples=10_000, generator=seeded(6))
+    assert close(estimate, by_quadrature(made, x, prior))
+
+
+def test_bernoulli_evidence_is_that_of_quadrature() -> None:
+    prior = world(Gaussian(1), Isotropic(0.6))
+    made = World(Gaussian(1), Isotropic(0.6), linear(1, 3, seeded(1)), BernoulliNoise(), dtype=torch.float64)
+    x = made.sample(10, generator=seeded(7)).x
+    assert close(monte_carlo.log_evidence(made, x, samples=20_000, generator=seeded(8)), by_quadrature(made, x, prior))
+
+
+def test_laplace_evidence_is_an_integral_over_content() -> None:
+    made = world(Gaussian(1), Isotropic(0.7, shape=1.0), mlp(1, 1, seeded(1)))
+    views = made.sample(10, generator=seeded(9))
+    y = torch.linspace(-8, 8, 4001, dtype=torch.float64)[:, None]
+    log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(y[:, 0])
+    exact = (made.style.log_prob(views.z, y) + log_prior).logsumexp(1) + math.log(16 / 4000)
+    exact = exact - made.mixing.log_volume(views.z).sum(1)
+    estimate = monte_carlo.log_evidence(made, views.x, samples=20_000, generator=seeded(10))
+    assert close(estimate, exact)
+
+
+def test_standard_errors_are_honest() -> None:
+    """Estimates from 100 seeds scatter as their standard errors say."""
+    made = world(Gaussian(1), Isotropic(0.6), mlp(1, 2, seeded(1)), 0.3)
+    x = made.sample(1, generator=seeded(2)).x
+    found = [monte_carlo.log_evidence(made, x, samples=500, generator=seeded(s)) for s in range(100)]
+    scatter = torch.stack([e.value for e in found]).std().item()
+    stated = torch.stack([e.standard_error for e in found]).mean().item()
+    assert scatter == pytest.approx(stated, rel=0.35)
+
+
+def test_information_of_a_mixture_is_between_its_bounds() -> None:
+    made = world(classes(spread=0.0), Isotropic(0.5), mlp(2, 4, seeded(1)))
+    between = monte_carlo.mutual_information(made, 5_000, generator=seeded(1))
+    content = monte_carlo.content_information(made, 5_000, generator=seeded(2))
+    assert 0.5 < between.value < content.value + 5 * content.standard_error
+    assert content.value < made.content_entropy()
+
+
+def test_information_of_one_gaussian_is_the_exact_one() -> None:
+    made = linear_worlds()["isotropic to a larger space"]
+    assert close(monte_carlo.mutual_information(made, 5_000, generator=seeded(1)), made.mutual_information())
+    assert close(monte_carlo.content_information(made, 5_000, generator=seeded(1)), made.content_information())
+
+
+def test_pmi_of_modalities() -> None:
+    made = world(Gaussian(1), Isotropic(0.6), mlp(1, 2, seeded(1)), 0.3)
+    prior = world(Gaussian(1), Isotropic(0.6))
+    x = made.sample(6, generator=seeded(2)).x
+    estimate = monte_carlo.pmi(made, x, samples=10_000, generator=seeded(3))
+    alone = [quadrature_of_one(made, x[:, j], prior) for j in (0, 1)]
+    assert close(estimate, by_quadrature(made, x, prior) - alone[0] - alone[1])
+
+
+def quadrature_of_one(made: World, x: Tensor, prior: World) -> Tensor:
+    z = torch.linspace(-8, 8, 4001, dtype=torch.float64)[:, None]
+    likelihood = made.noise.log_prob(x[:, None].expand(-1, len(z), -1), made.mixing(z)[None].expand(len(x), -1, -1))
+    return (likelihood + prior.log_evidence(z[:, None])).logsumexp(1) + math.log(16 / 4000)
+
+
+def test_optimal_info_nce_approaches_the_information_from_below() -> None:
+    made = world(Gaussian(2, 1.0), Isotropic(0.8), orthogonal(2, 3, seeded(1)))
+    information, gaps = made.mutual_information(), []
+    for negatives, batches in ((2, 150), (8, 60), (64, 20)):
+        estimate = monte_carlo.info_nce(made, negatives, batches, generator=seeded(2))
+        bound = math.log(negatives) - estimate.value.item()
+        assert bound <= min(information, math.log(negatives)) + 3 * estimate.standard_error.item()
+        gaps.append(information - bound)
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] < 0.05
+    assert monte_carlo.info_nce(made, 1, 2, generator=seeded()).value.item() == pytest.approx(0)
+
+
+def test_accuracy_and_r2_grow_with_views() -> None:
+    made = linear_worlds()["anisotropic classes, square"]
+    few, many = (monte_carlo.label_accuracy(made, 4_000, views=j, generator=seeded(1)) for j in (1, 8))
+    assert few.value < many.value
+    one, eight = (monte_carlo.r2(made, "content", 4_000, views=j, generator=seeded(1)) for j in (1, 8))
+    assert (one.value < eight.value).all()
+    latent = monte_carlo.r2(made, "latent", 4_000, generator=seeded(1))
+    assert latent.value.shape == (2,)
+
+
+def test_r2_of_a_mixture_beats_regression() -> None:
+    """The Bayes-optimal `R^2` is at least that of the best linear predictor."""
+    made = linear_worlds()["anisotropic classes, square"]
+    views = made.sample(50_000, views=1, generator=seeded(2))
+    design = torch.cat((views.x[:, 0], torch.ones(50_000, 1, dtype=torch.float64)), 1)
+    residual = views.content - design @ torch.linalg.lstsq(design, views.content).solution
+    linear_r2 = 1 - residual.var(0) / views.content.var(0)
+    assert (monte_carlo.r2(made, "content", 10_000, generator=seeded(3)).value > linear_r2 - 0.01).all()
+
+
+def test_floor_of_a_nonlinear_mean_is_that_of_a_fine_sample() -> None:
+    made = every_world()["nonlinear mean"]
+    with pytest.raises(NotExact, match="not affine"):
+        made.style_floor()
+    estimate = monte_carlo.style_floor(made, 20_000, generator=seeded(1))
+    views = made.sample(400_000, views=1, generator=seeded(2))
+    mean = made.style.conditional_mean(views.content)
+    expected = mean.var(0) / views.style[:, 0].var(0)
+    assert close(estimate, expected, 6.0)
+    assert np.all((expected.numpy() > 0) & (expected.numpy() < 1))
+
+
+def test_refusals_and_bad_input() -> None:
+    made = linear_worlds()["block"]
+    with pytest.raises(ValueError, match="r2 of content, style or latent, found 'colour'"):
+        monte_carlo.r2(made, "colour", 10, generator=seeded())
+    with pytest.raises(ValueError, match="at least 1 candidate and 2 batches"):
+        monte_carlo.info_nce(made, 4, 1, generator=seeded())
+    assert "+-" in str(monte_carlo.label_accuracy(made, 10, generator=seeded()))
