@@ -6,7 +6,7 @@ Intervals are given by their ends (`low`, `high`), as findings have them, not by
 
 import textwrap
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def interval_points(
         look = mark(name) if methods is not None else {"color": INK, "marker": "o"}
         _point(axes, rows[row] - (0.14 if other else 0), [part[row] for part in main], look)
         if other is not None and not np.isnan(other[0][row]):
-            hollow = {"color": QUIET, "marker": look["marker"], "markerfacecolor": "white"}
+            hollow: dict[str, Any] = {"color": QUIET, "marker": look["marker"], "markerfacecolor": "white"}
             label = None if axes.get_legend_handles_labels()[1] else "control: one assumption broken"
             _point(axes, rows[row] + 0.2, [part[row] for part in other], hollow, label)
         if bounds is not None:
@@ -71,11 +71,11 @@ def _limits(axes: Axes, parts: list[NDArray[np.float64]], scale: str) -> None:
         axes.set_xlim(numbers.min() - margin, numbers.max() + margin)
 
 
-def _point(axes: Axes, row: float, numbers: list[float], look: dict[str, str], label: str | None = None) -> None:
+def _point(axes: Axes, row: float, numbers: list[float], look: dict[str, Any], label: str | None = None) -> None:
     estimate, low, high = numbers
     axes.plot([low, high], [row, row], color=look["color"], linewidth=1.6, solid_capstyle="butt")
     size = 8 if look["marker"] == "*" else 5
-    axes.plot([estimate], [row], linestyle="none", markersize=size, label=label, **look)  # type: ignore[arg-type]
+    axes.plot([estimate], [row], linestyle="none", markersize=size, label=label, **look)
 
 
 def _row_bound(axes: Axes, row: float, bound: float, side: str, *, first: bool) -> None:
@@ -99,8 +99,8 @@ def line_with_band(
     **options: str | float,
 ) -> None:
     """A measured curve with its interval band; `method` gives it its family's colour and marker."""
-    look: dict[str, str | float] = {**(mark(method) if method is not None else {}), **options}
-    (line,) = axes.plot(as_array(x), as_array(middle), label=label, **look)  # type: ignore[arg-type]
+    look: dict[str, Any] = {**(mark(method) if method is not None else {}), **options}
+    (line,) = axes.plot(as_array(x), as_array(middle), label=label, **look)
     axes.fill_between(as_array(x), as_array(low), as_array(high), color=line.get_color(), alpha=0.2, linewidth=0)
 
 
@@ -145,7 +145,7 @@ def scatter_with_errors(
         markeredgecolor="white",
         markeredgewidth=0.5,
         label=label,
-        **look,  # type: ignore[arg-type]
+        **look,
     )
 
 

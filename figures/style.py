@@ -131,12 +131,12 @@ def family(method: str) -> str:
     return max(known, key=lambda pair: len(pair[0]))[1] if known else "own"
 
 
-def mark(method: str) -> dict[str, str]:
+def mark(method: str) -> dict[str, Any]:
     """Colour and marker of the method's family, as keywords of matplotlib's artists."""
     return dict(FAMILIES[family(method)])
 
 
-def series(index: int) -> dict[str, str]:
+def series(index: int) -> dict[str, Any]:
     """Colour and marker of the index-th of several curves that are no methods (priors, numbers of views)."""
     kinds = [
         FAMILIES[name] for name in ("contrastive", "simvae", "redundancy", "clustering", "distillation", "instance")
@@ -144,7 +144,7 @@ def series(index: int) -> dict[str, str]:
     return dict(kinds[index % len(kinds)])
 
 
-def control_mark() -> dict[str, str]:
+def control_mark() -> dict[str, Any]:
     """Grey and hollow: what a control, an assumption broken on purpose, looks like in every figure."""
     return {"color": QUIET, "marker": "o", "markerfacecolor": "white", "linestyle": ":"}
 

@@ -44,6 +44,19 @@ CONFIG = {
 }
 
 
+def linear_world(seed: int, content_std: float) -> synthetic.World:
+    return synthetic.preset(
+        "linear-gaussian",
+        seed,
+        dtype=torch.float64,
+        dim=DIM,
+        observation_dim=5,
+        content_std=content_std,
+        style_std=STYLE_STD,
+        noise=NOISE_STD,
+    )
+
+
 def expected_bound(
     world: synthetic.World, x: Tensor, q: MultivariateNormal, content_std: float, constant: float
 ) -> Tensor:
@@ -70,10 +83,9 @@ def posteriors(exact: MultivariateNormal, views: int, generator: torch.Generator
     block = precision.shape[-1] // views
     same_view = torch.block_diag(*[torch.ones(block, block)] * views).bool()
     best = MultivariateNormal(exact.mean, precision_matrix=torch.where(same_view, precision, 0.0))
-    normal = {"generator": generator, "dtype": torch.float64}
     scale = exact.variance.sqrt()
-    mean = exact.mean + 0.5 * scale * torch.randn(exact.mean.shape, **normal)
-    variance = exact.variance * (0.5 * torch.randn(exact.mean.shape, **normal)).exp()
+    noise = torch.randn((2, *exact.mean.shape), generator=generator, dtype=torch.float64)
+    mean, variance = exact.mean + 0.5 * scale * noise[0], exact.variance * (0.5 * noise[1]).exp()
     random = MultivariateNormal(mean, variance.diag_embed())
     return {RANDOM: random, FACTORISED: best, JOINT: exact}
 
@@ -87,8 +99,7 @@ def gaps(
         generator = torch.Generator().manual_seed(seed)
         for ratio in ratios:
             content_std = STYLE_STD * math.sqrt(ratio)
-            settings = {"dim": DIM, "observation_dim": 5, "style_std": STYLE_STD, "noise": NOISE_STD}
-            world = synthetic.preset("linear-gaussian", seed, content_std=content_std, dtype=torch.float64, **settings)
+            world = linear_world(seed, content_std)
             for J in views:
                 x = world.sample(points, views=J, generator=generator).x
                 found = world.posterior(x, of="latent")

@@ -11,9 +11,9 @@ averaged over independent batches of K = 128 pairs.
 most the normal quantile of 5 % shared among these conditions. A batch's bound is compared with its own mean PMI, whose
 expectation is I, so that chance which is common to both is no matter. Standard errors are those of the batches; for
 NWJ, TUBA and their interpolation with InfoNCE the closed form where it is larger, from Var_q exp(PMI) = exp(2 I) - 1
-(counted twice: the pairs (i, j) and (j, i) are dependent). Beyond I of about half the log of the number of pairs a sample
-does not show its own variance: the mean sits up to a nat above the truth, and only the closed form says how little
-that means.
+(counted twice: the pairs (i, j) and (j, i) are dependent). Beyond I of about half the log of the number of pairs a
+sample does not show its own variance: the mean sits up to a nat above the truth, and only the closed form says how
+little that means.
 *Ceiling.* InfoNCE never exceeds log K, and is within 0.1 nats of it at I = 10.
 *Learned.* A separable critic, trained on a pool of pairs, evaluated on fresh ones, is below I = 2 for every mixing.
 

@@ -16,6 +16,7 @@ Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 3; Sra (2012
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -78,14 +79,14 @@ def circle_integral(z: Tensor, concentration: float) -> np.ndarray:
 def closed_forms(*, views: list[int], style_variances: list[float], points: int, views_counted: bool) -> pd.DataFrame:
     """One row a (prior, J, sigma^2, data point): the closed form and the integral, in nats."""
     generator = torch.Generator().manual_seed(0)
-    normal = {"generator": generator, "dtype": torch.float64}
+    normal = partial(torch.randn, generator=generator, dtype=torch.float64)
     rows = []
     for J in views:
         for style_variance in style_variances:
-            content = torch.randn(points, 1, 1, **normal)
-            z = content + math.sqrt(style_variance) * torch.randn(points, J, 1, **normal)
-            means = 2 * torch.randn(5, 1, **normal)
-            direction = torch.nn.functional.normalize(torch.randn(points, J, 2, **normal), dim=-1)
+            content = normal(points, 1, 1)
+            z = content + math.sqrt(style_variance) * normal(points, J, 1)
+            means = 2 * normal(5, 1)
+            direction = torch.nn.functional.normalize(normal(points, J, 2), dim=-1)
             closed = {
                 "Gaussian": gaussian(style_variance, 1.0, J, views_counted).log_prob(z),
                 "flat": priors.Flat(style_variance).log_prob(z),
@@ -204,7 +205,7 @@ def _draw_closed_forms(axes: Axes, table: pd.DataFrame, control_table: pd.DataFr
     closed = table[table.part == "closed form"]
     for name, rows in closed.groupby("prior", sort=False):
         error = (rows.closed - rows.integral).abs().groupby(rows.J).max().clip(lower=floor)
-        axes.plot(error.index, error, label=f"{name} prior", **series(ORDER.index(name)))
+        axes.plot(error.index, error, label=f"{name} prior", **series(ORDER.index(str(name))))
     if control_table is not None:
         rows = control_table[(control_table.part == "closed form") & (control_table.prior == "Gaussian")]
         error = (rows.closed - rows.integral).abs().groupby(rows.J).max().clip(lower=floor)
@@ -239,7 +240,7 @@ def _draw_limit(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | N
 def _draw_masses(axes: Axes, table: pd.DataFrame) -> None:
     mass = table[table.part == "mass"]
     for name, rows in mass.groupby("prior", sort=False):
-        axes.plot(rows.style_variance, rows.log_mass, label=f"{name} prior", **series(ORDER.index(name)))
+        axes.plot(rows.style_variance, rows.log_mass, label=f"{name} prior", **series(ORDER.index(str(name))))
     variance = np.geomspace(mass.style_variance.min(), mass.style_variance.max(), 100)
     theory_line(axes, variance, plug_in_mass(variance), label="theory")
     axes.set(xscale="log", xlabel="style variance σ²", ylabel="log ∫∫ p(z, z′), nats")

@@ -75,7 +75,9 @@ def measures(
     half = representation.shape[1] // 2
     train, test = representation[:, :half, 0], representation[:, half:, 0]
     truth = torch.stack([torch.cat([data.style[:, 0], data.content], -1) for data in drawn])
-    label = torch.stack([data.label for data in drawn])
+    label, classes = torch.stack([data.label for data in drawn if data.label is not None]), worlds[0].classes
+    if classes is None or len(label) != len(drawn):
+        raise ValueError("expected worlds with classes, found one without labels: use a preset with a class mixture")
     found = {"collapse ratio": collapse.collapse_ratio(representation)}
     for kind in ("linear", "mlp"):
         score = probes.r2(train, truth[:, :half], kind=kind, test=(test, truth[:, half:]), per_target=True)
@@ -84,7 +86,7 @@ def measures(
     for kind in ("linear", "knn"):
         scored = (test, label[:, half:])
         found[f"label accuracy, {kind}"] = probes.accuracy(train, label[:, :half], kind=kind, test=scored)
-    clusters = clustering.mixture_clustering(train, test, label[:, half:], worlds[0].classes)
+    clusters = clustering.mixture_clustering(train, test, label[:, half:], classes)
     found |= {"NMI": clusters.nmi, "cluster accuracy": clusters.accuracy, "ARI": clusters.ari}
     return found | {"style floor": torch.tensor([world.style_floor() for world in worlds])}
 

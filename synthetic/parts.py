@@ -1,9 +1,7 @@
-"""What every part of a world is: a frozen record of numbers and tensors that moves, saves and loads as a
-whole.
+"""What every part of a world is: a frozen record that moves, saves and loads as a whole.
 
-A part's fields are tensors, plain JSON values, other parts, or tuples of these. Nothing else is needed to
-move it to a device, to write it as a pair (JSON structure, dictionary of tensors) and to read it back bit
-for bit.
+A part's fields are tensors, plain JSON values, other parts, or tuples of these. Nothing else is needed to move it to a
+device, to write it as a pair (JSON structure, dictionary of tensors) and to read it back bit for bit.
 """
 
 from __future__ import annotations
@@ -21,9 +19,7 @@ P = TypeVar("P", bound="Part")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Part:
-    """A frozen piece of a world; subclasses register themselves by name so that a saved world finds them
-    again.
-    """
+    """A frozen piece of a world; subclasses are registered by name, so that a saved world finds them."""
 
     registry: ClassVar[dict[str, type[Part]]] = {}
 

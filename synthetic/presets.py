@@ -68,9 +68,7 @@ def block(
     condition_number: Number = 2.0,
     noise: Number = 0.05,
 ) -> World:
-    """Content and style in coordinates of their own: class means `separation * N(0, 4 I)`, `s ~ N(0, I)`,
-    MLP mixing.
-    """
+    """Content and style in coordinates of their own, under an MLP; class means are `separation * N(0, 4 I)`."""
     means = class_means(classes, content_dim, separation * CLASS_MEAN_STD, generator)
     mixing = mlp(
         content_dim + style_dim,
@@ -98,8 +96,7 @@ def paper(
     condition_number: Number = 2.0,
     noise: Number = 0.05,
 ) -> World:
-    """The mixture prior of Bizeul et al. (2024, arXiv 2402.01399): `z^j = mu_k + sigma eps^j`, y the class
-    itself.
+    """`z^j = mu_k + sigma eps^j`, y the class itself: the mixture prior of Bizeul et al. (2024, arXiv 2402.01399).
 
     Class means are `separation * N(0, 4 I)`; `spread > 0` adds within-class content.
     """
@@ -140,9 +137,7 @@ def dependent_style(
     condition_number: Number = 2.0,
     noise: Number = 0.05,
 ) -> World:
-    """World `block` with a style mean linear in content, scaled so that `R^2(s_i | y)` is `floor` for every
-    coordinate.
-    """
+    """World `block` with a style mean linear in content, scaled to `R^2(s_i | y) = floor` for every coordinate."""
     if not 0 <= floor < 1:
         raise ValueError(f"expected a floor R^2(s|y) in [0, 1), found {floor}: at 1 content would be all of style")
     means = class_means(classes, content_dim, separation * CLASS_MEAN_STD, generator)

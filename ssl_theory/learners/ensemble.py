@@ -117,11 +117,11 @@ class Training:
             "learner": [storage.describe(one) for one in members.learners],
             "seeds": list(members.each),
             "shape": list(self.streams.shape),
-            "data": self.streams.fingerprint,
             "batch_size": batch_size,
             "views": views,
             "dtype": str(dtype),
             "log_every": log_every,
+            "data": self.streams.fingerprint,
         }
 
     def advance_to(self, steps: int, progress: Progress | None, path: Path | None, every: int) -> None:

@@ -114,8 +114,9 @@ class SimVAE(Autoencoding):
 
     `prior` names `p(z^{1:J})` with the content y integrated out: "gaussian" (`y ~ N(0, content_variance I)`),
     "flat", "mixture" (`classes` centres, learned from `N(0, content_variance I)`, uniform weights), "plug-in"
-    (published code; not a density), "split" (each dimension learns its own share of content, from 1/2), or
-    "standard" (`N(0, I)` for each view: the VAE). `style_variance` 0.15 is the published value.
+    (published code, the mean view for y; not a density, and without its content term "flat" up to a constant),
+    "split" (each dimension learns its own share of content, from 1/2), or "standard" (`N(0, I)` for each view: the
+    VAE). `style_variance` 0.15 is the published value.
     """
 
     prior: str = "gaussian"
@@ -175,7 +176,7 @@ PRIORS: dict[str, Callable[[SimVAE, nn.ModuleDict], priors.Prior]] = {
     "gaussian": lambda learner, _: priors.Gaussian(learner.style_variance, learner.content_variance),
     "flat": lambda learner, _: priors.Flat(learner.style_variance),
     "mixture": lambda learner, modules: priors.Mixture(modules["prior"](), learner.style_variance),
-    "plug-in": lambda learner, _: priors.PlugIn(learner.style_variance),
+    "plug-in": lambda learner, _: priors.PlugIn(learner.style_variance, learner.content_variance),
     "split": lambda _, modules: priors.IntraClass.from_logits(modules["prior"]()),
     "standard": lambda *_: priors.Gaussian(1.0, 0.0),
 }

@@ -14,11 +14,10 @@ from synthetic.refusal import NotExact
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """A mixture of Gaussians for each of n data: weights `(n, C)`, means `(n, C, q)`, covariances shared by
-    the data.
+    """A mixture of Gaussians for each of n data.
 
-    `covariance` is `(C, q, q)`, or `(n, C, q, q)`; it may be singular (a known quantity), then `log_prob`
-    is refused.
+    `covariances` are `(C, q, q)`, shared by the data, or `(n, C, q, q)`; they may be singular (a quantity that is
+    known), then `log_prob` is refused.
     """
 
     log_weights: Float[Tensor, "n C"]

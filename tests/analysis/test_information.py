@@ -319,7 +319,7 @@ def test_a_critic_seen_on_its_own_pairs_says_too_much():
 
 @pytest.mark.slow
 def test_separable_critic_finds_the_yardstick():
-    """At K = 256 InfoNCE with the exact critic stands at 2.454 of 2.554 nats: the bound's own bias. A trained one is near."""
+    """At K=256 InfoNCE with the exact critic stands at 2.454 of 2.554 nats, its own bias; a trained one comes near."""
 
     def sample(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
         x, noise = torch.randn(2, 1, n, 5, generator=g)

@@ -149,6 +149,17 @@ def test_one_neighbour_of_a_tie_decides():
     assert guesses.tolist() == [[1, 0]]
 
 
+def test_k_is_chosen_by_held_out_accuracy():
+    """With a third of the labels flipped one neighbour is often wrong, and many are right."""
+    g = torch.Generator().manual_seed(0)
+    truth = torch.arange(N) % 2
+    labels = torch.where(torch.rand(N, generator=g) < 0.33, 1 - truth, truth)
+    points = 10.0 * truth[:, None] + torch.randn(N, 2, generator=g)
+    rows = torch.randperm(N, generator=g)
+    assert neighbours.chosen_neighbours(points, labels, 2, rows[:300], rows[300:], (1, 3, 51)) == 51
+    assert neighbours.chosen_neighbours(points, labels, 2, rows[:300], rows[300:], (1,)) == 1
+
+
 def test_batched_minimiser_finds_each_minimum():
     g = torch.Generator().manual_seed(0)
     root = torch.randn(3, 6, 6, generator=g, dtype=torch.float64)

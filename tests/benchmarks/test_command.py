@@ -171,7 +171,14 @@ def test_help_teaches(capsys):
 def started(out: Path, *more: object) -> subprocess.Popen:
     arguments = [sys.executable, "-m", "ssl_theory.benchmarks", "digits", "--out", out, "--seeds", 2, *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([str(a) for a in arguments], env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [str(a) for a in arguments],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a job that a shell put in the background is born deaf to Ctrl-C, and so would its children be
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
 
 
 def wait_for(out: Path, pattern: str, process: subprocess.Popen) -> None:

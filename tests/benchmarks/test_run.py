@@ -108,11 +108,13 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, uninterrupted, stop,
     with pytest.raises(InterruptedError):
         run.run([job(tmp_path)], workers=1, fresh=False, report=kill)
     assert not job(tmp_path).entry.exists()
-    seen = []
+    seen, lengths, of = [], [], run._of
+    monkeypatch.setattr(run, "_of", lambda fitted, method: lengths.append(fitted.steps) or of(fitted, method))
     resumed = run.run(
         [job(tmp_path)], workers=1, fresh=False, report=lambda _, stage, done, __: seen.append((stage, done))
     )["simclr"]
     assert min(done for stage, done in seen if stage == "training") >= 20
+    assert lengths == [50, 100, 200]  # not what the checkpoint had reached
     pd.testing.assert_frame_equal(resumed.rows, uninterrupted.rows)
     assert [p.name for p in tmp_path.iterdir()] == [job(tmp_path).entry.name]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paper_checks import __main__ as command
+from paper_checks import summary
 
 LOSS = '''
 """The 'loss' that the toy's task calls, through a second module."""
@@ -144,7 +145,10 @@ class House:
         return self.folder / "out"
 
     def run(self, *words: object) -> int:
-        """The command line in this process, with one worker and into this folder; returns the exit code."""
+        """The command line in this process, with one worker and into this folder; returns the exit code.
+
+        The PDF summary, a third of a toy run's time, is left out; its own test draws it.
+        """
         self.forget_modules()
         given = [str(word) for word in words]
         for option, value in (("--out", self.out), ("--jobs", 1), ("--device", "cpu")):
@@ -152,6 +156,7 @@ class House:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "path", [str(self.folder), *sys.path])
             patch.setattr(sys, "dont_write_bytecode", True)
+            patch.setattr(summary, "pdf", lambda records: b"")
             patch.setattr(sys, "argv", ["paper-checks", *given])
             return command.main()
 

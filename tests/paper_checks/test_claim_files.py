@@ -1,4 +1,4 @@
-"""The claims themselves: the smoke profile runs whole, identities hold, controls fail, and the verdict follows the table."""
+"""The claims themselves: identities hold in the smoke profile, controls fail, the verdict follows the table."""
 
 import importlib
 from types import ModuleType
@@ -81,7 +81,8 @@ def test_style_collapse_is_read_off_the_table(shares: dict[str, float], verdict:
 
 
 def test_a_control_in_which_style_is_lost_too_makes_style_collapse_inconclusive() -> None:
-    claim, config = claim_in("style_collapse"), {}
+    claim = claim_in("style_collapse")
+    config: Config = {}
     findings = claim.findings(made_up(COLLAPSED), config)
     assert judge(findings, claim.findings(made_up(KEPT_BY_ALL), config), [])[0] is Verdict.HOLDS
     assert judge(findings, claim.findings(made_up(COLLAPSED), config), [])[0] is Verdict.INCONCLUSIVE

@@ -141,6 +141,7 @@ def test_a_record_that_cannot_be_read_is_named_and_the_others_are_shown(made: Ho
 
 
 def test_summary_is_one_pdf_page_however_many_claims(made: House):
+    build(made.out)
     assert (made.out / "summary.pdf").read_bytes().startswith(b"%PDF")
     records, _ = collect(made.out)
     data = pdf([{**record, "claim": f"claim-{i} costs $5 and $6"} for i in range(20) for record in records])

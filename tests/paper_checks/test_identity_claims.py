@@ -1,0 +1,226 @@
+"""Claims about losses, clustering, entropies and information: smoke runs whole, controls fail, and each number is checked
+against another way to it."""
+
+import importlib
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+from scipy import special
+
+from figures import look
+from paper_checks import alignment_uniformity_limit as limit
+from paper_checks import clustering_is_em as em
+from paper_checks import critic_is_pmi as critic
+from paper_checks import mi_bounds, mi_is_not_quality, redundancy_is_entropy, softmax_is_posterior
+from paper_checks.claim import Claim, Config, Verdict
+from paper_checks.judge import judge
+
+IDENTITIES = (
+    "softmax_is_posterior",
+    "clustering_is_em",
+    "redundancy_is_entropy",
+    "alignment_uniformity_limit",
+    "mi_bounds",
+)
+CHANCY = ("critic_is_pmi", "mi_is_not_quality")  # too small to decide every finding under the smoke profile
+NOISY = {
+    "Gaussian: correlation of trained critic and PMI",
+    "mixture: correlation of trained critic and PMI",
+    "change of information, blind, strength 1",
+}
+
+Run = tuple[Claim, Config, pd.DataFrame, Config, pd.DataFrame]
+
+
+def table_of(claim: Claim, config: Config) -> pd.DataFrame:
+    return pd.concat([task.run("cpu") for task in claim.tasks(config)], ignore_index=True)
+
+
+def run_of(name: str, profile: str = "smoke") -> Run:
+    claim: Claim = importlib.import_module(f"paper_checks.{name}").CLAIM
+    config = claim.settings(profile)
+    assert claim.control is not None
+    broken = claim.control(claim.settings(profile))
+    return claim, config, table_of(claim, config), broken, table_of(claim, broken)
+
+
+@pytest.fixture(scope="module", params=(*IDENTITIES, *CHANCY))
+def run(request: pytest.FixtureRequest) -> Run:
+    return run_of(request.param)
+
+
+def test_a_claim_holds_and_its_control_fails(run: Run) -> None:
+    claim, config, table, broken, broken_table = run
+    findings, control = claim.findings(table, config), claim.findings(broken_table, broken)
+    assert [f.name for f in control] == [f.name for f in findings]
+    settled = [f for f in findings if f.name not in NOISY]
+    assert {f.verdict for f in settled} == {Verdict.HOLDS}
+    assert {f.verdict for f in control if f.controlled and f.name not in NOISY} == {Verdict.FAILS}
+    if not NOISY & {f.name for f in findings}:
+        assert judge(findings, control, []) == (Verdict.HOLDS, [])
+
+
+def test_figure_and_caption_are_drawn_with_and_without_the_control(run: Run) -> None:
+    claim, config, table, _, broken_table = run
+    findings = claim.findings(table, config)
+    with look():
+        for other in (broken_table, None):
+            assert isinstance(claim.draw(table, other, findings, config), Figure)
+    assert len(claim.caption(findings)) > 50
+
+
+def test_a_task_computes_the_same_table_twice() -> None:
+    for task in mi_bounds.tasks(mi_bounds.CONFIG["smoke"])[:1] + limit.tasks(limit.CONFIG["smoke"])[:1]:
+        pd.testing.assert_frame_equal(task.run("cpu"), task.run("cpu"))
+
+
+# softmax-is-posterior
+
+
+@pytest.mark.parametrize("conditional", softmax_is_posterior.CONDITIONALS)
+@pytest.mark.parametrize("equal_norms", [True, False])
+def test_the_conditionals_are_densities_and_are_what_is_sampled(conditional: str, equal_norms: bool) -> None:
+    rng = np.random.default_rng(0)
+    weights = softmax_is_posterior.class_weights(3, 2, equal_norms, rng)
+    grid, mass = softmax_is_posterior.quadrature(weights, conditional)
+    assert mass.sum(0) == pytest.approx(np.ones(3), abs=1e-12)
+    for y in range(3):
+        drawn = softmax_is_posterior.sample(np.full(20_000, y), weights, conditional, rng)
+        assert drawn.mean(0) == pytest.approx(mass[:, y] @ grid, abs=0.02)
+
+
+# clustering-is-em
+
+
+def test_the_best_partition_is_that_of_a_search_over_all() -> None:
+    scores = np.random.default_rng(0).standard_normal((4, 2))
+    pairs = [(i, j) for i in range(4) for j in range(i)]
+    found = [np.where(np.isin(np.arange(4), pair), scores[:, 0], scores[:, 1]).mean() for pair in pairs]
+    assert em.best_partition(scores) == pytest.approx(max(found))
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.3, 2.0])
+def test_the_weights_give_equal_shares_and_no_others_do(epsilon: float) -> None:
+    scores = np.random.default_rng(1).uniform(-1, 1, (30, 3))
+    shares = special.softmax(scores / epsilon + em.equal_shares(scores, epsilon), axis=1).mean(0)
+    assert shares == pytest.approx(np.full(3, 1 / 3), abs=1e-12)
+    assert abs(special.softmax(scores / epsilon, axis=1).mean(0) - 1 / 3).max() > 1e-3
+
+
+# redundancy-is-entropy
+
+
+def test_the_batch_has_the_covariance_it_was_asked_for() -> None:
+    generator = torch.Generator().manual_seed(0)
+    direction = redundancy_is_entropy.direction(5, generator)
+    assert float(direction.norm()) == pytest.approx(1)
+    assert float(direction.diagonal().abs().max()) == 0
+    wanted = torch.eye(5, dtype=torch.float64) + 0.3 * direction
+    z = redundancy_is_entropy.batch(wanted, generator)
+    torch.testing.assert_close(z[:, 0].T.cov(), wanted)
+
+
+# alignment-uniformity-limit
+
+
+@pytest.mark.parametrize("world", limit.WORLDS)
+def test_the_series_is_the_integral_over_views(world: str) -> None:
+    theta, weight = limit.quadrature(world)
+    turn = np.linspace(-np.pi, np.pi, 401)[:-1]
+    of_view = np.exp(limit.VIEWS * (np.cos(turn) - 1))
+    of_view /= of_view.sum()
+    for at in (0.0, 1.3, -2.8):
+        kernel = np.exp(np.cos(at - (theta[:, None] + turn)) / limit.TEMPERATURE)
+        expected = weight @ kernel @ of_view
+        assert limit.mean_kernel(np.array(at), 1 / limit.TEMPERATURE, world) == pytest.approx(expected, rel=1e-12)
+    views = theta[:, None] + turn[None, ::20]
+    assert weight @ limit.centred(views, world) @ of_view[::20] / of_view[::20].sum() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_constant_is_that_of_the_delta_method() -> None:
+    _, c = limit.truth("uniform")
+    a = 1 / limit.TEMPERATURE
+    positive = special.i0(limit.VIEWS + a) / special.i0(limit.VIEWS)
+    variance = special.i0(2 * a) - special.i0(a) ** 2
+    assert c == pytest.approx(positive / special.i0(a) - 1 - variance / (2 * special.i0(a) ** 2), rel=1e-12)
+
+
+# critic-is-pmi
+
+
+def test_style_drawn_anew_is_another_observation_with_the_same_critic() -> None:
+    kept, free = (critic.redrawn(mixing=critic.ORTHOGONAL, p_keep=p, points=50) for p in (1.0, 0.0))
+    assert (free.before - free.after).abs().max() < 1e-10
+    assert (kept.before - kept.after).abs().min() > 1e-3
+
+
+def test_a_correlation_forgets_what_is_added_for_each_x() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores, shift = torch.randn(2, 20, 20, generator=generator, dtype=torch.float64)
+    every = torch.ones_like(scores)
+    assert critic.correlation(scores, 3 * scores + shift[:, :1], every) == pytest.approx(1)
+    some = (scores > 0).to(scores)
+    assert critic.correlation(scores, torch.where(scores > 0, scores, shift), some) == pytest.approx(1)
+
+
+# mi-is-not-quality
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.7, 3.0])
+def test_a_swirl_is_undone_and_keeps_volumes(strength: float) -> None:
+    swirl = mi_is_not_quality.Swirl(strength)
+    z = torch.randn(20, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(swirl.inverse(swirl(z)), z)
+    jacobian = torch.stack([torch.autograd.functional.jacobian(swirl, point) for point in z])
+    torch.testing.assert_close(torch.linalg.det(jacobian), torch.ones(20, dtype=torch.float64))
+
+
+def test_information_of_a_lost_sign_is_that_of_the_folded_pairs() -> None:
+    """Against an estimator that knows nothing of signs."""
+    table = mi_is_not_quality.swirls(seed=1, pairs=6000, points=400, strengths=[0.0], invertible=False)
+    exact, blind = (table[table.measure == m].value.iloc[0] for m in (mi_is_not_quality.EXACT, mi_is_not_quality.BLIND))
+    assert exact < -0.1
+    assert blind == pytest.approx(exact, abs=0.06)
+
+
+# mi-bounds
+
+
+def test_worlds_have_the_information_they_were_asked_for() -> None:
+    for truth in (0.5, 2.0, 10.0):
+        for mixing in mi_bounds.MIXINGS:
+            assert mi_bounds.world(truth, mixing).mutual_information() == pytest.approx(truth)
+
+
+def test_a_bound_on_the_wrong_side_breaks_its_finding() -> None:
+    config = mi_bounds.CONFIG["smoke"]
+    exact = pd.concat([task.run("cpu") for task in mi_bounds.tasks(config)[2:]], ignore_index=True)
+    learned = pd.DataFrame({"seed": [0, 1], "value": [1.0, 1.1], "part": "learned"})
+    table = pd.concat([exact, *(learned.assign(mixing=m) for m in mi_bounds.MIXINGS)], ignore_index=True)
+    assert {f.verdict for f in mi_bounds.findings(table, config)} == {Verdict.HOLDS}
+    for name, side in mi_bounds.SIDES.items():
+        beyond = table.assign(excess=table.excess.where(table.bound != name, 40.0 if side == "<=" else -40.0))
+        beyond = beyond.assign(error=beyond.error.clip(upper=1.0))
+        failed = [f.name for f in mi_bounds.findings(beyond, config) if f.verdict is Verdict.FAILS]
+        assert [f.split(": worst")[0] for f in failed] == [name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*IDENTITIES, *CHANCY])
+def test_quick_profile_holds_and_its_control_fails(name: str) -> None:
+    claim, config, table, broken, broken_table = run_of(name, "quick")
+    outcome = judge(claim.findings(table, config), claim.findings(broken_table, broken), [])
+    assert outcome == (Verdict.HOLDS, [])
+
+
+@pytest.mark.slow
+def test_the_bias_of_few_candidates_is_that_of_the_plain_estimate() -> None:
+    """Without the control variates, at a K where the bias is large enough to be seen."""
+    table = limit.biases(candidates=[16], points=400_000, draw=0, world="clustered", independent=True)
+    row = table.iloc[0]
+    assert row.loss - row.limit == pytest.approx(row.bias, abs=0.004)
+    assert math.isclose(row.bias, row.constant / 16, rel_tol=0.15)
