@@ -1,6 +1,6 @@
 """Plants realistic faults in the losses, one at a time, and runs the tests: every fault must turn them red.
 
-    python -m tests.mutants [--only WORD] [--jobs N]
+    python -m tests.mutants [--only WORD ...] [--jobs N]
 
 Each fault is planted in a copy of the package in a temporary folder. Survivors are listed; their number is the exit
 code.
@@ -481,10 +481,10 @@ def outcome(mutant: Mutant, source: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="plant only faults whose module or name contains this word")
+    parser.add_argument("--only", nargs="+", default=[""], help="plant only faults with these words in module or name")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="faults tried at the same time")
     options = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if options.only in f"{mutant.module} {mutant.kind}"]
+    chosen = [mutant for mutant in MUTANTS if any(word in f"{mutant.module} {mutant.kind}" for word in options.only)]
     for module in PRELOADED:
         import_module(module)
     torch.set_num_threads(1)

@@ -50,11 +50,11 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(learner, tmp_path):
     same(train(learner, steps=9, checkpoint=path), train(learner, steps=9))
 
 
-@pytest.mark.parametrize("step", [1, 63, 64, 65])
+@pytest.mark.parametrize("step", [1, 64, 65])
 def test_where_in_a_chunk_of_data_a_run_stops_does_not_matter(step, tmp_path):
     path = tmp_path / "run.safetensors"
     train(steps=step, checkpoint=path)
-    same(train(steps=70, checkpoint=path), train(steps=70))
+    same(train(steps=67, checkpoint=path), train(steps=67))
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

@@ -39,7 +39,7 @@ def test_every_hyperparameter_matters(name, field):
     other = {"prior": "flat" if value != "flat" else "gaussian", "predictor": (7,)}.get(field)
     changed = replace(learner, **{field: other or (value * 2 if isinstance(value, int) else value * 0.6)})
     x = VIEWS[0, :, 0]
-    first, second = (fit(one, Toy(), steps=10, seeds=(0,), **FEW).transform(x) for one in (learner, changed))
+    first, second = (fit(one, Toy(), steps=6, seeds=(0,), **FEW).transform(x) for one in (learner, changed))
     assert (first - second).abs().max() > 1e-7
 
 

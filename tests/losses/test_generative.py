@@ -191,6 +191,15 @@ def test_iwae_of_one_sample_is_the_sampled_bound(z):
     close(found, (log_q - log_p).mean(-1))
 
 
+def test_iwae_is_the_log_of_the_mean_weight():
+    x, mean, log_variance = gaussian(2, 4, 2, 3), gaussian(2, 4, 2, 3, seed=1), gaussian(2, 4, 2, 3, seed=2).tanh()
+    z = mean + (log_variance / 2).exp() * gaussian(5, 2, 4, 2, 3, seed=3)
+    kwargs = {"prior": priors.Gaussian(0.3), "decoder": decoders.Gaussian(0.5)}
+    posteriors = [v.expand_as(z) for v in (mean, log_variance)]
+    weights = generative.log_weights(x.expand_as(z), z, z, *posteriors, **kwargs)
+    close(generative.iwae(x, z, z, mean, log_variance, **kwargs), -weights.exp().mean(0).log().mean(-1))
+
+
 def test_posteriors_of_any_family_have_a_bound():
     z = gaussian(4, 2, 3)
     z = z / z.norm(dim=-1, keepdim=True)

@@ -1,5 +1,5 @@
-"""Claims about losses, clustering, entropies and information: smoke runs whole, controls fail, and each number is checked
-against another way to it."""
+"""Claims on losses, clustering, entropies and information: smoke runs whole, controls fail, each number has a second way.
+"""
 
 import importlib
 import math
