@@ -47,7 +47,7 @@ MOST_BATCHES = 400
 SHOWN = 300  # pairs kept for the figure
 
 CONFIG = {
-    "smoke": {"seeds": 2, "steps": 30, "candidates": [16, 512], "anchors": 4096, "information": 10_000, "points": 60},
+    "smoke": {"seeds": 2, "steps": 10, "candidates": [32, 512], "anchors": 4096, "information": 5000, "points": 60},
     "quick": {
         "seeds": 5,
         "steps": 2000,

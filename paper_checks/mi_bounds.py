@@ -61,7 +61,7 @@ CONFIG = {
     "quick": {
         "seeds": 5,
         "truths": [0.0, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0],
-        "batches": 100,
+        "batches": 60,
         "steps": 400,
         "pool": 512,
     },

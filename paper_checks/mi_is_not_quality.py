@@ -114,7 +114,7 @@ def swirls(*, seed: int, pairs: int, points: int, strengths: list[float], invert
         }
         tables.append(pd.DataFrame({"measure": list(found), "value": list(found.values()), "strength": strength}))
         if seed == 0:
-            shown = r[:SHOWN, 0].numpy()
+            shown = r[: len(label[:SHOWN]), 0].numpy()
             drawn = {"measure": "point", "x": shown[:, 0], "y": shown[:, 1], "label": label[:SHOWN].numpy()}
             tables.append(pd.DataFrame(drawn | {"strength": strength}))
     return pd.concat(tables, ignore_index=True).assign(seed=seed, before=before, blind_error=blind_before - before)

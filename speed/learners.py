@@ -1,6 +1,6 @@
 """How fast ensembles train: E seeds as one batched computation against a plain loop over seeds, on the CPU.
 
-`python speed/learners.py [--seeds 10] [--steps 2000] [--loop-steps 200]` prints one table and writes it, with the
+`python speed/learners.py [--seeds 10] [--steps 2000] [--loop-steps 256]` prints one table and writes it, with the
 machine, versions and date, to `speed/results/learners.json`. Threads are torch's own: set OMP_NUM_THREADS.
 The loop trains ordinary `torch.nn` layers one seed after another, with the same loss, data, batch and optimiser.
 """

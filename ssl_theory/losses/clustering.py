@@ -4,8 +4,6 @@ Assign-then-classify is hard EM on the mixture prior; the k-means objective is `
 constant; Sinkhorn's assignment is the posterior under an equal-partition constraint on p(y).
 """
 
-import math
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,6 +13,7 @@ from ssl_theory.losses.instance import instance_softmax
 from ssl_theory.losses.state import Centre, Queue
 from ssl_theory.losses.views import cross_view_product, per_member, require_positive, require_views, unit, wide
 
+BETWEEN_LOGARITHMS = 3  # iterations of Sinkhorn's for each one in the log domain
 Views = Float[Tensor, "*batch n J d"]
 Prototypes = Float[Tensor, "*batch K d"]
 Loss = Float[Tensor, "*batch"]
@@ -79,12 +78,27 @@ def sinkhorn(
     the limit of many iterations. Finite for scores of any size.
     """
     require_positive("epsilon", epsilon)
-    n, K = scores.shape[-2:]
-    log_q = scores / per_member(epsilon, 2)
-    for _ in range(iterations):
-        log_q = log_q.log_softmax(-2) + math.log(n / K)
-        log_q = log_q.log_softmax(-1)
+    log_q = (scores / per_member(epsilon, 2)).contiguous()
+    for done in range(0, iterations, BETWEEN_LOGARITHMS):
+        log_q = _balance(log_q, min(BETWEEN_LOGARITHMS, iterations - done))
     return log_q
+
+
+def _balance(log_q: Tensor, iterations: int) -> Tensor:
+    """Columns, then rows, normalised in turn: once in the log domain, then by cheap products.
+
+    After the first time every column sums to at least 1/K and every row to 1, so no later sum can vanish: each factor
+    is between 1/K and n K. Entries too small to be represented cannot have become large after so few iterations.
+    """
+    n, K = log_q.shape[-2:]
+    log_q = log_q.log_softmax(-2).log_softmax(-1)
+    if iterations == 1:
+        return log_q
+    q, rows = log_q.exp(), torch.ones_like(log_q[..., :1])
+    for _ in range(iterations - 1):
+        columns = (n / K) / (q.mT @ rows)
+        rows = 1 / (q @ columns)
+    return log_q + rows.log() + columns.log().mT
 
 
 def swav(

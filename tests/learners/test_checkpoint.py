@@ -125,7 +125,8 @@ def test_an_unwritable_place_is_a_one_line_error_and_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_checkpoint(call, tmp_path, monkeypatch):
     path = tmp_path / "run"
     train(steps=3, checkpoint=path)
     whole = path.read_bytes()
@@ -133,7 +134,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, call, full)
     with pytest.raises(OSError, match="No space left on device"):
         train(steps=6, checkpoint=path)
     assert path.read_bytes() == whole

@@ -48,7 +48,7 @@ def scatter(fitted: Fitted) -> torch.Tensor:
 def test_training_does_what_the_method_is_for(learner):
     """The loss falls; discriminative methods lose the style that views do not share; autoencoders reconstruct."""
     data = Pool(Toy(), POINTS, views=16) if learner.target == "index" else Toy()
-    trained = fit(learner, data, steps=60, seeds=(0, 1), log_every=15, **FEW)
+    trained = fit(learner, data, steps=80, seeds=(0, 1), log_every=20, **FEW)
     untrained = fit(learner, data, steps=0, seeds=(0, 1), **FEW)
     if not isinstance(learner, DINO):  # its target sharpens as it moves, so its loss need not fall
         table = trained.history.pivot_table(index="step", columns="seed", values="loss")
