@@ -67,7 +67,8 @@ def expected_bound(
     z = z.unflatten(-1, (x.shape[1], -1))  # (2 J d, n, J, d)
     prior, decoder = priors.Gaussian(STYLE_STD**2, content_std**2), decoders.Gaussian(NOISE_STD**2)
     entropies = entropy_of(q, x.shape[1]) + DIM * (constant - 0.5 * math.log(2 * math.pi))
-    return evidence_bound(x, world.mixing(z), z, entropies, prior=prior, decoder=decoder).mean(0)
+    each = evidence_bound(x, world.mixing(z), z, entropies.expand(z.shape[:-1]), prior=prior, decoder=decoder)
+    return each.mean(0)
 
 
 def entropy_of(q: MultivariateNormal, views: int) -> Tensor:

@@ -96,9 +96,9 @@ def _balance(log_q: Tensor, iterations: int) -> Tensor:
         return log_q
     q, rows = log_q.exp(), torch.ones_like(log_q[..., :1])
     for _ in range(iterations - 1):
-        columns = (n / K) / (q.mT @ rows)
-        rows = 1 / (q @ columns)
-    return log_q + rows.log() + columns.log().mT
+        columns = (n / K) / (q * rows).sum(-2, keepdim=True)
+        rows = 1 / (q * columns).sum(-1, keepdim=True)
+    return log_q + rows.log() + columns.log()
 
 
 def swav(
@@ -126,17 +126,21 @@ def swav(
     require_views(z)
     require_positive("temperature", temperature)
     centres = unit(wide(prototypes))
-    scores = unit(wide(z)) @ centres[..., None, :, :].mT  # (*batch, n, J, K)
+    scores = _cosines(z, centres)
     codes = _codes(scores.detach()[..., :code_views, :], centres.detach(), epsilon, iterations, queue)
     log_prediction = (scores / per_member(temperature, 3)).log_softmax(-1)
     return -cross_view_product(codes, log_prediction).mean(-1)
 
 
+def _cosines(z: Tensor, centres: Tensor) -> Tensor:
+    """Cosines of every view with unit centres, `(*batch, n, J, K)`, by one matrix product."""
+    return (unit(wide(z)).flatten(-3, -2) @ centres.mT).unflatten(-2, z.shape[-3:-1])
+
+
 def _codes(scores: Tensor, centres: Tensor, epsilon: float | Tensor, iterations: int, queue: Queue | None) -> Tensor:
     n = scores.shape[-3]
     if queue is not None:
-        earlier = unit(wide(queue.entries.detach())) @ centres[..., None, :, :].mT
-        scores = torch.cat([scores, earlier], -3)
+        scores = torch.cat([scores, _cosines(queue.entries.detach(), centres)], -3)
     log_codes = sinkhorn(scores.transpose(-2, -3), epsilon=per_member(epsilon, 1), iterations=iterations)
     return log_codes[..., :n, :].exp().transpose(-2, -3)
 

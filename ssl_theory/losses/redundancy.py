@@ -52,10 +52,10 @@ def vicreg(
     require_choice("views", views, ("sum", "mean"))
     d = z.shape[-1]
     s = pair_distance(wide(z)).mean(-1) / (d if distance == "mean" else 1)
-    centred = centre(z)
-    deviation = (centred.square().sum(-2) / (z.shape[-3] - 1) + epsilon).sqrt()
+    squared, energy = second_moments(centre(z))
+    deviation = (squared / (z.shape[-3] - 1) + epsilon).sqrt()
     v = (gamma - deviation).relu().mean((-2, -1))
-    c = off_diagonal_energy(centred).mean(-1) / d
+    c = energy.mean(-1) / (d * (z.shape[-3] - 1) ** 2)
     return invariance * s + (2 if views == "sum" else 1) * variance * v + 2 * covariance * c
 
 
@@ -121,7 +121,7 @@ def total_coding_rate(z: Views, *, distortion: float = 0.2, invariance: float | 
 
 def centre(z: Views) -> Float[Tensor, "*batch J n d"]:
     """Each view with the mean of its batch subtracted, views first."""
-    views = wide(z).transpose(-2, -3)
+    views = wide(z).transpose(-2, -3).contiguous()
     return views - views.mean(-2, keepdim=True)
 
 
@@ -143,10 +143,16 @@ def coding_rate(z: Float[Tensor, "*batch n d"], scale: float) -> Float[Tensor, "
     return factor.diagonal(0, -2, -1).log().sum(-1)
 
 
-def off_diagonal_energy(centred: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch"]:
-    """Sum of the squared off-diagonal entries of the covariance `Z'Z / (n-1)` of centred data."""
-    diagonal = centred.square().sum(-2)
-    return (cross_energy(centred, centred) - diagonal.square().sum(-1)) / (centred.shape[-2] - 1) ** 2
+def second_moments(
+    centred: Float[Tensor, "*batch n d"],
+) -> tuple[Float[Tensor, "*batch d"], Float[Tensor, "*batch"]]:
+    """Diagonal of `Z'Z`, and the sum of the squares of its other entries."""
+    if centred.shape[-1] > centred.shape[-2]:
+        squared, energy = centred.square().sum(-2), cross_energy(centred, centred)
+    else:
+        gram = centred.mT @ centred
+        squared, energy = gram.diagonal(0, -2, -1), gram.square().sum((-2, -1))
+    return squared, energy - squared.square().sum(-1)
 
 
 def cross_energy(a: Float[Tensor, "*batch n d"], b: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch"]:

@@ -67,6 +67,8 @@ def spread(z: Float[Tensor, "*batch n J d"]) -> Float[Tensor, "*batch n"]:
 
 def pair_distance(z: Float[Tensor, "*batch n J d"]) -> Float[Tensor, "*batch n"]:
     """Squared distance of two views of a data point, averaged over its pairs of views (linear in J)."""
+    if z.shape[-2] == 2:
+        return (z[..., 0, :] - z[..., 1, :]).square().sum(-1)
     return spread(z) * (2 / (z.shape[-2] - 1))
 
 
