@@ -11,13 +11,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from multiprocessing import get_context
+from multiprocessing import connection, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -459,10 +461,10 @@ def run_tests(folder: Path, tests: list[str]) -> tuple[int, str]:
     with open(folder / "output.txt", "w+") as output, redirect_stdout(output), redirect_stderr(output):
         silent = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning", "--tb=line"]
         code = pytest.main(["-x", "-q", "-m", "not slow", *silent, *tests])
-    return int(code), (folder / "output.txt").read_text()
+    return int(code), (folder / "output.txt").read_text()[-4000:]
 
 
-def outcome(mutant: Mutant, source: Path) -> str:
+def outcome(source: Path, mutant: Mutant) -> str:
     """`killed by TEST`, or `SURVIVED`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -478,22 +480,50 @@ def outcome(mutant: Mutant, source: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[""], help="plant only faults with these words in module or name")
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many faults")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="faults tried at the same time")
     options = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if any(word in f"{mutant.module} {mutant.kind}" for word in options.only)]
+    chosen = chosen[options.skip :]
     for module in PRELOADED:
         import_module(module)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         source = Path(name)
         copy_of_the_package(ROOT, source)  # once: edits made meanwhile do not matter
-        # A process forked for each fault has torch and scipy loaded already, and nothing of the package.
-        with get_context("fork").Pool(options.jobs, maxtasksperchild=1) as pool:
-            everything = sorted({test for mutant in chosen for test in mutant.tests()})
-            code, output = pool.apply(run_tests, (source, everything))
-            if code:
-                sys.exit(f"{output}\nexpected green tests before any fault is planted, found red ones: mend them first")
-            return report(chosen, pool.imap(partial(outcome, source=source), chosen))
+        everything = sorted({test for mutant in chosen for test in mutant.tests()})
+        ((code, output),) = in_processes(partial(run_tests, source), [everything], 1)
+        if code:
+            sys.exit(f"{output}\nexpected green tests before any fault is planted, found red ones: mend them first")
+        return report(chosen, in_processes(partial(outcome, source), chosen, options.jobs))
+
+
+def in_processes(function: Callable[[Any], Any], items: Iterable[Any], jobs: int) -> Iterator[Any]:
+    """`function` of each item, in order, each in a process forked for it, at most `jobs` at a time.
+
+    A forked process has torch and scipy loaded already, and nothing of the package. All forks are made by this
+    thread alone: a pool forks from a second one, and a lock that is held meanwhile stays held in the child.
+    """
+    waiting, running, done = list(enumerate(items)), {}, {}
+    for following in range(len(waiting)):
+        while following not in done:
+            while waiting and len(running) < jobs:
+                index, item = waiting.pop(0)
+                running[index] = _started(function, item)
+            connection.wait([process.sentinel for process, _ in running.values()])
+            for index in [index for index, (process, _) in running.items() if not process.is_alive()]:
+                _, receiver = running.pop(index)
+                done[index] = receiver.recv() if receiver.poll() else "killed by a crash"
+        yield done.pop(following)
+
+
+def _started(function: Callable[[Any], Any], item: Any) -> tuple[BaseProcess, connection.Connection]:
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: sender.send(function(item)))
+    process.start()
+    sender.close()
+    return process, receiver
 
 
 def report(chosen: list[Mutant], results: Iterable[str]) -> int:
