@@ -504,7 +504,9 @@ def in_processes(function: Callable[[Any], Any], items: Iterable[Any], jobs: int
     A forked process has torch and scipy loaded already, and nothing of the package. All forks are made by this
     thread alone: a pool forks from a second one, and a lock that is held meanwhile stays held in the child.
     """
-    waiting, running, done = list(enumerate(items)), {}, {}
+    waiting = list(enumerate(items))
+    running: dict[int, tuple[BaseProcess, connection.Connection]] = {}
+    done: dict[int, Any] = {}
     for following in range(len(waiting)):
         while following not in done:
             while waiting and len(running) < jobs:

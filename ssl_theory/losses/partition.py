@@ -19,7 +19,7 @@ from ssl_theory.losses.critics import Score
 
 Points = Float[Tensor, "*batch n d"]
 PerPoint = Float[Tensor, "*batch n"]
-BLOCK = {"cpu": 2**19}  # numbers in a block of scores that stays in the cache: two megabytes of float32
+BLOCK = {"cpu": 2**21}  # numbers in a block of scores that stays in the cache: eight megabytes of float32
 LARGEST_BLOCK = 2**27  # elsewhere, where few and large operations are best
 
 

@@ -31,7 +31,7 @@ WORLDS |= QUIET
 EXACT = {name: made for name, made in WORLDS.items() if isinstance(made, World)}
 every = pytest.mark.parametrize("name", WORLDS)
 every_exact = pytest.mark.parametrize("name", EXACT)
-N = 20_000
+N = 10_000
 
 
 @cache
