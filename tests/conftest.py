@@ -1,10 +1,19 @@
 """Tests run in float64 on the CPU unless told otherwise: `pytest --device cuda --dtype float32`."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("ssl-theory", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# New examples at every run on a developer's machine; the same ones on CI, so that a red run there can be repeated.
+settings.register_profile(
+    "ssl-theory",
+    max_examples=25,
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("ssl-theory")
 
 

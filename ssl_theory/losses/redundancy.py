@@ -91,7 +91,8 @@ def w_mse(z: Views, *, epsilon: float = 1e-5) -> Loss:
     Prior: maximised, on whitened unit vectors.
     Instead of reconstruction: whitening: the second moments of an isotropic Gaussian, as a hard constraint.
     Deviations: the authors whiten random sub-batches and average over repetitions; shrinkage is `(1-e) Cov + e I`
-        in their code, and `Cov + epsilon tr(Cov) I` here, which does not depend on the scale of z.
+        in their code, and `Cov + epsilon tr(Cov) I` here, which does not depend on the scale of z (but for a floor of
+        1e-12 that keeps zero vectors finite).
 
     Wants n > d. With `epsilon=0` the whitened covariance is exactly the identity. Cholesky factors of different views
     rotate differently, so that the loss depends on the axes of z.
