@@ -63,7 +63,7 @@ def _point(axes: Axes, method: str, row: pd.Series, seen: set[str]) -> None:
         elinewidth=1.0,
         markersize=9 if look["marker"] == "*" else 6,
         label=title,
-        **(look | hollow),  # type: ignore[arg-type]
+        **(look | hollow),
     )
 
 
