@@ -171,7 +171,9 @@ def _is_project(module: str) -> bool:
         return False
     home = _home(top)
     installed = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")]
-    return home is not None and not any(home.resolve().is_relative_to(folder) for folder in installed)
+    if home is None or {"site-packages", "dist-packages"} & set(home.resolve().parts):  # of whichever environment
+        return False
+    return not any(home.resolve().is_relative_to(folder) for folder in installed)
 
 
 def _home(top: str) -> Path | None:
