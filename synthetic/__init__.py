@@ -9,6 +9,8 @@ from synthetic.networks import MLP, best_conditioned_mlp, linear, mlp, orthogona
 from synthetic.noise import BernoulliNoise, GaussianNoise, Noise, NoNoise
 from synthetic.presets import PRESETS, preset
 from synthetic.refusal import NotExact
+from synthetic.sampler import Sampler
+from synthetic.saved import load
 from synthetic.sphere import Sphere, VonMisesFisher
 from synthetic.style import Block, Isotropic, Perturbed, Style
 from synthetic.views import Views
@@ -38,6 +40,7 @@ __all__ = [
     "NotExact",
     "PerView",
     "Perturbed",
+    "Sampler",
     "Smooth",
     "Sphere",
     "Style",
@@ -49,6 +52,7 @@ __all__ = [
     "best_conditioned_mlp",
     "class_means",
     "linear",
+    "load",
     "mlp",
     "monte_carlo",
     "orthogonal",

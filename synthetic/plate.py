@@ -1,19 +1,20 @@
-"""The plate diagram of a world, drawn from its parts."""
+"""The plate diagram of a world, drawn from its formulas."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from synthetic.world import World
+    from synthetic.sampler import Sampler
 
 RADIUS = 0.38
 
 
-def draw_plates(world: World, axes: Axes | None = None) -> Axes:
+def draw_plates(world: Sampler, axes: Axes | None = None) -> Axes:
     """Draw label -> content -> latent -> observation, with the plates of the J views and of the n data.
 
     Observed nodes are shaded. Beside each node stands the conditional that draws it, as `print(world)` has it.
@@ -22,7 +23,7 @@ def draw_plates(world: World, axes: Axes | None = None) -> Axes:
         import matplotlib.pyplot as plt
 
         _, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
-    formulas = dict(zip("yzx", repr(world).split("\n  ")[1:], strict=True))
+    formulas = dict(zip("yzx", world.formulas(), strict=True))
     nodes = [("y", 1.0), ("z^j", 0.0), ("x^j", -1.0)]
     if world.classes:
         nodes.insert(0, ("k", 2.0))
@@ -57,9 +58,9 @@ def _plate(axes: Axes, box: tuple[float, float, float, float], name: str) -> Non
 
 
 def _broken(formula: str, width: int = 58) -> str:
-    """The formula in lines, broken after commas."""
+    """The formula in lines, broken after commas outside brackets."""
     lines = [""]
-    for piece in formula.split(", "):
+    for piece in re.split(r", (?![^()]*\))", formula):
         if lines[-1] and len(lines[-1]) + len(piece) > width:
             lines.append("")
         lines[-1] += piece + ", "

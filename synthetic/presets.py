@@ -35,7 +35,7 @@ def preset(
 ) -> Any:
     """A named world; `seed` draws its class means and mixing weights, `overrides` change its parameters.
 
-    A `World`, or for "sprites" a `SpriteWorld`, which samples, moves and saves alike.
+    A `World`, or for "sprites" a `SpriteWorld`, which samples, streams, moves, saves and shows itself alike.
 
     >>> preset("block", seed=3, p_keep=1.0).observation_dim
     16

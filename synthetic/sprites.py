@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from synthetic.rendering import SHAPES, Picture, checked, render
+from synthetic.sampler import Sampler, saved_as
 from synthetic.views import Views
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ FORMAT = "sprites 1"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class SpriteWorld:
+class SpriteWorld(Sampler):
     """Images whose factors are known.
 
         label ~ Cat(weights)                    which of `shapes`
@@ -121,13 +122,7 @@ class SpriteWorld:
     @torch.no_grad()
     def sample(self, n: int, *, views: int = 2, generator: torch.Generator) -> Views:
         """n independent data of `views` views each: x (n, J, C, H, W), z (n, J, d) = (content, style)."""
-        if n < 1 or views < 1:
-            raise ValueError(f"expected at least one datum and one view, found n={n}, views={views}")
-        if generator.device.type != self.device.type:
-            raise ValueError(
-                f"expected a generator on {self.device}, found one on {generator.device}: make it by "
-                f"torch.Generator({str(self.device)!r}), or move the world by world.to"
-            )
+        self._require_drawable(n, views, generator)
         label = self._label(n, generator)
         hue = self._spread(self.content_names[1:], self._uniform(n, self.content_dim - 1, generator=generator))
         content = torch.cat((label[:, None].to(self.dtype), hue), 1)
@@ -159,26 +154,28 @@ class SpriteWorld:
         """Write `path.json`; the device is not part of it."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "device"]
         values = {name: getattr(self, name) for name in names} | {"dtype": str(self.dtype).removeprefix("torch.")}
-        _json(path).write_text(json.dumps({"format": FORMAT} | values, indent=1, default=dict) + "\n")
+        saved_as(path)[0].write_text(json.dumps({"format": FORMAT} | values, indent=1, default=dict) + "\n")
 
     @staticmethod
     def load(path: str | Path, device: torch.device | str = "cpu") -> SpriteWorld:
         """Read a world that `save` wrote; `path` with or without its suffix."""
-        if not _json(path).is_file():
-            raise ValueError(f"expected a saved sprite world at {_json(path)}, found none: write it by world.save")
-        values = json.loads(_json(path).read_text())
+        file, _ = saved_as(path)
+        if not file.is_file():
+            raise ValueError(f"expected a saved sprite world at {file}, found none: write it by world.save")
+        values = json.loads(file.read_text())
         if (found := values.pop("format", None)) != FORMAT:
             raise ValueError(f"expected a world of format {FORMAT!r}, found {found!r}: save it again")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return SpriteWorld(**values | {"dtype": getattr(torch, values["dtype"]), "device": torch.device(device)})
 
-    def __repr__(self) -> str:
-        factors = "".join(
-            f"\n  {name} ~ U{getattr(self, name)}" for name in (*self.content_names[1:], *self.style_names)
+    def formulas(self) -> tuple[str, str, str]:
+        hue, style = (
+            "".join(f", {name} ~ U({low:g}, {high:g})" for name, low, high in self._ranges(names))
+            for names in (self.content_names[1:], self.style_names)
         )
-        kept = "" if not self.p_keep else f"\n  style kept across views with probability {self.p_keep}"
-        shapes = f"\n  shape ~ Cat({', '.join(self.shapes)})"
-        return f"SpriteWorld{shapes}{factors}{kept}\n  x^j = render(shape, ...), {self._picture}"
+        kept = f", style kept across views with probability {self.p_keep}" if self.p_keep else ""
+        drawn = f"x^j = render(z^j), {self.channels} x {self.size} x {self.size} pixels, edge {self.edge:g}"
+        return f"shape ~ Cat({', '.join(self.shapes)}){hue}", f"z^j = (y, s^j){style}{kept}", drawn
 
     # -- drawing the factors ---------------------------------------------------------------------------------
 
@@ -205,8 +202,11 @@ class SpriteWorld:
 
     def _spread(self, names: tuple[str, ...], uniform: Float[Tensor, "*n f"]) -> Float[Tensor, "*n f"]:
         """From [0, 1] to the range of each factor."""
-        low, high = uniform.new_tensor([getattr(self, name) for name in names]).reshape(-1, 2).unbind(1)
+        low, high = uniform.new_tensor([bounds for _, *bounds in self._ranges(names)]).reshape(-1, 2).unbind(1)
         return torch.lerp(low, high, uniform)
+
+    def _ranges(self, names: tuple[str, ...]) -> list[tuple[str, float, float]]:
+        return [(name, *getattr(self, name)) for name in names]
 
 
 def _check_shapes(shapes: tuple[str, ...], weights: tuple[float, ...] | None) -> None:
@@ -240,11 +240,6 @@ def _check_keeping(p_keep: float | Mapping[str, float], names: tuple[str, ...]) 
         raise ValueError(f"expected p_keep of {', '.join(names)}, found {', '.join(unknown)}: give it a range first")
     if not all(0 <= value <= 1 for value in by_name.values()):
         raise ValueError(f"expected p_keep between 0 and 1, found {p_keep}")
-
-
-def _json(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.suffix == ".json" else path.with_name(path.name + ".json")
 
 
 # -- contact sheet -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from synthetic.views import Views
 
 if TYPE_CHECKING:
-    from synthetic.world import World
+    from synthetic.sampler import Sampler
 
 Datum = dict[str, Any]
 
@@ -24,7 +24,7 @@ class Stream(IterableDataset[Datum]):
     order. Each datum is a dictionary of x, z, content, style, and label where the world has classes.
     """
 
-    def __init__(self, world: World, n: int, *, views: int = 2, seed: int = 0, chunk: int = 1024) -> None:
+    def __init__(self, world: Sampler, n: int, *, views: int = 2, seed: int = 0, chunk: int = 1024) -> None:
         if n < 1 or chunk < 1:
             raise ValueError(f"expected at least one datum and chunks of at least one, found n={n}, chunk={chunk}")
         super().__init__()

@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -27,21 +27,16 @@ from synthetic.exact.law import Law
 from synthetic.mixing import Channel, Mixing
 from synthetic.noise import Noise, NoNoise
 from synthetic.parts import Part, pack, unpack
-from synthetic.plate import draw_plates
 from synthetic.refusal import NotExact
+from synthetic.sampler import Sampler, saved_as
 from synthetic.style import Style
 from synthetic.views import Observed, Views
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from synthetic.stream import Stream
 
 FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class World(Part):
+class World(Sampler, Part):
     """A generative model of J views with known truth.
 
     >>> world = World(Gaussian(3), Isotropic(0.5), Identity(), GaussianNoise(0.1))
@@ -102,13 +97,7 @@ class World(Part):
     @torch.no_grad()
     def sample(self, n: int, *, views: int = 2, generator: torch.Generator) -> Views:
         """n independent data of `views` views each, drawn and kept on the generator's device."""
-        if n < 1 or views < 1:
-            raise ValueError(f"expected at least one datum and one view, found n={n}, views={views}")
-        if generator.device.type != self.device.type:
-            raise ValueError(
-                f"expected a generator on {self.device}, found one on {generator.device}: move the world by "
-                f"world.to({str(generator.device)!r}), or use torch.Generator({str(self.device)!r})"
-            )
+        self._require_drawable(n, views, generator)
         if len(self.mixing.split) not in (1, views):
             raise ValueError(f"expected views={len(self.mixing.split)}, one a modality of this world, found {views}")
         content, label = self.content.sample(n, generator, self.dtype)
@@ -121,12 +110,6 @@ class World(Part):
             return self.noise.sample(self.mixing(z), generator)
         x = [self.noise.sample(part(own), generator) for part, own in zip(parts, z.unbind(1), strict=True)]
         return torch.stack(x, 1) if len(set(self.observation_dims)) == 1 else tuple(x)
-
-    def to_dataset(self, n: int, *, views: int = 2, seed: int = 0, chunk: int = 1024) -> Stream:
-        """n data as a torch `IterableDataset`, the same on every pass and for any number of workers."""
-        from synthetic.stream import Stream
-
-        return Stream(self, n, views=views, seed=seed, chunk=chunk)
 
     # -- moving, saving ----------------
 
@@ -148,18 +131,17 @@ class World(Part):
         tensors: dict[str, Tensor] = {}
         parts = {name: pack(getattr(self, name), tensors, name) for name in ("content", "style", "mixing", "noise")}
         structure = {"format": FORMAT, "dtype": str(self.dtype).removeprefix("torch."), "parts": parts}
-        stem = _stem(path)
-        stem.with_name(stem.name + ".json").write_text(json.dumps(structure, indent=1) + "\n")
-        save_file(tensors, stem.with_name(stem.name + ".safetensors"))
+        described, numbers = saved_as(path)
+        described.write_text(json.dumps(structure, indent=1) + "\n")
+        save_file(tensors, numbers)
 
     @staticmethod
     def load(path: str | Path, device: torch.device | str = "cpu") -> World:
         """Read a world that `save` wrote; `path` without suffix, or with either of the two."""
-        stem = _stem(path)
-        files = [stem.with_name(stem.name + suffix) for suffix in (".json", ".safetensors")]
+        files = saved_as(path)
         missing = [str(file) for file in files if not file.is_file()]
         if missing:
-            raise ValueError(f"expected a saved world at {stem}, found no {' and no '.join(missing)}")
+            raise ValueError(f"expected a saved world at {path}, found no {' and no '.join(missing)}")
         structure = json.loads(files[0].read_text())
         if structure.get("format") != FORMAT:
             raise ValueError(f"expected a world of format {FORMAT}, found {structure.get('format')}: save it again")
@@ -307,27 +289,12 @@ class World(Part):
             raise NotExact("content has no classes", "use a world with classes")
         return self.classes
 
-    # -- showing ----------------
-
-    def graph(self, axes: Axes | None = None) -> Axes:
-        """The plate diagram of this world, on matplotlib axes."""
-        return draw_plates(self, axes)
-
-    def __repr__(self) -> str:
-        lines = (
-            self.content.formula(),
-            self.style.formula(),
-            f"{self.noise.formula()}, f: {self.mixing.formula()}",
-        )
-        return "World\n" + "\n".join("  " + line for line in lines)
+    def formulas(self) -> tuple[str, str, str]:
+        observation = f"{self.noise.formula()}, f: {self.mixing.formula()}"
+        return self.content.formula(), self.style.formula(), observation
 
 
 def _stacked(parts: list[Tensor | None]) -> Tensor | None:
     """One tensor for all views, or one a view stacked; None where no view has any."""
     given = [part for part in parts if part is not None]
     return None if not given else given[0] if len(parts) == 1 else torch.stack(given)
-
-
-def _stem(path: str | Path) -> Path:
-    path = Path(path)
-    return path.with_suffix("") if path.suffix in (".json", ".safetensors") else path

@@ -6,12 +6,16 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from synthetic import PRESETS, Block, Isotropic, NotExact, Views, World, monte_carlo, preset
+from synthetic import PRESETS, Block, Isotropic, NotExact, Views, World, load, monte_carlo, preset
 from tests.synthetic.worlds import every_world, linear_worlds, seeded
+
+mpl.use("Agg")
 
 SMALL: dict[str, dict[str, Any]] = {
     "sprites": {"size": 8, "shapes": ("disc", "square", "bar")},
@@ -232,9 +236,41 @@ def test_data_processing(name: str) -> None:
 def test_saving_moving_printing(name: str, tmp_path: Path) -> None:
     made = WORLDS[name]
     made.save(tmp_path / "world")
-    read = type(made).load(tmp_path / "world")
-    first, second = (w.sample(20, generator=seeded(1)) for w in (made, read))
-    assert all(torch.equal(a, b) for a, b in zip(views_of(first.x), views_of(second.x), strict=True))
-    assert read.dtype == made.dtype
-    assert str(read) == str(made) == str(made.to("cpu"))
-    assert len(str(made).splitlines()) >= 4
+    for read in (load(tmp_path / "world"), load(tmp_path / "world.json"), type(made).load(tmp_path / "world")):
+        assert type(read) is type(made)
+        first, second = (w.sample(20, generator=seeded(1)) for w in (made, read))
+        assert all(torch.equal(a, b) for a, b in zip(views_of(first.x), views_of(second.x), strict=True))
+        assert read.dtype == made.dtype
+        assert str(read) == str(made) == str(made.to("cpu"))
+    assert str(made).splitlines() == [type(made).__name__, *("  " + line for line in made.formulas())]
+
+
+@every
+def test_streaming_is_sampling(name: str) -> None:
+    """A stream gives each datum of its chunks, whole, in order, and the same on every pass."""
+    stream = WORLDS[name].to_dataset(11, views=2, seed=3, chunk=4)
+    assert len(stream) == 11
+    chunks = list(stream.chunks())
+    for _ in range(2):
+        data = list(stream)
+        for field in ("content", "style", "z", "label"):
+            drawn = [getattr(views, field) for views in chunks]
+            if drawn[0] is None:
+                assert field not in data[0]
+            else:
+                assert torch.equal(torch.stack([datum[field] for datum in data]), torch.cat(drawn))
+        for j in range(2):
+            drawn = [views_of(views.x)[j] for views in chunks]
+            assert torch.equal(torch.stack([datum["x"][j].flatten() for datum in data]), torch.cat(drawn))
+
+
+@every
+def test_plates_show_every_variable_and_formula(name: str) -> None:
+    made, axes = WORLDS[name], Figure().subplots()
+    assert made.graph(axes) is axes
+    words = [text.get_text() for text in axes.texts]
+    nodes = ["$y$", "$z^j$", "$x^j$", "$n$ data"] + ["$k$"] * bool(made.classes)
+    assert all(words.count(node) == 1 for node in nodes)
+    assert ("$k$" in words) == (made.classes is not None)
+    shown = {" ".join(word.split()) for word in words}
+    assert shown >= set(made.formulas())

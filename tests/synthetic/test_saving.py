@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthetic import World, preset
+from synthetic import World, load, preset
 from tests.synthetic.worlds import linear_worlds, seeded
 
 
@@ -52,6 +52,14 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "world.json").write_text(json.dumps(structure))
     with pytest.raises(ValueError, match="found 'Baroque'"):
         World.load(tmp_path / "world")
+
+
+def test_a_file_that_holds_no_world_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "world.json").write_text(json.dumps({"format": 99}))
+    for path, words in ((tmp_path / "world", "format 1, sprites 1, found 99"), (tmp_path / "nowhere", "found none")):
+        with pytest.raises(ValueError, match=words) as error:
+            load(path)
+        assert "\n" not in str(error.value)
 
 
 def test_printing_is_the_factorisation() -> None:

@@ -328,7 +328,7 @@ def test_world_prints_its_factors():
     text = repr(SpriteWorld(shapes=("disc",), x=0.0, p_keep=0.5))
     assert "Cat(disc)" in text
     assert "y ~ U(-0.5, 0.5)" in text
-    assert "\n  x ~" not in text
+    assert "x ~" not in text
     assert "0.5" in text.split("kept")[1]
 
 
