@@ -1,11 +1,15 @@
 """Time and memory of the losses, value and gradient, against straightforward implementations on the same tensors.
 
     python -m speed.losses [--device cuda] [--n 4096] [--d 128] [--only WORD] [--products 16384] [--pairs 65536]
+                           [--output speed/results/losses.txt]
 
 Seconds are the least of `--repeats`, after one that is not counted, the two implementations taking turns; on the CPU
 they are the processor's, which other users of the machine change less. Memory is the peak above what the tensors take,
 each case in a process of its own on the CPU. `--products n`: InfoNCE of n points against the matrix products it cannot
-do without (one for the scores, two for their gradient). `--pairs n`: memory of chunked InfoNCE of n by n pairs.
+do without: one for the scores and two for their gradient, of n by n pairs of the two views ("other"), or of all three
+matrices of pairs of views ("all", where two are symmetric: of these half is enough). With `chunk` the scores are
+computed twice, so that no less than 4/3 is possible for "other". `--pairs n`: memory of chunked InfoNCE of n by n
+pairs. 0 leaves either out. Tables are printed and written to `--output`.
 """
 
 import argparse
@@ -29,6 +33,7 @@ from ssl_theory.losses.state import Centre
 
 Loss = Callable[[Tensor], Tensor]
 CLUSTERS = 256
+RESULTS = Path(__file__).parent / "results" / "losses.txt"
 
 
 def naive_nt_xent(z: Tensor) -> Tensor:
@@ -219,36 +224,44 @@ def _chunked(n: int, d: int, device: str) -> tuple[float, float]:
     return _high_water(), time.perf_counter() - start
 
 
-def main() -> None:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--n", type=int, default=4096, help="data points")
     parser.add_argument("--d", type=int, default=128, help="latent size")
     parser.add_argument("--only", default="", help="only the cases whose name contains this")
-    parser.add_argument("--repeats", type=int, default=3, help="runs, of which the fastest counts")
-    parser.add_argument("--products", type=int, default=0, help="data points of InfoNCE against bare matrix products")
-    parser.add_argument("--pairs", type=int, default=0, help="data points of chunked InfoNCE, for its memory")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    parser.add_argument("--repeats", type=int, default=5, help="runs, of which the fastest counts")
+    parser.add_argument("--products", type=int, default=16_384, help="points of InfoNCE against products; 0: leave out")
+    parser.add_argument("--pairs", type=int, default=65_536, help="points of chunked InfoNCE, for memory; 0: leave out")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="file that the tables are written to")
+    return parser.parse_args()
+
+
+def _tables(options: argparse.Namespace) -> Iterator[str]:
     gpu = torch.cuda.get_device_name() if options.device != "cpu" else "one CPU thread"
-    print(
-        f"{datetime.date.today()}; {platform.machine()}, {gpu}, load {os.getloadavg()[0]:.1f}; "
-        f"torch {torch.__version__}"
-    )
+    load = f"load {os.getloadavg()[0]:.1f}"
+    yield f"{datetime.date.today()}; {platform.machine()}, {gpu}, {load}; torch {torch.__version__}"
+    yield f"n = {options.n}, d = {options.d}, J = 2, float32, value and gradient"
+    yield f"{'':<26} {'seconds':>9} {'naive':>9} {'ratio':>7} {'MB':>9} {'naive MB':>9}"
+    yield from rows(options)
     if options.products:
-        print(f"n = {options.products}, d = {options.d}, float32\n{'':<26} {'seconds':>9} {'products':>9} {'ratio':>7}")
-        for line in against_products(options.products, options.d, options.device, options.repeats):
-            print(line, flush=True)
-    elif options.pairs:
+        yield f"\nn = {options.products}, d = {options.d}, float32"
+        yield f"{'':<26} {'seconds':>9} {'products':>9} {'ratio':>7}"
+        yield from against_products(options.products, options.d, options.device, min(3, options.repeats))
+    if options.pairs:
         memory, duration = get_context("spawn").Pool(1).apply(_chunked, (options.pairs, options.d, options.device))
-        print(
-            f"{options.pairs} x {options.pairs} pairs, d = {options.d}: peak {memory:.0f} MB in all, {duration:.0f} s"
-        )
-    else:
-        head = f"{'':<26} {'seconds':>9} {'naive':>9} {'ratio':>7} {'MB':>9} {'naive MB':>9}"
-        print(f"n = {options.n}, d = {options.d}, J = 2, float32, value and gradient\n{head}")
-        for line in rows(options):
-            print(line, flush=True)
+        size = f"{options.pairs} x {options.pairs} pairs, d = {options.d}, chunk 256"
+        yield f"\n{size}: peak {memory:.0f} MB in all, {duration:.0f} s"
+
+
+def main() -> None:
+    options = _options()
+    torch.set_num_threads(1)
+    lines = []
+    for line in _tables(options):
+        print(line, flush=True)
+        lines.append(line)
+    options.output.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

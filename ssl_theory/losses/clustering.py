@@ -4,16 +4,21 @@ Assign-then-classify is hard EM on the mixture prior; the k-means objective is `
 constant; Sinkhorn's assignment is the posterior under an equal-partition constraint on p(y).
 """
 
+from functools import reduce
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_theory.losses.critics import negative_squared_distance
 from ssl_theory.losses.instance import instance_softmax
+from ssl_theory.losses.partition import LARGEST_EXPONENT
 from ssl_theory.losses.state import Centre, Queue
-from ssl_theory.losses.views import cross_view_product, per_member, require_positive, require_views, unit, wide
+from ssl_theory.losses.views import per_member, require_positive, require_views, unit, wide
 
 BETWEEN_LOGARITHMS = 3  # iterations of Sinkhorn's for each one in the log domain
+PIECE = {"cpu": 2**18}  # numbers in a piece of a loss that stays in the cache; elsewhere all at once
 Views = Float[Tensor, "*batch n J d"]
 Prototypes = Float[Tensor, "*batch K d"]
 Loss = Float[Tensor, "*batch"]
@@ -118,31 +123,91 @@ def swav(
     Prior: maximised: the mixture prior with y's posterior taken from the other view.
     Instead of reconstruction: the equal partition: the entropy of p(y) is held at its maximum, log K.
     Deviations: the paper adds the two directions, its code and ours average; the authors exponentiate the scores
-        and so overflow at small epsilon, ours is in the log domain.
+        and so overflow at small epsilon, ours is in the log domain there.
 
     `code_views` (all when None): only these first views get codes (multi-crop). `queue`: earlier representations, of as
     many views as get codes, that join the assignment only.
     """
     require_views(z)
     require_positive("temperature", temperature)
-    centres = unit(wide(prototypes))
-    scores = _cosines(z, centres)
-    codes = _codes(scores.detach()[..., :code_views, :], centres.detach(), epsilon, iterations, queue)
-    log_prediction = (scores / per_member(temperature, 3)).log_softmax(-1)
-    return -cross_view_product(codes, log_prediction).mean(-1)
+    centres = unit(wide(prototypes)) / per_member(temperature, 2)
+    logits = _products(z, centres)
+    codes = _codes(logits[..., :code_views, :], centres, temperature, epsilon, iterations, queue)
+    return _cross_entropy(codes, logits)
 
 
-def _cosines(z: Tensor, centres: Tensor) -> Tensor:
-    """Cosines of every view with unit centres, `(*batch, n, J, K)`, by one matrix product."""
+def _products(z: Tensor, centres: Tensor) -> Tensor:
+    """Products of the direction of every view with centres, `(*batch, n, J, K)`, by one matrix product."""
     return (unit(wide(z)).flatten(-3, -2) @ centres.mT).unflatten(-2, z.shape[-3:-1])
 
 
-def _codes(scores: Tensor, centres: Tensor, epsilon: float | Tensor, iterations: int, queue: Queue | None) -> Tensor:
-    n = scores.shape[-3]
+@torch.no_grad()
+def _codes(
+    logits: Tensor,
+    centres: Tensor,
+    temperature: float | Tensor,
+    epsilon: float | Tensor,
+    iterations: int,
+    queue: Queue | None,
+) -> Tensor:
+    """Assignments of the views; `logits` are cosines over the temperature, and so are products with `centres`."""
+    require_positive("epsilon", epsilon)
+    n, softness = logits.shape[-3], epsilon / temperature
     if queue is not None:
-        scores = torch.cat([scores, _cosines(queue.entries.detach(), centres)], -3)
-    log_codes = sinkhorn(scores.transpose(-2, -3), epsilon=per_member(epsilon, 1), iterations=iterations)
-    return log_codes[..., :n, :].exp().transpose(-2, -3)
+        logits = torch.cat([logits, _products(queue.entries, centres)], -3)
+    small = not isinstance(epsilon, Tensor) and epsilon * LARGEST_EXPONENT >= 1
+    if small and iterations <= BETWEEN_LOGARITHMS:
+        codes = _balanced(logits.transpose(-2, -3), per_member(softness, 3), iterations)
+    else:
+        codes = sinkhorn(logits.transpose(-2, -3), epsilon=per_member(softness, 1), iterations=iterations).exp()
+    return codes[..., :n, :].transpose(-2, -3)
+
+
+def _balanced(scores: Tensor, epsilon: float | Tensor, iterations: int) -> Tensor:
+    """What `sinkhorn` gives, without logarithms and in place, for scores that are small against epsilon."""
+    q = (scores / epsilon).exp_()
+    for _ in range(iterations):
+        q /= q.sum(-2, keepdim=True)
+        q /= q.sum(-1, keepdim=True)
+    return q
+
+
+def _cross_entropy(target: Float[Tensor, "*batch n T K"], logits: Float[Tensor, "*batch n J K"]) -> Loss:
+    """`-sum_y t_y^k log softmax_y(s^j)`, mean over data points and pairs of views k != j; consumes t, a constant."""
+    T, J = target.shape[-2], logits.shape[-2]
+    total = reduce(torch.add, target.unbind(-2)).unsqueeze(-2)
+    if T < J:
+        others = torch.cat([total - target, total.expand_as(logits[..., T:, :])], -2)
+    else:
+        others = target.neg_().add_(total)
+    return _CrossEntropy.apply(others, logits).mean(-1) / (T * (J - 1))
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """`-sum w log_softmax(s)` over views and clusters, w constant.
+
+    Large temporary tensors cost more than the arithmetic: the value is worked out in pieces, the gradient in place.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, logits: Tensor) -> Tensor:
+        size = max(1, PIECE.get(logits.device.type, logits.numel()) * logits.shape[-3] // logits.numel())
+        pieces = zip(weight.split(size, -3), logits.split(size, -3), strict=True)
+        return -torch.cat([s.log_softmax(-1).mul_(w).sum((-2, -1)) for w, s in pieces], -1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        weight, logits = ctx.saved_tensors
+        softmax, mass, gradient = logits.softmax(-1), weight.sum(-1, keepdim=True), gradient[..., None, None]
+        if torch.is_grad_enabled():  # the gradient of a softmax needs it as it was
+            return None, (softmax * mass - weight) * gradient
+        return None, softmax.mul_(mass).sub_(weight).mul_(gradient)
 
 
 def dino(
@@ -166,7 +231,7 @@ def dino(
     require_views(student)
     require_positive("student_temperature", student_temperature)
     require_positive("teacher_temperature", teacher_temperature)
-    centred = wide(teacher).detach() - centre.value.detach()[..., None, None, :]
-    target = (centred / per_member(teacher_temperature, 3)).softmax(-1)
-    log_prediction = (wide(student) / per_member(student_temperature, 3)).log_softmax(-1)
-    return -cross_view_product(target, log_prediction).mean(-1)
+    with torch.no_grad():
+        centred = wide(teacher) - centre.value[..., None, None, :]
+        target = centred.div_(per_member(teacher_temperature, 3)).softmax(-1)
+    return _cross_entropy(target, wide(student) / per_member(student_temperature, 3))

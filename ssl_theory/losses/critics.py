@@ -21,11 +21,15 @@ Critic = str | Callable[[Tensor, Tensor], Tensor]
 class Score:
     """A critic over its temperature: `score(a, b)` is a matrix, for arguments `(*batch, pairs of views, n, d)`.
 
-    Where the matrix is a product `left right'`, `factors` gives the two, and log-partitions need not keep it.
+    Where the matrix is a product `left right'`, `factors` gives the two, and log-partitions need not keep it; where
+    that of points with themselves is `r r'`, `root` gives r. `largest`: a bound on the size of any score, where one is
+    known without waiting for a device.
     """
 
     function: Callable[[Tensor, Tensor], Tensor] | None = None
     factors: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    root: Callable[[Tensor], Tensor] | None = None
+    largest: float | None = None
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         if self.factors is None:
@@ -43,10 +47,19 @@ def scorer(critic: Critic, temperature: float | Tensor) -> Score:
         return Score(lambda a, b: critic(a, b) / tau)
     require_choice("critic", critic, ("cosine", "dot", "distance"))
     if critic == "cosine":
-        return Score(factors=lambda a, b: (unit(a) / tau, unit(b)))
+        return Score(None, lambda a, b: (unit(a) / tau, unit(b)), lambda a: unit(a) / tau**0.5, _largest(temperature))
     if critic == "dot":
-        return Score(factors=lambda a, b: (a / tau, b))
+        return Score(None, lambda a, b: (a / tau, b), lambda a: a / tau**0.5)
     return Score(factors=lambda a, b: _distance_factors(a, b, 1 / tau))
+
+
+def _largest(temperature: float | Tensor) -> float | None:
+    """Largest cosine over the temperature; unknown where the temperature lies on a device that would be waited for."""
+    if not isinstance(temperature, Tensor):
+        return 1 / temperature
+    if temperature.device.type != "cpu" or not (least := float(temperature.detach().amin())) > 0:
+        return None
+    return 1 / least
 
 
 def negative_squared_distance(

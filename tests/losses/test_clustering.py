@@ -1,15 +1,16 @@
 """Latent clustering: hard EM, Sinkhorn as a constrained posterior, SwAV and DINO against loops."""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
-from ssl_theory.losses import priors
+from ssl_theory.losses import clustering, priors
 from ssl_theory.losses.clustering import assign, deep_cluster, dino, kmeans, sinkhorn, swav, update_prototypes
 from ssl_theory.losses.instance import instance_softmax
 from ssl_theory.losses.state import Centre, Queue
@@ -89,6 +90,63 @@ def test_sinkhorn_is_finite_for_scores_of_any_size():
     log_q = sinkhorn(scores, epsilon=0.005)
     assert not log_q.isnan().any()
     close(log_q.exp().sum(-1), torch.ones(6, dtype=torch.float32), 1e-5)
+
+
+@given(
+    draws(n=st.integers(3, 6)), st.sampled_from([0.03125, 0.05, 0.5]), st.integers(1, 3), st.sampled_from([0.02, 1.0])
+)
+def test_codes_are_those_of_sinkhorn_in_the_log_domain(z, epsilon, iterations, temperature):
+    """For a float epsilon that is large enough they are worked out from exponentials; a tensor is not looked at."""
+    prototypes = prototypes_for(z, 4)
+    kwargs = {"temperature": temperature, "iterations": iterations}
+    close(swav(z, prototypes, epsilon=epsilon, **kwargs), swav(z, prototypes, epsilon=torch.tensor(epsilon), **kwargs))
+
+
+def test_codes_keep_their_digits_in_single_precision_at_the_smallest_epsilon_of_exponentials():
+    z, prototypes = unit(gaussian(2, 8, 2, 4)), unit(gaussian(2, 3, 4, seed=1))
+    z[0, :, :] = prototypes[0, 0]  # all points at one prototype, and at its opposite
+    prototypes[0, 1] = -prototypes[0, 0]
+    single, double = (swav(z.to(t), prototypes.to(t), epsilon=1 / 32) for t in (torch.float32, torch.float64))
+    close(single.double(), double, 1e-4)
+
+
+def test_many_iterations_and_small_epsilon_stay_finite_in_single_precision():
+    z, prototypes = gaussian(6, 2, 4).float(), gaussian(3, 4, seed=1).float()
+    for kwargs in ({"epsilon": 0.001}, {"epsilon": 0.05, "iterations": 500}, {"epsilon": 0.05, "iterations": 3}):
+        assert swav(z, prototypes, **kwargs).isfinite()
+
+
+def test_first_and_second_derivatives_of_clustering_losses_of_three_views():
+    z, prototypes = gaussian(3, 3, 4).requires_grad_(), gaussian(3, 4, seed=1)
+    of_uniform_codes = partial(swav, prototypes=prototypes, temperature=0.5, epsilon=torch.inf)
+    centre, teacher = Centre(gaussian(4, seed=2)), gaussian(3, 2, 4, seed=3)
+    for loss in (of_uniform_codes, partial(dino, teacher=teacher, centre=centre, student_temperature=0.5)):
+        assert gradcheck(loss, z)
+        assert gradgradcheck(loss, z)
+        close(*(torch.autograd.grad(loss(z), z, create_graph=again)[0].detach() for again in (False, True)))
+
+
+def test_losses_go_through_functional_transforms():
+    z, prototypes = gaussian(2, 3, 2, 4), gaussian(3, 4, seed=1)
+    each = torch.func.vmap(torch.func.grad(lambda z: swav(z, prototypes, temperature=0.5)))(z)
+    leaf = z.clone().requires_grad_()
+    close(each, torch.autograd.grad(swav(leaf, prototypes.expand(2, -1, -1), temperature=0.5).sum(), leaf)[0])
+
+
+def test_a_loss_worked_out_in_pieces_is_the_same_loss(monkeypatch):
+    z, prototypes = gaussian(2, 7, 3, 4), gaussian(2, 5, 4, seed=1)
+    whole = swav(z, prototypes)
+    monkeypatch.setattr(clustering, "PIECE", {"cpu": 60})  # two data points
+    close(swav(z, prototypes), whole)
+    monkeypatch.setattr(clustering, "PIECE", {"cpu": 1})
+    close(swav(z, prototypes), whole)
+
+
+def test_teachers_are_left_as_they_are():
+    student, teacher = gaussian(4, 2, 3), gaussian(4, 2, 3, seed=1)
+    before = teacher.clone()
+    dino(student, teacher, centre=Centre(torch.zeros(3)), teacher_temperature=1.0)
+    assert torch.equal(teacher, before)
 
 
 def swav_by_loops(z, prototypes, temperature, epsilon, queue=None):
