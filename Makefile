@@ -50,6 +50,7 @@ mutants: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m ssl_theory.losses > docs/losses.md
 	$(BIN)/python docs/worlds.py
+	$(BIN)/python docs/measures.py
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info $(VENV)

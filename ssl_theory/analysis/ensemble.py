@@ -76,11 +76,20 @@ def as_tensor(x: Array, name: str) -> Tensor:
 
 def finite(*stacks: Tensor) -> Bool[Tensor, " E"]:
     """Which members hold finite numbers only, in every one of the stacks `(E, ...)`."""
-    return torch.stack([torch.isfinite(s).flatten(1).all(1) for s in stacks]).all(0)
+    return torch.stack([_finite(s) for s in stacks]).all(0)
+
+
+def _finite(stack: Tensor) -> Bool[Tensor, " E"]:
+    """A finite sum has finite terms, and is soon made; where it is not finite, finite terms may have overflowed."""
+    if bool(torch.isfinite(stack.flatten(1).sum(1)).all()):
+        return torch.ones(len(stack), dtype=torch.bool, device=stack.device)
+    return torch.isfinite(stack).flatten(1).all(1)
 
 
 def cleared(stack: Tensor, keep: Bool[Tensor, " E"]) -> Tensor:
     """`stack` with the members not kept replaced by zeros."""
+    if bool(keep.all()):
+        return stack
     return torch.where(keep.view(-1, *[1] * (stack.ndim - 1)), stack, torch.zeros_like(stack))
 
 
@@ -101,8 +110,18 @@ def answer(value: Tensor, like: Array, keep: Bool[Tensor, " E"] | None = None, *
 
 def constant_columns(x: Float[Tensor, "E n d"], precision: torch.dtype) -> Bool[Tensor, "E d"]:
     """Columns that vary by no more than the rounding of `precision`, the type they were computed in."""
-    rounding = 10 * torch.finfo(precision).eps if precision.is_floating_point else 0.0
-    return x.std(1, correction=0) <= rounding * x.abs().amax(1)
+    return deviation(x) <= rounding(x, precision)
+
+
+def rounding(x: Float[Tensor, "E n d"], precision: torch.dtype) -> Float[Tensor, "E d"]:
+    """Ten rounding errors of the largest entry of each column."""
+    relative = 10 * torch.finfo(precision).eps if precision.is_floating_point else 0.0
+    return relative * torch.maximum(x.amax(1), -x.amin(1))
+
+
+def deviation(x: Float[Tensor, "E n d"]) -> Float[Tensor, "E d"]:
+    """Standard deviation (1/n) of each column, in two passes."""
+    return torch.linalg.vector_norm(x - x.mean(1, keepdim=True), dim=1) / x.shape[1] ** 0.5
 
 
 def precision_of(x: Array) -> torch.dtype:

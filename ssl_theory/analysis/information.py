@@ -220,7 +220,7 @@ def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
         neighbours: k; small: less bias, more variance.
 
     Returns:
-        Nats, a float or `(E,)`.
+        Nats, a float or `(E,)`; NaN where all points coincide.
     """
     x, y = members(first, "first"), members(second, "second")
     if x.shape[:2] != y.shape[:2] or x.shape[1] <= neighbours:
@@ -237,6 +237,8 @@ def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
 def _kraskov(x: np.ndarray, y: np.ndarray, k: int) -> float:
     joint = np.concatenate([x, y], 1)
     radius = cKDTree(joint).query(joint, k + 1, p=np.inf)[0][:, k]
+    if not radius.any():
+        return math.nan
     # Strictly inside the radius: one rounding step less.
     inside = np.nextafter(radius, 0)
     counts = [cKDTree(z).query_ball_point(z, inside, p=np.inf, return_length=True) for z in (x, y)]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.analysis.ensemble import Array, Score, answer
-from ssl_theory.analysis.probes import held_out_logits, held_out_predictions
+from ssl_theory.analysis.probes import held_out_classes, held_out_predictions
 
 
 class Interval(NamedTuple):
@@ -45,9 +45,9 @@ def r2_interval(
 def accuracy_interval(
     representation: Array, labels: Array, *, level: float = 0.95, resamples: int = 500, seed: int = 0, **probe: Any
 ) -> Interval:
-    """`probes.accuracy` (linear or MLP) with the percentile interval of its scored rows; arguments as `r2_interval`."""
-    logits, truth, keep = held_out_logits(representation, labels, seed=seed, **probe)
-    right = (logits.argmax(-1) == truth).double()
+    """`probes.accuracy`, of every kind, with the percentile interval of its scored rows; arguments as `r2_interval`."""
+    guess, truth, keep = held_out_classes(representation, labels, seed=seed, **probe)
+    right = (guess == truth).double()
     drawn = torch.einsum("bm,em->be", _weights(right.shape[1], resamples, seed, right), right)
     return _interval(right.mean(1), drawn, level, representation, keep)
 

@@ -30,22 +30,53 @@ def kernel_ridge_predictions(
     held-out rows, per member and target; the penalty by leave-one-out.
     """
     rows = torch.randperm(train.shape[1], generator=generator)[:landmarks].to(train.device)
-    centres = train[:, rows]
-    losses, predictions = [], []
-    for width in widths:
-        fit, scored = (_features(x, centres, width) for x in (train, test))
-        guess = ridge_predictions(fit[:, kept], target[:, kept], fit[:, held_out], penalties)
-        losses.append((guess - target[:, held_out]).square().mean(1))
-        predictions.append(ridge_predictions(fit, target, scored, penalties))
-    best = torch.stack(losses).argmin(0)[None, :, None].expand(1, *predictions[0].shape)
-    return torch.stack(predictions).gather(0, best)[0]
+    # One member after the other: features are many times as wide as the representation.
+    members = [
+        _member_predictions(x, t, y, x[:, rows], held_out, kept, widths, penalties)
+        for x, t, y in zip(train.split(1), target.split(1), test.split(1), strict=True)
+    ]
+    return torch.cat(members)
 
 
-def _features(x: Float[Tensor, "E n d"], centres: Float[Tensor, "E k d"], width: float) -> Float[Tensor, "E n k"]:
-    apart = torch.cdist(centres, centres)
-    unit = apart.flatten(1).median(1).values[:, None, None]
-    scale = 2 * (width * torch.where(unit > 0, unit, torch.ones_like(unit))).square()
-    values, vectors = torch.linalg.eigh(torch.exp(-apart.square() / scale))
-    # Directions below rounding carry noise only.
-    inverse_root = torch.where(values > 1e-10 * values[:, -1:], values.clamp(min=1e-300).rsqrt(), 0.0)
-    return torch.exp(-torch.cdist(x, centres).square() / scale) @ (vectors * inverse_root[:, None])
+def _member_predictions(
+    x: Float[Tensor, "1 n d"],
+    t: Float[Tensor, "1 n t"],
+    y: Float[Tensor, "1 m d"],
+    centres: Float[Tensor, "1 k d"],
+    held_out: Int[Tensor, " v"],
+    kept: Int[Tensor, " f"],
+    widths: Sequence[float],
+    penalties: Sequence[float],
+) -> Float[Tensor, "1 m t"]:
+    """Widths are tried on the train rows; only those that some target has chosen are fitted again, and see test."""
+    maps = [Features(centres, width) for width in widths]
+    near, predictions = _squared_distances(x, centres), y.new_zeros(1, y.shape[1], t.shape[2])
+    seen, losses = [features(near) for features in maps], []
+    for fit in seen:
+        guess = ridge_predictions(fit[:, kept], t[:, kept], fit[:, held_out], penalties)
+        losses.append((guess - t[:, held_out]).square().mean(1))
+    best, far = torch.stack(losses).argmin(0)[0], _squared_distances(y, centres)
+    for width in best.unique().tolist():
+        own = best == width
+        predictions[:, :, own] = ridge_predictions(seen[width], t[:, :, own], maps[width](far), penalties)
+    return predictions
+
+
+class Features:
+    """Nystroem features `K_xm K_mm^-1/2`, from squared distances to the landmarks."""
+
+    def __init__(self, centres: Float[Tensor, "1 k d"], width: float) -> None:
+        apart = torch.cdist(centres, centres)
+        unit = apart.flatten(1).median(1).values[:, None, None]
+        self.scale = 2 * (width * torch.where(unit > 0, unit, torch.ones_like(unit))).square()
+        values, vectors = torch.linalg.eigh(torch.exp(-apart.square() / self.scale))
+        # Directions below rounding carry noise only.
+        inverse_root = torch.where(values > 1e-10 * values[:, -1:], values.clamp(min=1e-300).rsqrt(), 0.0)
+        self.root = vectors * inverse_root[:, None]
+
+    def __call__(self, squared_distances: Float[Tensor, "1 n k"]) -> Float[Tensor, "1 n k"]:
+        return (squared_distances / -self.scale).exp_() @ self.root
+
+
+def _squared_distances(x: Float[Tensor, "1 n d"], centres: Float[Tensor, "1 k d"]) -> Float[Tensor, "1 n k"]:
+    return torch.cdist(x, centres).square_()

@@ -9,6 +9,10 @@ from torch import Tensor
 Objective = Callable[[Float[Tensor, "B p"]], tuple[Float[Tensor, " B"], Float[Tensor, "B p"]]]
 
 
+def _largest(gradient: Float[Tensor, "B p"]) -> Float[Tensor, " B"]:
+    return gradient.abs().amax(1)
+
+
 @torch.no_grad()
 def minimise(
     objective: Objective,
@@ -17,26 +21,30 @@ def minimise(
     tolerance: float,
     steps: int = 300,
     memory: int = 10,
+    rounding: float = 0.0,
+    size: Callable[[Float[Tensor, "B p"]], Float[Tensor, " B"]] = _largest,
 ) -> Float[Tensor, "B p"]:
     """Minimisers of B independent problems (Liu, Nocedal 1989), step length by halving (Armijo 1966).
 
     Args:
         objective: values `(B,)` and gradients `(B, p)` at `(B, p)`; row b may depend on row b alone.
-        tolerance: a row is done when the largest entry of its gradient is below this; it then moves no more.
+        tolerance: a row is done when its gradient is no larger; it then moves no more.
         steps: most steps.
         memory: pairs of steps and gradient changes remembered.
+        rounding: relative error of a value; a step that raises it by no more is none to halve.
+        size: of a gradient, which `tolerance` is compared with; its largest entry.
     """
     at = start
     value, gradient = objective(at)
     pairs: list[tuple[Tensor, Tensor]] = []
     for _ in range(steps):
-        going = gradient.abs().amax(1) > tolerance
+        going = size(gradient) > tolerance
         if not bool(going.any()):
             break
         direction = -_inverse_hessian_times(gradient, pairs) * going[:, None]
         if not pairs:
             direction = direction / gradient.norm(dim=1, keepdim=True).clamp(min=1.0)
-        moved, value, new = _halving(objective, at, value, gradient, direction)
+        moved, value, new = _halving(objective, at, value, gradient, direction, rounding)
         pairs = [*pairs, (moved - at, new - gradient)][-memory:]
         if not bool(((moved != at).any(1) & going).any()):
             break
@@ -62,15 +70,15 @@ def _inverse_hessian_times(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]])
 
 
 def _halving(
-    objective: Objective, at: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
+    objective: Objective, at: Tensor, value: Tensor, gradient: Tensor, direction: Tensor, rounding: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The first of the steps 1, 1/2, 1/4, ... that lowers the value enough, row by row; none if none does."""
     slope = (gradient * direction).sum(1)
-    length = torch.ones_like(value)
+    length, allowed = torch.ones_like(value), value + rounding * value.abs()
     for _ in range(30):
         moved = at + length[:, None] * direction
         now, new = objective(moved)
-        short: Bool[Tensor, " B"] = ~(now <= value + 1e-4 * length * slope)
+        short: Bool[Tensor, " B"] = ~(now <= allowed + 1e-4 * length * slope)
         if not bool(short.any()):
             return moved, now, new
         length = torch.where(short, length / 2, length)

@@ -46,8 +46,8 @@ def trained_predictions(
     """
     weights = initial([train.shape[2], *hidden, start[0].shape[2]], train, generator)
     moments = [(torch.zeros_like(w), torch.zeros_like(w)) for w in weights]
-    watched, best = (train[:, held_out], target[:, held_out]), start[1]
-    lowest = loss(start[0], watched[1])
+    watched = (train[:, held_out], target[:, held_out])
+    best = Best(loss(start[0], watched[1]), start[1], test)
     for step, rows in enumerate(_batches(kept, min(batch, len(kept)), steps, generator), 1):
         with torch.enable_grad():
             total = loss(forward(weights, train[:, rows]), target[:, rows]).mean(1).sum()
@@ -55,11 +55,48 @@ def trained_predictions(
         adam(weights, slopes, moments, rate * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)), step)
         if step % every == 0 or step == steps:
             with torch.no_grad():
-                now = loss(forward(weights, watched[0]), watched[1])
-                if bool((now < lowest).any()):
-                    best = torch.where((now < lowest)[:, None, :], forward(weights, test), best)
-                    lowest = torch.minimum(now, lowest)
-    return best
+                best.watch(step, loss(forward(weights, watched[0]), watched[1]), weights)
+    return best.predictions()
+
+
+class Best:
+    """Per member and target the step with the lowest held-out loss, and in the end its predictions on test.
+
+    Weights are remembered as long as some target's best step is theirs, and applied to test once, for the members
+    that ask for them.
+    """
+
+    most = 40  # steps remembered at most
+
+    def __init__(
+        self, loss: Float[Tensor, "E t"], outputs: Float[Tensor, "E m o"], test: Float[Tensor, "E m d"]
+    ) -> None:
+        self.lowest, self.outputs, self.test = loss, outputs.clone(), test
+        self.at = torch.zeros(loss.shape, dtype=torch.int64, device=loss.device)  # 0: settled in outputs
+        self.kept: dict[int, list[Tensor]] = {}
+
+    def watch(self, step: int, loss: Float[Tensor, "E t"], weights: list[Tensor]) -> None:
+        """Note where the loss at this step is the lowest so far."""
+        better = loss < self.lowest
+        if not bool(better.any()):
+            return
+        self.at[better], self.lowest = step, torch.minimum(loss, self.lowest)
+        used = set(self.at.unique().tolist())
+        self.kept = {s: w for s, w in self.kept.items() if s in used} | {step: [w.detach().clone() for w in weights]}
+        if len(self.kept) > self.most:
+            self.predictions()
+
+    @torch.no_grad()
+    def predictions(self) -> Float[Tensor, "E m o"]:
+        """Test outputs at the best step so far."""
+        for step, weights in self.kept.items():
+            chosen = self.at == step
+            rows = chosen.any(1)
+            outputs = forward([w[rows] for w in weights], self.test[rows])
+            self.outputs[rows] = torch.where(chosen[rows][:, None], outputs, self.outputs[rows])
+        self.at.zero_()
+        self.kept = {}
+        return self.outputs
 
 
 def initial(sizes: Sequence[int], like: Float[Tensor, "E n d"], generator: torch.Generator) -> list[Tensor]:

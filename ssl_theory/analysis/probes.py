@@ -24,6 +24,7 @@ from ssl_theory.analysis.ensemble import (
     labels_of,
     members,
     precision_of,
+    rounding,
     targets_of,
 )
 
@@ -122,7 +123,8 @@ def accuracy(
         labels: `(n,)` or `(E, n)`, any whole numbers. A class that is scored but never fitted counts as
             wrong.
         kind: "linear" (multinomial logistic regression, `alpha/2 |W|^2` with alpha chosen on a fifth of the
-            fitted half), "mlp" (cross-entropy, early stopping there) or "knn" (k chosen there).
+            fitted half), "mlp" (cross-entropy, early stopping there) or "knn" (k chosen there; of classes with equal
+            votes the smallest).
         test: `(representation, labels)` to score on; without it random halves.
         seed: of the split, the held-out fifth, the network's weights and its batches.
         penalties: grid of alpha.
@@ -136,14 +138,30 @@ def accuracy(
         ValueError: for shapes that do not fit, fewer than 4 rows, fewer than two classes, labels that are no
             whole numbers.
     """
-    if kind == "knn":
-        guess, truth, keep = _neighbour_classes(representation, labels, test, seed, ks)
-    else:
-        logits, truth, keep = held_out_logits(
-            representation, labels, kind=kind, test=test, seed=seed, penalties=penalties, **network
-        )
-        guess = logits.argmax(-1)
+    guess, truth, keep = held_out_classes(
+        representation, labels, kind=kind, test=test, seed=seed, penalties=penalties, ks=ks, **network
+    )
     return answer((guess == truth).double().mean(1), representation, keep)
+
+
+def held_out_classes(
+    representation: Array,
+    labels: Array,
+    *,
+    kind: str = "linear",
+    test: tuple[Array, Array] | None = None,
+    seed: int = 0,
+    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    ks: Sequence[int] = neighbours.NEIGHBOURS,
+    **network: Any,
+) -> tuple[Int[Tensor, "E m"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
+    """What `accuracy` compares: guessed and true classes (as numbers) of the scored half, and the finite members."""
+    if kind == "knn":
+        return _neighbour_classes(representation, labels, test, seed, ks)
+    logits, truth, keep = held_out_logits(
+        representation, labels, kind=kind, test=test, seed=seed, penalties=penalties, **network
+    )
+    return logits.argmax(-1), truth, keep
 
 
 def held_out_logits(
@@ -177,9 +195,11 @@ def standardised(
     train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], precision: torch.dtype
 ) -> tuple[Float[Tensor, "E n d"], Float[Tensor, "E m d"]]:
     """Both less the mean and over the standard deviation of train; columns constant in train become zero."""
-    scale = train.std(1, correction=0).masked_fill(constant_columns(train, precision), torch.inf)[:, None]
     mean = train.mean(1, keepdim=True)
-    return (train - mean) / scale, (test - mean) / scale
+    centred = train - mean
+    scale = torch.linalg.vector_norm(centred, dim=1) / train.shape[1] ** 0.5
+    scale = scale.masked_fill(scale <= rounding(train, precision), torch.inf)[:, None]
+    return centred.div_(scale), (test - mean).div_(scale)
 
 
 def _halves(

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
+import synthetic
 from ssl_theory.analysis import critics, information
 from tests import references
 
@@ -167,6 +169,77 @@ def test_sides_of_the_truth_from_0_to_10_nats(nats: float, d: int):
             assert bound(s).mean() == pytest.approx(nats, abs=0.05)
 
 
+def gaussian_world(nats: float, d: int, mixing: synthetic.Mixing) -> synthetic.World:
+    """Correlation rho in each of d coordinates, -d/2 log(1 - rho^2) = nats; invertible mixing changes nothing."""
+    rho = math.sqrt(-math.expm1(-2 * max(nats, 1e-12) / d))
+    style = synthetic.Isotropic((1 - rho) ** 0.5)
+    return synthetic.World(synthetic.Gaussian(d, rho**0.5), style, mixing, synthetic.NoNoise(), dtype=torch.float64)
+
+
+def spherical_world(nats: float, d: int) -> synthetic.World:
+    def at(log_kappa: float) -> synthetic.World:
+        return synthetic.preset("sphere", dtype=torch.float64, dim=d, observation_dim=d + 4, kappa=math.exp(log_kappa))
+
+    return at(scipy.optimize.brentq(lambda k: at(k).mutual_information() - nats, -6, 14, xtol=1e-3)) if nats else at(-6)
+
+
+def mixture_world(nats: float, d: int) -> synthetic.World:
+    """Eight classes whose spread is shared by the views; style as wide as the information asks, by sampling."""
+    seeded = torch.Generator().manual_seed
+
+    def at(log_std: float, mixing: synthetic.Mixing) -> synthetic.World:
+        content = synthetic.ClassMixture(synthetic.class_means(8, d, 0.5, seeded(0)), 0.5)
+        style = synthetic.Isotropic(math.exp(log_std))
+        return synthetic.World(content, style, mixing, synthetic.NoNoise(), dtype=torch.float64)
+
+    def excess(log_std: float) -> float:
+        return mean_pmi(at(log_std, synthetic.Identity()), 500)[0] - nats
+
+    log_std = scipy.optimize.brentq(excess, -9, 9, xtol=0.02) if nats else 9
+    return at(log_std, synthetic.mlp(d, d + 4, seeded(1)))
+
+
+def mean_pmi(world: synthetic.World, n: int) -> tuple[float, float]:
+    """I(x; x') by sampling exact PMIs, and its standard error."""
+    x = world.sample(n, views=2, generator=torch.Generator().manual_seed(2)).x
+    values = world.pmi(x[:, 0], x[:, 1])
+    return float(values.mean()), float(values.std()) / n**0.5
+
+
+WORLDS: dict[str, Callable[[float, int], synthetic.World]] = {
+    "linear": lambda nats, d: gaussian_world(nats, d, synthetic.linear(d, d + 4, torch.Generator().manual_seed(1))),
+    "nonlinear": lambda nats, d: gaussian_world(nats, d, synthetic.mlp(d, d + 4, torch.Generator().manual_seed(1))),
+    "spherical": spherical_world,
+    "mixture": mixture_world,
+}
+
+
+@pytest.mark.parametrize(("d", "nats"), [(3, 0.0), (3, 1.0), (3, 4.0), (3, 10.0), (50, 1.0), (50, 10.0)])
+@pytest.mark.parametrize("name", WORLDS)
+def test_sides_of_the_truth_in_worlds_with_exact_pmi(name: str, d: int, nats: float):
+    """The optimal critic of a world, seen through its mixing: every bound on its side of I(x; x')."""
+    world, generator = WORLDS[name](nats, d), torch.Generator().manual_seed(0)
+    truth, doubt = mean_pmi(world, 5000) if name == "mixture" else (world.mutual_information(), 0.0)
+    assert truth == pytest.approx(nats, abs=0.03 + 0.05 * nats if name == "mixture" else 1e-2)
+    pairs = [world.sample(64, views=2, generator=generator).x.unbind(1) for _ in range(20)]
+    s = information.positives_first(torch.stack([world.pmi_matrix(x, y).mT for x, y in pairs]))
+
+    def estimate(values: Tensor) -> tuple[float, float]:
+        return float(values.mean()), 2.5 * math.hypot(float(values.std()) / len(values) ** 0.5, doubt) + 1e-6
+
+    for bound, most in ((information.info_nce, math.log(64)), (LOWER["interpolated 0.5"], math.log(64) + 1.7)):
+        value, error = estimate(bound(s))
+        assert value <= min(truth, most) + error
+        assert value >= min(0.9 * truth - 0.05, most - 1.7) - error
+    for values in (information.leave_one_out(s).upper, information.club(s)):
+        value, error = estimate(values)
+        assert value >= truth - error
+    if nats <= 1:
+        for bound, critic in ((information.nwj, s + 1), (information.tuba, s), (information.donsker_varadhan, s)):
+            value, error = estimate(bound(critic))
+            assert value == pytest.approx(truth, abs=error + 0.03)
+
+
 def test_more_negatives_close_the_gap():
     gaps = [1.6 - information.info_nce(gaussian_scores(1.6, 4, n=n)).mean().item() for n in (4, 16, 64, 256)]
     assert gaps == sorted(gaps, reverse=True)
@@ -248,6 +321,7 @@ def test_ksg_of_members_and_of_a_constant():
     assert found[0] == information.ksg(x[0], y[0])
     assert found[1].isnan()
     assert abs(found[2]) < 0.3
+    assert math.isnan(information.ksg(torch.ones(50, 2), torch.zeros(50, 1)))
     assert found[0] == pytest.approx(references.ksg(x[0].numpy(), y[0].numpy()), abs=1e-9)
     with pytest.raises(ValueError, match="more than k = 3"):
         information.ksg(x[:, :3], y[:, :3])
@@ -319,7 +393,11 @@ def test_a_critic_seen_on_its_own_pairs_says_too_much():
 
 @pytest.mark.slow
 def test_separable_critic_finds_the_yardstick():
-    """At K=256 InfoNCE with the exact critic stands at 2.454 of 2.554 nats, its own bias; a trained one comes near."""
+    """5 pairs with correlation 0.8, I = 2.554 nats, K = 256: a trained critic within 0.1 of InfoNCE's exact critic.
+
+    The exact critic itself stands at 2.454: a tenth is InfoNCE's own bias at this K, and no critic can do better. So of
+    I the trained one falls short by that bias and what it has not learned.
+    """
 
     def sample(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
         x, noise = torch.randn(2, 1, n, 5, generator=g)
@@ -334,8 +412,13 @@ def test_separable_critic_finds_the_yardstick():
     trained = fresh(critics.trained(start, sample, g, steps=2000, batch=256, rate=3e-3))
     exact = fresh(critics.Exact(lambda x, y: pmi(x, y, 0.8)))
     assert exact.mean().item() == pytest.approx(2.454, abs=3 * float(exact.std()) / 200**0.5)
-    assert -0.03 < (trained - exact).mean() <= 0.005
-    assert trained.mean().item() == pytest.approx(2.554, abs=0.14)
+    short = float((exact - trained).mean())
+    assert -0.005 <= short < 0.1
+    bias = 2.554 - exact.mean().item()
+    assert bias == pytest.approx(0.1, abs=0.02)
+    assert 0 < 2.554 - trained.mean().item() < bias + 0.1
+    # What training reaches to-day is closer than what is asked.
+    assert short < 0.03
 
 
 def test_bad_input_is_one_line():

@@ -105,6 +105,21 @@ def test_intervals_hold_the_estimate_and_narrow_with_rows():
         r2_interval(seen, style, level=95.0)
 
 
+def test_interval_of_neighbours():
+    content, style, labels = drawn()
+    for representation, kind in ((style, "knn"), (content, "knn"), (style, "mlp")):
+        options = {"steps": 60} if kind == "mlp" else {}
+        found = accuracy_interval(representation, labels, kind=kind, seed=4, **options)
+        assert found.estimate == pytest.approx(accuracy(representation, labels, kind=kind, seed=4, **options))
+        assert found.low <= found.estimate <= found.high
+    one = accuracy_interval(style, labels, kind="knn", ks=(1,))
+    assert one.estimate == pytest.approx(accuracy(style, labels, kind="knn", ks=(1,)))
+    assert one.high - one.low == pytest.approx(2 * 1.96 * (one.estimate * (1 - one.estimate) / (N / 2)) ** 0.5, rel=0.2)
+    stack = torch.stack([content[:, :2], style])
+    stack[0, 0] = torch.nan
+    assert accuracy_interval(stack, labels, kind="knn").high.isnan().tolist() == [True, False]
+
+
 # Projection
 
 
