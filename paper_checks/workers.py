@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import pandas as pd
+
 from paper_checks.cache import Cache
 from paper_checks.claim import Task
 
@@ -49,10 +51,22 @@ class Done:
     trace: str = ""
 
 
-def compute(jobs: Sequence[Job], *, workers: int, device: str, cache: Cache) -> Iterator[Done]:
+@dataclass(frozen=True)
+class Cluster:
+    """Workers that are not this process's own: a scheduler's `tcp://host:port`, or "local" and how many to start."""
+
+    address: str
+    processes: int = 1
+
+
+def compute(jobs: Sequence[Job], *, workers: int | Cluster, device: str, cache: Cache) -> Iterator[Done]:
     """Compute the jobs, dearest first, and yield each as it ends; with one worker in this very process."""
     ordered = sorted(jobs, key=lambda job: -job.task.cost)
-    if workers == 1:
+    if isinstance(workers, Cluster):
+        from paper_checks import cluster
+
+        yield from cluster.compute(ordered, workers, device=device, cache=cache)
+    elif workers == 1:
         with _single_threaded():
             yield from (_compute(job, device, cache) for job in ordered)
     elif ordered:
@@ -60,16 +74,35 @@ def compute(jobs: Sequence[Job], *, workers: int, device: str, cache: Cache) -> 
 
 
 def _compute(job: Job, device: str, cache: Cache) -> Done:
+    return keep(*attempt(job, device), device, cache)
+
+
+def attempt(job: Job, device: str) -> tuple[Done, pd.DataFrame | None]:
+    """Compute a job's table, or say why there is none."""
     start = time.perf_counter()
     try:
         table = job.task.run(device)
-        seconds = time.perf_counter() - start
-        about = {"task": job.task.name, "kwargs": dict(job.task.kwargs), "device": device}
-        finished = datetime.now(UTC).isoformat(timespec="seconds")
-        cache.save(job.key, table, {**about, "seconds": seconds, "finished": finished})
     except Exception as error:
-        return Done(job, time.perf_counter() - start, one_line(error), traceback.format_exc())
-    return Done(job, seconds)
+        return failed(job, time.perf_counter() - start, error), None
+    return Done(job, time.perf_counter() - start), table
+
+
+def keep(done: Done, table: pd.DataFrame | None, device: str, cache: Cache) -> Done:
+    """Save what was computed, if anything was; a table that cannot be saved is no result."""
+    if table is None:
+        return done
+    task = done.job.task
+    about = {"task": task.name, "kwargs": dict(task.kwargs), "device": device, "seconds": done.seconds}
+    try:
+        cache.save(done.job.key, table, {**about, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+    except Exception as error:
+        return failed(done.job, done.seconds, error)
+    return done
+
+
+def failed(job: Job, seconds: float, error: BaseException) -> Done:
+    """A job's end by an exception."""
+    return Done(job, seconds, one_line(error), "".join(traceback.format_exception(error)))
 
 
 def one_line(error: BaseException) -> str:
@@ -123,7 +156,7 @@ class _Worker:
         self.job: Job | None = None
         self.began = 0.0
         self.process = context.Process(target=_serve, args=(theirs, device, cache), daemon=True)
-        with _environment(ONE_THREAD):
+        with environment(ONE_THREAD):
             self.process.start()
         theirs.close()
 
@@ -190,7 +223,7 @@ def _leave_with_parent() -> None:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
+def environment(values: dict[str, str]) -> Iterator[None]:
     """Variables that a spawned process inherits; put back as they were."""
     before: dict[str, Any] = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

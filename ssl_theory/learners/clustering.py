@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from ssl_theory.learners.learner import JointEmbedding, Loss, Views
 from ssl_theory.learners.memory import Buffer, Counter, Free, Teacher, follow, gaussian, per_view
@@ -137,7 +136,7 @@ def recluster(memory: Float[Tensor, "E m 1 d"], prototypes: Float[Tensor, "E K d
     index = assignment[..., None].expand(*assignment.shape, prototypes.shape[-1])
     nearness = (memory[:, :, 0] * prototypes.gather(1, index)).sum(-1)
     lonely = nearness.topk(prototypes.shape[1], largest=False).indices  # (E, K), the loneliest first
-    empty = one_hot(assignment, prototypes.shape[1]).sum(1) == 0
+    empty = torch.ones_like(prototypes[..., 0], dtype=torch.bool).scatter(1, assignment, False)
     rank = (empty.cumsum(-1) - 1).clamp_min(0)
     chosen = lonely.gather(1, rank)[..., None].expand_as(prototypes)
     restarted = torch.where(empty[..., None], memory[:, :, 0].gather(1, chosen), prototypes)

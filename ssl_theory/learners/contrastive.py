@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ssl_theory.learners.learner import JointEmbedding, Loss, Views
 from ssl_theory.learners.memory import Buffer, Free, Teacher, follow, gaussian, per_view
 from ssl_theory.losses import contrastive, instance
-from ssl_theory.losses.state import Queue
+from ssl_theory.losses.state import Memory, Queue
 from ssl_theory.losses.views import unit
 
 
@@ -145,3 +145,38 @@ class InstanceDiscrimination(JointEmbedding):
         assert label is not None
         weights = modules["instances"]()
         return instance.instance_softmax(self.embed(modules, x), label, weights, temperature=self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceMemory(JointEmbedding):
+    """Every data point a class of its own, whose weight is its remembered representation (Wu et al. 2018,
+    arXiv 1805.01978).
+
+    The weights follow the encoder, where `InstanceDiscrimination` learns them, hence may learn any by heart. Needs
+    the same finite set of `instances`.
+    """
+
+    instances: int = 1024
+    temperature: float | Tensor = 0.07
+    momentum: float = 0.5
+
+    minimum_views: ClassVar[int] = 1
+    target: ClassVar[str | None] = "index"
+
+    def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
+        modules = super().build(shape, seeds)
+        modules["memory"] = Buffer(unit(gaussian((self.instances, self.output_dim), seeds)))
+        return modules
+
+    def loss(
+        self,
+        modules: nn.ModuleDict,
+        x: Views,
+        noise: Tensor | None = None,
+        label: Int[Tensor, "E n"] | None = None,
+    ) -> Loss:
+        assert label is not None
+        z, memory = self.embed(modules, x), Memory(modules["memory"](), self.momentum)
+        loss = instance.memory_softmax(z, label, memory, temperature=self.temperature)
+        modules["memory"].value = memory.update(z, label).bank
+        return loss

@@ -21,6 +21,7 @@ from ssl_theory.learners import storage
 from ssl_theory.learners.fitted import Fitted, build
 from ssl_theory.learners.learner import Learner
 from ssl_theory.learners.members import Members
+from ssl_theory.learners.parallel import ALONE, Fabric, Ranks
 from ssl_theory.learners.streams import Sampler, Streams
 
 Progress = Callable[[int, int], None]
@@ -40,6 +41,7 @@ def fit(
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 500,
+    fabric: Fabric | None = None,
 ) -> Fitted:
     """Train one member a seed with Adam (Kingma & Ba 2015, arXiv 1412.6980) and return them all.
 
@@ -55,6 +57,9 @@ def fit(
     state is written every `checkpoint_every` steps, at the end and on Ctrl-C; where the file exists the run
     goes on from it, to the same numbers (bit for bit on the CPU) as if it had never stopped.
 
+    With `fabric` (Lightning's, launched: see `parallel.launch`) the networks' work is divided among its processes, on
+    its devices and in its precision; every process returns the same members, the first one writes the checkpoint.
+
     >>> fitted = fit(SimCLR(latent_dim=10), world, steps=2000, seeds=range(10))
     >>> fitted.transform(x).shape  # x: (n, 16)
     torch.Size([10, n, 10])
@@ -63,11 +68,12 @@ def fit(
     samplers = _samplers(data, members)
     _require(steps=(steps, 0), batch_size=(batch_size, 1), log_every=(log_every, 1))
     _require(views=(views, members.learners[0].minimum_views), checkpoint_every=(checkpoint_every, 1))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    run = Training(members, samplers, batch_size, views, torch.device(device), dtype, log_every)
+    ranks, place = _ranks(fabric, batch_size), _device(device, fabric)
+    run = Training(members, samplers, batch_size, views, place, dtype, log_every, ranks)
     path = None if checkpoint is None else Path(checkpoint)
-    if path is not None and path.exists():
+    resumes = path is not None and path.exists()
+    ranks.require_agreement(run=(run.configuration, steps), checkpoint=resumes)  # all look before the first one writes
+    if path is not None and resumes:
         run.load(path)
         if run.step > steps:
             raise ValueError(
@@ -91,8 +97,9 @@ class Training:
         device: torch.device,
         dtype: torch.dtype,
         log_every: int,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.members, self.device, self.log_every = members, device, log_every
+        self.members, self.device, self.log_every, self.ranks = members, device, log_every, ranks
         learner, seeds = members.stacked(device, dtype), members.seeds
         self.learner = learner
         self.streams = Streams(
@@ -119,7 +126,7 @@ class Training:
             "shape": list(self.streams.shape),
             "batch_size": batch_size,
             "views": views,
-            "dtype": str(dtype),
+            "dtype": ranks.precision(dtype),
             "log_every": log_every,
             "data": self.streams.fingerprint,
         }
@@ -127,13 +134,15 @@ class Training:
     def advance_to(self, steps: int, progress: Progress | None, path: Path | None, every: int) -> None:
         """Train until `steps` steps are done or every member has diverged; keep the checkpoint on the way."""
         self.modules.train()
-        with deferred_interrupt() as interrupted:
+        with deferred_interrupt() as interrupted, self.ranks.sharing(self.modules):
             while self.learner.trains and self.step < steps and not self.failed_at.all():
                 self.advance()
                 last = self.step == steps or bool(self.failed_at.all())
-                if progress is not None and (last or self.step % self.log_every == 0):
+                due = last or self.step % self.log_every == 0
+                if progress is not None and due and self.ranks.rank == 0:
                     progress(self.step, steps)
-                stop = interrupted()
+                # Several processes stop at the same step, and ask each other only when a row is due.
+                stop = self.ranks.any(interrupted()) if due or self.ranks.size == 1 else False
                 if path is not None and (last or stop or self.step % every == 0):
                     self.save(path)
                 if stop:
@@ -161,14 +170,18 @@ class Training:
     def _descend(self, losses: Tensor) -> None:
         if self.failed_at.any():
             alive = torch.as_tensor(self.failed_at == 0, device=self.device)
-            torch.where(alive, losses, 0.0).sum().backward()
+            self._backward(torch.where(alive, losses, 0.0).sum())
             self._freeze(~alive)
         else:
-            losses.sum().backward()
+            self._backward(losses.sum())
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
             self.learner.after_step(self.modules)
+
+    def _backward(self, loss: Tensor) -> None:
+        (loss if self.ranks.size == 1 else loss / self.ranks.size).backward()
+        self.ranks.sum_gradients(self.parameters)
 
     @torch.no_grad()
     def _freeze(self, members: Tensor) -> None:
@@ -198,7 +211,9 @@ class Training:
     # The state, out and in.
 
     def save(self, path: Path) -> None:
-        """Write everything that the steps to come depend on."""
+        """Write everything that the steps to come depend on; of several processes the first one does."""
+        if self.ranks.rank > 0:
+            return
         tensors = {f"modules.{name}": t for name, t in self.modules.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
@@ -311,6 +326,22 @@ def _samplers(data: Sampler | Sequence[Sampler], members: Members) -> Sequence[S
     if len(data) not in (total, each):
         raise ValueError(f"expected one sampler a seed, {each}, found {len(data)}; pass as many, or a single one")
     return list(data) * (total // len(data))
+
+
+def _ranks(fabric: Fabric | None, batch_size: int) -> Ranks:
+    ranks = Ranks(fabric)
+    if batch_size % ranks.size:
+        found = f"found {batch_size}; choose a multiple"
+        raise ValueError(f"expected a batch_size that divides among {ranks.size} processes, {found}")
+    return ranks
+
+
+def _device(wanted: str | torch.device, fabric: Fabric | None) -> torch.device:
+    if fabric is None:
+        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted)
+    if wanted != "auto" and torch.device(wanted).type != fabric.device.type:
+        raise ValueError(f"expected device='auto' or the Fabric's, {fabric.device}, found {wanted}; leave it out")
+    return fabric.device
 
 
 def _require(**bounds: tuple[int, int]) -> None:

@@ -34,9 +34,11 @@ def write(path: str | Path, tensors: dict[str, Tensor], description: dict[str, A
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
+        if not isinstance(error, OSError):
+            raise  # a second Ctrl-C
         raise OSError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
 
 

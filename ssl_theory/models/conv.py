@@ -33,8 +33,10 @@ class Conv2d(nn.Module):
         self.bias = nn.Parameter(uniform((outputs,), bound, members)) if bias else None
 
     def forward(self, x: Images) -> Images:
-        if x.is_cuda:
-            return self.grouped(x)
+        return self.grouped(x) if x.is_cuda else self.one_by_one(x)
+
+    def one_by_one(self, x: Images) -> Images:
+        """Each member's own convolution."""
         biases = [None] * len(x) if self.bias is None else self.bias.unbind()
         pairs = zip(x.unbind(), self.weight.unbind(), biases, strict=True)
         return torch.stack([functional.conv2d(one, w, b, self.stride, self.padding) for one, w, b in pairs])

@@ -1,21 +1,26 @@
 """A run that is stopped and taken up again ends in the same numbers, bit for bit, as one that never stopped."""
 
+import errno
+import io
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from ssl_theory.learners import Fitted, SimCLR, SimVAE, fit
+from ssl_theory.learners import Fitted, SimCLR, SimVAE, fit, storage
 from tests.learners.toy import ALL, FEW, SMALL, Toy
 
 ROOT = Path(__file__).parents[2]
+X = Toy().sample(9, views=1, generator=torch.Generator().manual_seed(1)).x[:, 0]
 LEARNER = SimVAE(**SMALL, batch_norm=True)
 
 
@@ -125,19 +130,63 @@ def test_an_unwritable_place_is_a_one_line_error_and_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_failed_write_leaves_the_old_checkpoint(call, tmp_path, monkeypatch):
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class Full(io.FileIO):
+    """A file on a disk that has room for half of what is written."""
+
+    def write(self, data: Any) -> int:
+        super().write(data[: len(data) // 2])
+        full()
+        return 0
+
+
+DISKS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "in the middle": lambda patch: patch.setattr(storage, "open", Full, raising=False),
+    "at the flush": lambda patch: patch.setattr(os, "fsync", full),
+    "at the rename": lambda patch: patch.setattr(os, "replace", full),
+}
+one_line = pytest.raises(OSError, match=r"cannot write .*run: No space left on device; free space or")
+
+
+@pytest.mark.parametrize("disk", DISKS.values(), ids=DISKS.keys())
+def test_a_full_disk_loses_nothing(disk, tmp_path, monkeypatch):
+    """The old checkpoint stays whole, no partial file stays, and with space the run goes on to the same numbers."""
     path = tmp_path / "run"
     train(steps=3, checkpoint=path)
     whole = path.read_bytes()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, call, full)
-    with pytest.raises(OSError, match="No space left on device"):
+    with monkeypatch.context() as patch, one_line as error:
+        disk(patch)
         train(steps=6, checkpoint=path)
+    assert "\n" not in str(error.value)
     assert path.read_bytes() == whole
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+    same(train(steps=6, checkpoint=path), train(steps=6))
+
+
+@pytest.mark.parametrize("disk", DISKS.values(), ids=DISKS.keys())
+def test_a_full_disk_leaves_saved_members_whole(disk, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    first = train(steps=2)
+    first.save(path)
+    with monkeypatch.context() as patch, one_line:
+        disk(patch)
+        train(steps=4).save(path)
+    assert Fitted.load(path).steps == 2
+    assert torch.equal(Fitted.load(path).transform(X), first.transform(X))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_second_ctrl_c_while_writing_leaves_no_partial_file(tmp_path, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    train(steps=2, checkpoint=tmp_path / "run")
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(steps=4, checkpoint=tmp_path / "run")
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 

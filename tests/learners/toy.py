@@ -48,6 +48,7 @@ ALL: dict[str, learners.Learner] = {
     "MoCo": learners.MoCo(**STEADY, queue=40),
     "SpectralContrastive": learners.SpectralContrastive(**SMALL),
     "AlignUniform": learners.AlignUniform(**SMALL),
+    "InstanceMemory": learners.InstanceMemory(**SMALL, instances=POINTS),
     "InstanceDiscrimination": learners.InstanceDiscrimination(**SMALL | {"learning_rate": 2e-2}, instances=POINTS),
     "VICReg, linear head": learners.VICReg(**SMALL, head=(4,)),
     "BarlowTwins": learners.BarlowTwins(**SMALL),
