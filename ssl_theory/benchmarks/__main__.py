@@ -31,6 +31,7 @@ on test images that no choice was made on.
 \b
 ssl-bench digits                      scikit-learn's digits: no network
 ssl-bench digits --methods vae,simvae --seeds 10
+ssl-bench digits --methods all        sixteen of them, also MoCo, BYOL, SwAV, DINO, BetaVAE, CR-VAE, Supervised
 ssl-bench mnist --data-dir ~/mnist    a folder fetched from the hub before
 ssl-bench folder --data-dir ~/mine --image-column scan --label-column kind
 
@@ -50,7 +51,8 @@ def bench(
     seeds: Annotated[int, typer.Option(help="Training seeds, at least 2; intervals are over them.")] = 5,
     steps: Annotated[int, typer.Option(help="Longest training; a quarter and a half of it are tried too.")] = 4000,
     methods: Annotated[
-        str | None, typer.Option(help="Methods, separated by commas; all by default. An unknown one lists them.")
+        str | None,
+        typer.Option(help="Methods, separated by commas, or all; by default a core of seven."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/bench"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

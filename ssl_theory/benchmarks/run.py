@@ -62,6 +62,7 @@ class Job:
 
     @classmethod
     def of(cls, method: Method, splits: Splits, augmentation: Augmentation, settings: Settings, folder: Path) -> Job:
+        method = method.among(splits.classes)
         facts: dict[str, object] = {
             "method": method.key,
             "learner": repr(method.learner),

@@ -13,8 +13,9 @@ import torch
 from ssl_theory.benchmarks import cache, run
 from ssl_theory.benchmarks.augmentation import Affine
 from ssl_theory.benchmarks.data import Images, Splits
-from ssl_theory.benchmarks.methods import METHODS
+from ssl_theory.benchmarks.methods import CORE, METHODS, named
 from ssl_theory.benchmarks.run import Job, Settings
+from ssl_theory.learners import Supervised
 
 pytestmark = pytest.mark.usefixtures("short_probes")
 
@@ -178,3 +179,26 @@ def test_a_failing_worker_is_told_of(tmp_path):
     broken = [replace(job(tmp_path, key), entry=Path("/proc/none/entry")) for key in ("random", "pixels")]
     with pytest.raises(RuntimeError, match="failed in its process"):
         run.run(broken, workers=2, fresh=False, report=silent)
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - set(CORE)))
+def test_methods_beside_the_core_train_and_are_examined(method: str, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, steps=4)
+    made = Job.of(METHODS[method], SPLITS, VIEWS, settings, tmp_path)
+    run.evaluate(made, silent)
+    result = cache.read(made.entry)
+    assert result is not None
+    linear = result.rows[(result.rows["aspect"] == "content") & (result.rows["measure"] == "linear")]
+    assert linear["value"].notna().sum() == SETTINGS.seeds
+
+
+def test_the_supervised_method_is_told_the_classes_of_the_images() -> None:
+    learner = METHODS["supervised"].among(SPLITS.classes).learner
+    assert isinstance(learner, Supervised)
+    assert learner.classes == SPLITS.classes
+    assert METHODS["vae"].among(3) is METHODS["vae"]
+
+
+def test_the_core_is_the_default_and_all_is_every_method() -> None:
+    assert tuple(method.key for method in named(None)) == CORE
+    assert [method.key for method in named("all")] == list(METHODS)
