@@ -16,6 +16,7 @@ from paper_checks import PROFILES
 if TYPE_CHECKING:
     from paper_checks.plan import Plan, Settings
     from paper_checks.registry import Entry
+    from paper_checks.workers import Cluster
 
 HELP = """Check the claims of the theory: compute, compare with bounds fixed beforehand, draw, report.
 
@@ -29,6 +30,8 @@ Examples:
   python -m paper_checks                                   all of them, quick profile
   python -m paper_checks style-collapse --profile full     one, with more seeds and steps
   python -m paper_checks my_claim.py                       a claim of your own
+  python -m paper_checks --learner my_loss.py:MyLoss       a learner of your own, in every claim that compares methods
+  python -m paper_checks --cluster tcp://HOST:8786         the tasks on the workers of a dask scheduler
   python -m paper_checks new my-claim                      a template for one
 
 Exit code: 0 all hold, 1 some fail or are inconclusive, 2 bad input, 130 interrupted.
@@ -47,14 +50,24 @@ def check(
     profile: Annotated[str, typer.Option(help="smoke (seconds), quick (minutes) or full (the evidence).")] = "quick",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU where there is one.")] = "auto",
     seeds: Annotated[int | None, typer.Option(help="Training seeds instead of the profile's; at least 2.")] = None,
+    learner: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.py:CLASS", help="A learner of your own, beside those the claims compare."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for report, figures, tables and cache.")] = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what the cache already has.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Tasks at once; default: one a core (at most 4 on a GPU).")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Compute on a dask.distributed cluster: tcp://HOST:PORT, or local."),
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the claims and what they say, then stop.")] = False,
 ) -> None:
     from paper_checks import registry
 
     entries = registry.chosen(claims or [])
+    if learner is not None:
+        entries = _comparing(entries, named=bool(claims))
     if listing:
         _list(entries)
         return
@@ -64,11 +77,15 @@ def check(
     _require(device in ("auto", "cpu", "cuda"), f"unknown device {device!r}: choose auto, cpu or cuda")
     _require(seeds is None or seeds >= 2, f"--seeds must be at least 2, found {seeds}: one seed has no interval")
     _require(jobs is None or jobs >= 1, f"--jobs must be at least 1, found {jobs}")
+    _require(jobs is None or cluster in (None, "local"), "--jobs is up to the cluster's workers: leave it out")
     _require_writable(out)
-    place = _device(device)
+    place = _device(device, cluster)
+    from paper_checks import own
     from paper_checks.plan import Settings, plan
 
-    settings = Settings(profile, place, seeds, out, fresh, jobs or _cores(place))
+    mine = None if learner is None else own.name(learner)
+    crew = _crew(jobs or _cores(place), cluster)
+    settings = Settings(profile, place, seeds, mine, out, fresh, crew)  # type: ignore[arg-type]
     plans = [plan(entry, settings) for entry in entries]
     seeded = any("seeds" in made.config for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
@@ -80,6 +97,14 @@ def _require(condition: bool, complaint: str) -> None:
         raise ValueError(complaint)
 
 
+def _comparing(entries: "list[Entry]", *, named: bool) -> "list[Entry]":
+    """The claims that compare methods, hence take one more; a claim asked for by name that does not is an error."""
+    found = [entry for entry in entries if all("methods" in config for config in entry.load().config.values())]
+    others = [entry.name for entry in entries if entry not in found]
+    _require(not (named and others), f"--learner changes nothing in {', '.join(others)}: leave out or choose others")
+    return found
+
+
 def _require_writable(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +114,16 @@ def _require_writable(out: Path) -> None:
         raise ValueError(f"cannot write to --out {out}: {error.strerror}; choose another folder") from None
 
 
-def _device(wanted: str) -> str:
+def _crew(jobs: int, cluster: str | None) -> "int | Cluster":
+    from paper_checks.workers import Cluster
+
+    return jobs if cluster is None else Cluster(cluster, jobs)
+
+
+def _device(wanted: str, cluster: str | None = None) -> str:
+    """What tasks compute on; of a cluster elsewhere nothing is known here, so there auto is the CPU."""
+    if cluster not in (None, "local"):
+        return "cpu" if wanted == "auto" else wanted
     import torch
 
     there = torch.cuda.is_available()

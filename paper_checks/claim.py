@@ -49,15 +49,17 @@ class Task:
     of different claims, are computed once. Everything that the numbers depend on comes in by `kwargs`: a
     task never reads CONFIG, the environment or the clock.
 
-    `cost` is a guess of the relative run time, used only to start long tasks first; it is not part of the
-    task's identity.
+    `cost` is a guess of the relative run time, used only to start long tasks first; `columns` are written over
+    every row of the table once it is computed (the place in a sweep, the name that a figure gives a method). Neither
+    is part of the task's identity, so that claims which name the same training differently share it.
 
-        Task(train, {"learner": "SimVAE", "style_variance": 0.15, "seeds": [0, 1, 2, 3, 4]})
+        Task(train, {"learner": "SimVAE", "style_variance": 0.15, "seeds": [0, 1, 2, 3, 4]}, columns={"tau": 0.3})
     """
 
     function: Callable[..., pd.DataFrame]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     cost: float = field(default=1.0, compare=False)
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         name = getattr(self.function, "__qualname__", repr(self.function))
@@ -94,6 +96,10 @@ class Task:
             raise TypeError(f"{self.name} must return a pandas DataFrame, found {type(table).__name__}; build one")
         return table
 
+    def labelled(self, table: pd.DataFrame) -> pd.DataFrame:
+        """What was computed, as the claim that asked for it reads it: with the task's `columns`."""
+        return table.assign(**dict(self.columns))
+
 
 def _plain(kwargs: Mapping[str, Any], name: str) -> dict[str, Any]:
     try:
@@ -124,9 +130,11 @@ class Claim:
     - `statement`: the claim in words, a string literal (`--list` reads it without importing the file).
     - `formula`: LaTeX without dollar signs, rendered to MathML.
     - `config`: plain JSON for each of `PROFILES`; an entry "seeds" is the *number* of training seeds, and is
-      what `--seeds` replaces.
+      what `--seeds` replaces, and an entry "methods" the names of the methods compared, to which `--learner` adds
+      a user's own.
     - `tasks`: config -> tasks. Their tables, one below the other in order, are the claim's `table`.
-    - `findings`: (table, config) -> findings, with bounds fixed beforehand.
+    - `findings`: (table, config) -> findings, with bounds fixed beforehand; their intervals are then corrected for
+      their number (`holm`).
     - `draw`: (table, control_table or None, findings, config) -> Figure; runs under `figures.look()`.
     - `caption`: findings -> text, with the decisive numbers in words.
     - `control`: config -> config with one assumption broken, `control_words` says which. Tasks and findings
@@ -166,11 +174,13 @@ class Claim:
         """Module that the claim was written in."""
         return self.findings.__module__
 
-    def settings(self, profile: str, seeds: int | None = None) -> Config:
-        """The profile's configuration, with the number of seeds replaced where the claim has seeds."""
+    def settings(self, profile: str, seeds: int | None = None, learner: str | None = None) -> Config:
+        """The profile's configuration, with the number of seeds replaced and a learner added where it has them."""
         config = copy.deepcopy(dict(self.config[profile]))
         if seeds is not None and "seeds" in config:
             config["seeds"] = seeds
+        if learner is not None and "methods" in config:
+            config["methods"] = [*config["methods"], learner]
         return config
 
 

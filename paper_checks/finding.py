@@ -240,10 +240,8 @@ def holm(findings: Sequence[Finding], *, level: float = LEVEL) -> list[Finding]:
     least `level`. Exact findings carry no chance and are left alone.
 
     "Holds" of a claim needs no correction, because *all* findings must hold (an intersection-union test);
-    "fails" does, because one of many is enough. The order of the list is kept.
-
-        def findings(table, config):
-            return holm([Finding.from_seeds(...), Finding.from_seeds(...)])
+    "fails" does, because one of many is enough. The order of the list is kept; the correction of a corrected list is
+    that list. The engine applies it to the findings of every claim and of its control.
     """
     chancy = [i for i, finding in enumerate(findings) if finding.kind != "exact"]
     order = sorted(chancy, key=lambda i: _p_value(findings[i]))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from figures import look
 from paper_checks.cache import write_atomically
-from paper_checks.claim import Config, Finding, Verdict
+from paper_checks.claim import Config, Finding, Verdict, holm
 from paper_checks.plan import Plan, Settings, Trouble
 from paper_checks.provenance import provenance
 from paper_checks.workers import Job
@@ -115,7 +115,8 @@ def _table(made: Plan, jobs: Sequence[Job], path: Path, settings: Settings) -> p
     if lost:
         made.troubles.append(Trouble(lost[0], "its table cannot be read back from the cache"))
         return None
-    table = pd.concat([table for table in tables if table is not None], ignore_index=True)
+    read = [job.task.labelled(table) for job, table in zip(jobs, tables, strict=True) if table is not None]
+    table = pd.concat(read, ignore_index=True)
     buffer = io.BytesIO()
     table.to_parquet(buffer)
     write_atomically(path, buffer.getvalue())
@@ -123,10 +124,11 @@ def _table(made: Plan, jobs: Sequence[Job], path: Path, settings: Settings) -> p
 
 
 def _findings(made: Plan, table: pd.DataFrame | None, config: Config | None, where: str) -> list[Finding] | None:
+    """What the claim reads off its table, with intervals corrected for how many findings it has."""
     claim = made.claim
     if table is None or config is None or claim is None:
         return None
-    return _attempt(made, where, lambda: list(claim.findings(table, config)))
+    return _attempt(made, where, lambda: holm(list(claim.findings(table, config))))
 
 
 def _draw(

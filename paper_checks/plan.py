@@ -19,6 +19,7 @@ class Settings:
     profile: str = "quick"
     device: str = "cpu"
     seeds: int | None = None
+    learner: str | None = None
     out: Path = Path("results")
     fresh: bool = False
     jobs: int = 1
@@ -77,10 +78,10 @@ def plan(entry: Entry, settings: Settings) -> Plan:
 
         dtype = str(torch.get_default_dtype())
         made.claim = claim = entry.load()
-        made.config = claim.settings(settings.profile, settings.seeds)
+        made.config = claim.settings(settings.profile, settings.seeds, settings.learner)
         made.jobs = _jobs(claim.tasks(made.config), settings.device, dtype)
         if claim.control is not None:
-            made.control_config = claim.control(claim.settings(settings.profile, settings.seeds))
+            made.control_config = claim.control(claim.settings(settings.profile, settings.seeds, settings.learner))
             made.control_jobs = _jobs(claim.tasks(made.control_config), settings.device, dtype)
     except Exception as error:
         made.jobs, made.control_jobs = [], []

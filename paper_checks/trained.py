@@ -1,9 +1,11 @@
 """Learners trained in worlds, and what their representations kept: the task that empirical claims share.
 
 One world a seed (its class means and mixing are drawn from the seed), one ensemble member a seed, evaluation on fresh
-data points. Equal tasks of different claims are one entry of the cache, so no training is run twice.
+data points. Equal tasks of different claims are one entry of the cache, so no training is run twice: claims ask for
+them by `training` and `observed`, which write the arguments of equal trainings in the same way.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,21 +15,106 @@ from jaxtyping import Float
 from torch import Tensor
 
 import synthetic
-from paper_checks.claim import per_seed
+from paper_checks import own
+from paper_checks.claim import Config, Finding, Task, per_seed
 from ssl_theory.analysis import clustering, collapse, probes
-from ssl_theory.learners import VAE, Learner, Random, SimCLR, SimVAE, VICReg, fit
+from ssl_theory.learners import (
+    BYOL,
+    CLIP,
+    CRVAE,
+    DINO,
+    VAE,
+    WMSE,
+    AlignUniform,
+    BarlowTwins,
+    BetaVAE,
+    DeepCluster,
+    InstanceDiscrimination,
+    InstanceMemory,
+    Learner,
+    MoCo,
+    Pool,
+    Random,
+    Sampler,
+    SimCLR,
+    SimSiam,
+    SimVAE,
+    SpectralContrastive,
+    SwAV,
+    VICReg,
+    fit,
+)
+
+FAMILIES: dict[str, dict[str, Callable[..., Learner]]] = {
+    "instance discrimination": {
+        "InstanceMemory": InstanceMemory,
+        "InstanceDiscrimination": InstanceDiscrimination,
+    },
+    "clustering": {"SwAV": SwAV, "DINO": DINO, "DeepCluster": DeepCluster},
+    "contrastive": {
+        "SimCLR": SimCLR,
+        "MoCo": MoCo,
+        "SpectralContrastive": SpectralContrastive,
+        "AlignUniform": AlignUniform,
+    },
+    "redundancy": {"VICReg": VICReg, "BarlowTwins": BarlowTwins, "WMSE": WMSE},
+    "distillation": {"BYOL": BYOL, "SimSiam": SimSiam},
+}
+ONE_A_FAMILY = ("InstanceMemory", "SwAV", "SimCLR", "VICReg", "BYOL")
+EVERY = tuple(name for family in FAMILIES.values() for name in family)
+SIMVAE = ("SimVAE, Gaussian prior", "SimVAE, flat prior")
 
 METHODS: dict[str, Callable[..., Learner]] = {
     "Random": Random,
-    "SimCLR": SimCLR,
-    "VICReg": VICReg,
+    **{name: made for family in FAMILIES.values() for name, made in family.items()},
+    "CLIP": CLIP,
     "VAE": VAE,
+    "BetaVAE": BetaVAE,
+    "CRVAE": CRVAE,
     "SimVAE, Gaussian prior": lambda **settings: SimVAE(prior="gaussian", **settings),
     "SimVAE, flat prior": lambda **settings: SimVAE(prior="flat", **settings),
+    "SimVAE, mixture prior": lambda **settings: SimVAE(prior="mixture", **settings),
+    "SimVAE, learned split": lambda **settings: SimVAE(prior="split", **settings),
 }
+
+# Trainings as the theory's bounds have them: 2,000 steps of 64 data points, the published 128 images over two views.
+SIZES: dict[str, Config] = {
+    "smoke": {"seeds": 2, "steps": 20, "points": 200, "batch_size": 32},
+    "quick": {"seeds": 5, "steps": 2000, "points": 3000, "batch_size": 64},
+    "full": {"seeds": 10, "steps": 2000, "points": 6000, "batch_size": 64},
+}
+# The same for claims whose trainings no other claim shares: half as long in the quick profile, which is a preview.
+BRIEF: dict[str, Config] = SIZES | {"quick": SIZES["quick"] | {"steps": 1000}}
 
 EVALUATION_STREAM = 1 << 20  # seeds of evaluation data lie far from those that training draws from
 OBSERVATION = "observation"
+POOL_VIEWS = 64  # views of a data point that learners of a finite set of instances may see
+SHARED = ("seeds", "steps", "points", "batch_size")
+
+
+def training(
+    method: str, config: Config, *, world: str = "block", columns: Mapping[str, Any] | None = None, **changes: Any
+) -> Task:
+    """The task that trains `method` by the numbers of `config`; `changes` are further arguments of `kept`.
+
+    Arguments that are left out are left out of the task's identity too, so that claims which ask for the same
+    training share it. `columns` say which place it has in this claim.
+    """
+    arguments = {"method": method, "world": world} | {key: config[key] for key in SHARED} | changes
+    if method in ("Random", OBSERVATION):
+        arguments |= {"steps": 0, "batch_size": 1}
+    cost = arguments["steps"] * arguments["seeds"] * arguments["batch_size"] * arguments.get("views", 2) / 2**20
+    return Task(kept, arguments, cost=cost + 0.1, columns={"method": own.short(method), **(columns or {})})
+
+
+def observed(config: Config, *, world: str = "block", **changes: Any) -> Task:
+    """The data as they are: floor and ceiling of what a representation can keep."""
+    return training(OBSERVATION, config, world=world, **changes)
+
+
+def displayed(methods: Sequence[str]) -> list[str]:
+    """Methods as tables and figures call them: a learner of the user's own by its class."""
+    return [own.short(method) for method in methods]
 
 
 def kept(
@@ -37,27 +124,78 @@ def kept(
     seeds: int,
     steps: int,
     points: int,
+    batch_size: int = 128,
     views: int = 2,
     settings: Mapping[str, Any] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    layers: Sequence[str] = ("representation",),
+    pairing: str = "true",
     device: str = "cpu",
 ) -> pd.DataFrame:
     """Train `method` once a seed in `world`; measure what its representation keeps of `points` fresh data points.
 
-    Rows (method, seed, measure, value). The method "observation" is the data as they are: the ceiling of what a
-    representation can keep. `settings` are the learner's, `overrides` the world's; half of the points fit the
-    probes, the other half scores them.
+    Rows (method, layer, seed, measure, value). The method "observation" is the data as they are: the ceiling of what
+    a representation can keep. `settings` are the learner's, `overrides` the world's; `pairing="shuffled"` gives each
+    data point the views of others to train with. Half of the points fit the probes, the other half scores them.
     """
     worlds = [synthetic.preset(world, seed=seed, **dict(overrides or {})).to(device) for seed in range(seeds)]
     drawn = [fresh(each, points, seed) for seed, each in enumerate(worlds)]
     x = torch.stack([data.x for data in drawn])
     if method == OBSERVATION:
-        representation = x
+        representations = {"observation": x}
     else:
-        learner = METHODS[method](**dict(settings or {}))
-        fitted = fit(learner, worlds, steps=steps, seeds=range(seeds), views=views, device=device)
-        representation = fitted.transform(x.flatten(1, 2)).unflatten(1, x.shape[1:3])
-    return tidy(measures(representation, drawn, worlds), method)
+        learner = named(method)(**dict(settings or {}))
+        samplers = [sampler(learner, each, seed, pairing) for seed, each in enumerate(worlds)]
+        fitted = fit(
+            learner, samplers, steps=steps, seeds=range(seeds), batch_size=batch_size, views=views, device=device
+        )
+        representations = {layer: represented(fitted, x, layer) for layer in layers}
+    tables = [
+        tidy(measures(representation, drawn, worlds), method=method, layer=layer)
+        for layer, representation in representations.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def named(method: str) -> Callable[..., Learner]:
+    """The learner of a method's name, or one of a user's own (`FILE.py:Class`)."""
+    return METHODS[method] if method in METHODS else own.load(method)
+
+
+def sampler(learner: Learner, world: synthetic.World, seed: int, pairing: str = "true") -> Sampler:
+    """What the learner trains on: fresh data of the world, or a finite set of them where it needs their index."""
+    if pairing not in ("true", "shuffled"):
+        raise ValueError(f"pairing must be true or shuffled, found {pairing!r}")
+    source: Sampler = world if pairing == "true" else Mispaired(world)
+    if learner.target == "index":
+        return Pool(source, getattr(learner, "instances", 1024), views=POOL_VIEWS, seed=seed)
+    return source
+
+
+@dataclasses.dataclass(frozen=True)
+class Mispaired:
+    """A world whose views no longer belong together: every view but the first is another data point's."""
+
+    world: synthetic.World
+
+    @property
+    def device(self) -> torch.device:
+        return self.world.device
+
+    def sample(self, n: int, *, views: int, generator: torch.Generator) -> synthetic.Views:
+        drawn = self.world.sample(n, views=views, generator=generator)
+        rows = [torch.arange(n, device=self.device)]
+        rows += [torch.randperm(n, generator=generator, device=self.device) for _ in range(views - 1)]
+        order, view = torch.stack(rows, -1), torch.arange(views, device=self.device)
+        x, z, style = (part[order, view] for part in (drawn.x, drawn.z, drawn.style))
+        return dataclasses.replace(drawn, x=x, z=z, style=style)
+
+
+def represented(fitted: Any, x: Float[Tensor, "E n J ..."], layer: str) -> Float[Tensor, "E n J d"]:
+    """Representations of every view; by the view's own encoder where the learner has one for each."""
+    if fitted.learner.view_specific:
+        return torch.stack([fitted.transform(x[:, :, j], layer=layer, view=j) for j in range(x.shape[2])], 2)
+    return fitted.transform(x.flatten(1, 2), layer=layer).unflatten(1, x.shape[1:3])
 
 
 def fresh(world: synthetic.World, points: int, seed: int) -> synthetic.Views:
@@ -75,41 +213,65 @@ def measures(
     half = representation.shape[1] // 2
     train, test = representation[:, :half, 0], representation[:, half:, 0]
     truth = torch.stack([torch.cat([data.style[:, 0], data.content], -1) for data in drawn])
-    label, classes = torch.stack([data.label for data in drawn if data.label is not None]), worlds[0].classes
-    if classes is None or len(label) != len(drawn):
-        raise ValueError("expected worlds with classes, found one without labels: use a preset with a class mixture")
-    found = {"collapse ratio": collapse.collapse_ratio(representation)}
+    found = {
+        "collapse ratio": collapse.collapse_ratio(representation),
+        "total variance": collapse.total_variance(representation[:, :, 0]),
+        "effective rank": collapse.effective_rank(representation[:, :, 0]),
+    }
     for kind in ("linear", "mlp"):
         score = probes.r2(train, truth[:, :half], kind=kind, test=(test, truth[:, half:]), per_target=True)
         found[f"style R2, {kind}"] = score[:, : worlds[0].style_dim].mean(-1)
         found[f"content R2, {kind}"] = score[:, worlds[0].style_dim :].mean(-1)
-    for kind in ("linear", "knn"):
-        scored = (test, label[:, half:])
-        found[f"label accuracy, {kind}"] = probes.accuracy(train, label[:, :half], kind=kind, test=scored)
+    found["style floor"] = torch.tensor([world.style_floor() for world in worlds])
+    return found | _by_label(train, test, drawn, worlds[0].classes)
+
+
+def _by_label(
+    train: Float[Tensor, "E m d"], test: Float[Tensor, "E m d"], drawn: Sequence[synthetic.Views], classes: int | None
+) -> dict[str, Tensor]:
+    """Classification and clustering by label, where the worlds have classes."""
+    labels = [data.label for data in drawn if data.label is not None]
+    if classes is None or len(labels) != len(drawn):
+        return {}
+    label, half = torch.stack(labels), train.shape[1]
+    found = {
+        f"label accuracy, {kind}": probes.accuracy(train, label[:, :half], kind=kind, test=(test, label[:, half:]))
+        for kind in ("linear", "knn")
+    }
     clusters = clustering.mixture_clustering(train, test, label[:, half:], classes)
-    found |= {"NMI": clusters.nmi, "cluster accuracy": clusters.accuracy, "ARI": clusters.ari}
-    return found | {"style floor": torch.tensor([world.style_floor() for world in worlds])}
+    return found | {"NMI": clusters.nmi, "cluster accuracy": clusters.accuracy, "ARI": clusters.ari}
 
 
-def tidy(found: Mapping[str, Tensor], method: str) -> pd.DataFrame:
-    """One row a (seed, measure)."""
+def tidy(found: Mapping[str, Tensor], **about: Any) -> pd.DataFrame:
+    """One row a (seed, measure), with the columns of `about` before them."""
     return pd.DataFrame(
         [
-            {"method": method, "seed": seed, "measure": measure, "value": value}
+            {**about, "seed": seed, "measure": measure, "value": value}
             for measure, values in found.items()
             for seed, value in enumerate(values.tolist())
         ]
     )
 
 
-def retained_style(table: pd.DataFrame, method: str) -> "pd.Series[float]":
-    """Retained style of each seed: nonlinear R^2 between the world's floor and the observation's ceiling."""
-    style, floor, ceiling = (
-        per_seed(table, method=name, measure=measure)
-        for name, measure in (
-            (method, "style R2, mlp"),
-            (OBSERVATION, "style floor"),
-            (OBSERVATION, "style R2, mlp"),
-        )
-    )
-    return (style - floor) / (ceiling - floor)
+def retained_style(
+    table: pd.DataFrame, method: str, *, ceiling: pd.DataFrame | None = None, **where: Any
+) -> "pd.Series[float]":
+    """Retained style of each seed: nonlinear R^2 between the world's floor and the observation's ceiling.
+
+    `where` picks further rows of the method (a layer); `ceiling` is the table that has the observation's rows, the
+    same one unless told.
+    """
+    source = table if ceiling is None else ceiling
+    style = per_seed(table, method=method, measure="style R2, mlp", **where)
+    floor = per_seed(source, method=OBSERVATION, measure="style floor")
+    highest = per_seed(source, method=OBSERVATION, measure="style R2, mlp")
+    return (style - floor) / (highest - floor)
+
+
+def intervals(
+    table: pd.DataFrame, names: Sequence[str], measured: Callable[[pd.DataFrame, str], "pd.Series[float]"]
+) -> tuple[list[float], list[float], list[float]]:
+    """Mean over seeds and ends of its interval for each method, NaN for those that the table does not have."""
+    there = set(table.method)
+    drawn = [Finding.from_seeds(name, measured(table, name) if name in there else [], ">=", 0.0) for name in names]
+    return [f.estimate for f in drawn], [f.low for f in drawn], [f.high for f in drawn]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from paper_checks import own
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 
@@ -36,3 +38,12 @@ def test_make_targets_named_in_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"(?:^|`)make (\w+)", TEXT, flags=re.M)):
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
+
+
+def test_the_learner_for_the_claims_is_short_and_is_one(tmp_path: Path) -> None:
+    match = re.search(r"```python\n(# my_loss.py\n.*?)```", TEXT, flags=re.S)
+    assert match
+    assert len(match.group(1).splitlines()) < 20
+    path = tmp_path / "my_loss.py"
+    path.write_text(match.group(1))
+    assert own.load(own.name(f"{path}:MyLoss")).__name__ == "MyLoss"

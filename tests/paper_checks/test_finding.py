@@ -197,3 +197,10 @@ def test_holm_keeps_the_family_wise_error():
 
     assert np.mean([wrong(findings) for findings in lists]) > 0.18
     assert np.mean([wrong(holm(findings)) for findings in lists]) < 0.08
+
+
+def test_holm_of_a_corrected_list_is_that_list():
+    findings = [Finding.from_seeds(str(i), [0.6 + 0.1 * i, 0.8, 0.7], ">=", 0.5) for i in range(4)]
+    corrected = holm(findings)
+    assert corrected != findings
+    assert holm(corrected) == corrected

@@ -1,0 +1,324 @@
+"""What can be recovered of the true latents, and up to which maps.
+
+    z = mu_k + sigma eps   p(z^{1:J}) = (1/K) sum_k prod_j N(z^j; mu_k, sigma^2 I)   is unchanged by a rotation of one
+    cluster about its own centre, as far as clusters do not overlap.
+
+So SimVAE with the mixture prior recovers the class means up to one affine map of the latent space, but the style within
+a cluster up to a rotation of that cluster's own only: about the class means, a linear map for each class reads style
+better than one map for all. Discriminative methods recover the content block only.
+
+Style is z - mu_k, and mu_k is no affine function of z. So the affine R^2 of style, 1 / (1 + 4 separation^2) from the
+true latents themselves, falls with the separation whatever the rotations do; it is drawn with that line beside it.
+
+World `paper`: 8 classes in 4 dimensions, class means separation * N(0, 4 I), style N(0, I). The model is the world's:
+latent size, number of clusters and style variance are the true ones (the statement is about which models fit equally
+well, and a misspecified one fits none; the style variance also sets the unit of length, which an affine map would not).
+
+Bounds, fixed beforehand: class means R^2 >= 0.9, of the representation's class means and of the prior's learned
+centres (matched to classes by the data they own), adjusted for the 5 numbers fitted to 8 means for each coordinate, so
+that unrelated means give 0; style R^2 >= 0.5 nonlinearly; its affine R^2 falls by >= 0.2 when the separation grows
+from 0.5 to 1.5; there a linear map for each class exceeds the one for all, both about class means, by >= 0.2.
+Discriminative methods in world `block`, nonlinear probe: content block R^2 >= 0.9, style block <= 0.2.
+
+Control: views are paired at random, so that nothing tells content from style, and no cluster is seen twice.
+
+Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399; content blocks: von Kügelgen et al. (2021), arXiv 2106.04619.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import optimize
+from torch import Tensor
+
+import synthetic
+from figures import canvas, control_mark, legend, line_with_band, scatter_with_errors, series, theory_line
+from paper_checks.claim import Claim, Config, Finding, Side, Task, holm, per_seed
+from paper_checks.trained import SIZES, fresh, measures, named, represented, sampler, tidy, training
+from ssl_theory.analysis import identifiability
+from ssl_theory.learners import fit
+
+MIXTURE, VAE = "SimVAE, mixture prior", "VAE"
+DISCRIMINATIVE = ("SimCLR", "VICReg")
+SEPARATIONS = (0.5, 1.0, 1.5)
+CLASSES, DIM, STYLE_STD, CLASS_MEAN_STD = 8, 4, 1.0, 2.0
+EVERY, NONLINEAR = "style R2, linear", "style R2, mlp"
+ABOUT, EACH = "style R2, one map about class means", "style R2, a map a class"
+CENTRES, MEANS = "centres R2", "class means R2"
+CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B1E3F", "#8A8A8A")
+
+CONFIG = {profile: size | {"pairing": "true"} for profile, size in SIZES.items()}
+
+
+def settings(method: str, separation: float) -> dict[str, Any]:
+    """The world's own latent size, and for the mixture its classes, style variance and scale of the means."""
+    if method == VAE:
+        return {"latent_dim": DIM}
+    known = {"classes": CLASSES, "style_variance": STYLE_STD**2, "latent_dim": DIM}
+    return known | {"content_variance": (CLASS_MEAN_STD * separation) ** 2}
+
+
+def recovered(
+    *,
+    method: str,
+    separation: float,
+    seeds: int,
+    steps: int,
+    points: int,
+    batch_size: int,
+    pairing: str = "true",
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Train in world `paper`; rows as of `trained.kept`, and how class means and the style of each class come back."""
+    worlds = [synthetic.preset("paper", seed=seed, separation=separation).to(device) for seed in range(seeds)]
+    drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
+    learner = named(method)(**settings(method, separation))
+    samplers = [sampler(learner, world, seed, pairing) for seed, world in enumerate(worlds)]
+    fitted = fit(learner, samplers, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
+    r = represented(fitted, torch.stack([data.x for data in drawn]), "representation")
+    found = measures(r, drawn, worlds) | by_class(r[:, :, 0], drawn)
+    if method == MIXTURE:
+        found[CENTRES] = recovery_of_centres(fitted.modules["prior"]().detach(), r[:, :, 0], drawn)
+    about: dict[str, Any] = {"method": method, "separation": separation}
+    arrows = axes_of_style(r[0, :, 0], drawn[0]).assign(**about, seed=0, measure="axes")
+    return pd.concat([tidy(found, **about), arrows], ignore_index=True)
+
+
+def by_class(r: Tensor, drawn: Sequence[synthetic.Views]) -> dict[str, Tensor]:
+    """Adjusted R^2 of class means; R^2 of style about class means, by one linear map and by a map a class."""
+    found: dict[str, list[float]] = {MEANS: [], ABOUT: [], EACH: []}
+    for z, data in zip(r.double(), drawn, strict=True):
+        style, members = data.style[:, 0].to(z), owned(data)
+        ours, true = class_means(z, data)
+        found[MEANS].append(adjusted_r2(ours, true))
+        assert data.label is not None
+        about = z - ours[torch.unique(data.label, return_inverse=True)[1]]
+        found[ABOUT].append(float(identifiability.affine_r2(about, style)))
+        scores = [float(identifiability.affine_r2(z[own], style[own])) for own in members if own.sum() > 4 * DIM]
+        found[EACH].append(sum(scores) / len(scores) if scores else float("nan"))
+    return {name: torch.tensor(values) for name, values in found.items()}
+
+
+def owned(data: synthetic.Views) -> list[Tensor]:
+    """Which data points belong to each class that occurs."""
+    assert data.label is not None
+    return [data.label == k for k in data.label.unique()]
+
+
+def class_means(z: Tensor, data: synthetic.Views) -> tuple[Tensor, Tensor]:
+    """Means of z and of true content (classes, d), class by class."""
+    ours, true = (torch.stack([each[own].mean(0) for own in owned(data)]) for each in (z, data.content.to(z)))
+    return ours, true
+
+
+def recovery_of_centres(centres: Tensor, r: Tensor, drawn: Sequence[synthetic.Views]) -> Tensor:
+    """Adjusted R^2 from the prior's centres (E, K, d) to true class means, matched by the data nearest to each."""
+    found = []
+    for own, z, data in zip(centres.double(), r.double(), drawn, strict=True):
+        nearest = torch.nn.functional.one_hot(torch.cdist(z, own).argmin(-1), len(own)).double()
+        counts = torch.stack([nearest[members].sum(0) for members in owned(data)])
+        rows, columns = optimize.linear_sum_assignment(counts.cpu().numpy(), maximize=True)
+        found.append(adjusted_r2(own[columns], class_means(z, data)[1][rows]))
+    return torch.tensor(found)
+
+
+def affine(points: Tensor, targets: Tensor) -> Tensor:
+    """Weights (d + 1, t), offset last, of the least-squares affine map."""
+    return torch.linalg.lstsq(with_offset(points), targets).solution
+
+
+def with_offset(points: Tensor) -> Tensor:
+    return torch.cat([points, torch.ones_like(points[:, :1])], 1)
+
+
+def adjusted_r2(points: Tensor, targets: Tensor) -> float:
+    """`1 - (1 - R^2) (n - 1) / (n - d - 1)` of the best affine map, mean over coordinates: 0 for unrelated points."""
+    n, d = points.shape
+    if n <= d + 1:
+        return float("nan")
+    left = (targets - with_offset(points) @ affine(points, targets)).square().sum(0)
+    return float((1 - left / (targets - targets.mean(0)).square().sum(0) * (n - 1) / (n - d - 1)).mean())
+
+
+def axes_of_style(z: Tensor, data: synthetic.Views) -> pd.DataFrame:
+    """Where two directions of style point in each class, in truth and in the representation (one affine map for all).
+
+    The map takes class means of the representation to the true ones; both are then shown along the two widest
+    directions of the true class means, which are also the two directions of style.
+    """
+    z, style = z.double(), data.style[:, 0].to(z).double()
+    ours, true = class_means(z, data)
+    plane = torch.linalg.svd(true - true.mean(0), full_matrices=False).Vh[:2].mT  # (d, 2)
+    aligned = with_offset(z) @ affine(ours, true)
+    rows = []
+    for k, own in enumerate(owned(data)):
+        turned = affine(style[own], aligned[own])[:DIM]  # row i: what a unit of style i does
+        places = {"true": (true[k], torch.eye(DIM).to(turned)), "recovered": (aligned[own].mean(0), turned)}
+        for space, (centre, turn) in places.items():
+            (x, y), tips = (centre @ plane).tolist(), (plane.mT @ turn @ plane).tolist()
+            for axis, (dx, dy) in enumerate(tips):
+                rows.append({"class": k, "axis": axis, "space": space, "x": x, "y": y, "dx": dx, "dy": dy})
+    return pd.DataFrame(rows)
+
+
+def tasks(config: Config) -> list[Task]:
+    shared = {key: config[key] for key in ("seeds", "steps", "points", "batch_size")}
+    cost = config["steps"] * config["seeds"] * config["batch_size"] / 2**19 + 0.1
+    fitted = [(MIXTURE, separation, config["pairing"]) for separation in SEPARATIONS]
+    fitted.append((VAE, SEPARATIONS[-1], "true"))  # sees single views: pairing is nothing to it
+    own = [
+        Task(recovered, {"method": m, "separation": s, "pairing": pairing} | shared, cost=cost)
+        for m, s, pairing in fitted
+    ]
+    broken = {} if config["pairing"] == "true" else {"pairing": config["pairing"]}
+    return own + [training(method, config, **broken) for method in DISCRIMINATIVE]
+
+
+def control(config: Config) -> Config:
+    return config | {"pairing": "shuffled"}
+
+
+def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
+    def at(separation: float, measure: str) -> "pd.Series[float]":
+        return per_seed(table, method=MIXTURE, separation=separation, measure=measure)
+
+    def block(method: str, measure: str) -> "pd.Series[float]":
+        return per_seed(table[table.separation.isna()], method=method, measure=measure)
+
+    least, middle, most = SEPARATIONS
+    fit, turn = "centres of the prior fit the data up to an affine map", "a separated cluster fits as well when turned"
+    known, share = "no affine map knows the class mean, as little as from the true latents", "views share content"
+    falls, gains = at(least, EVERY) - at(most, EVERY), at(most, EACH) - at(most, ABOUT)
+    checked: list[tuple[str, pd.Series[float], Side, float, str, bool]] = [
+        ("class means, adjusted affine R²", at(middle, MEANS), ">=", 0.9, fit, False),
+        ("centres of the prior, adjusted affine R²", at(middle, CENTRES), ">=", 0.9, fit, True),
+        ("style R², nonlinear", at(middle, NONLINEAR), ">=", 0.5, "reconstruction needs style", False),
+        (f"affine style R², separation {least:g} − {most:g}", falls, ">=", 0.2, known, False),
+        (f"style R² about class means, a map a class − one, separation {most:g}", gains, ">=", 0.2, turn, False),
+    ]
+    for name in DISCRIMINATIVE:
+        content, style = block(name, "content R2, mlp"), block(name, "style R2, mlp")
+        checked.append((f"content block R², {name}", content, ">=", 0.9, share, False))
+        checked.append((f"style block R², {name}", style, "<=", 0.2, "and not style", True))
+    return holm(
+        [
+            Finding.from_seeds(name, values, side, bound, reason=reason, controlled=controlled)
+            for name, values, side, bound, reason, controlled in checked
+        ]
+    )
+
+
+def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
+    figure, axes = canvas(1, 4, width="page", height=2.6, width_ratios=[1.0, 1.0, 1.15, 1.0])
+    arrows = table[(table.measure == "axes") & (table.method == MIXTURE) & (table.separation == SEPARATIONS[1])]
+    for panel, (space, title) in zip(
+        axes[0, :2], (("true", "true style axes"), ("recovered", "recovered")), strict=True
+    ):
+        _draw_axes(panel, arrows[arrows.space == space])
+        panel.set_title(title)
+    _draw_separation(axes[0, 2], table, control_table)
+    _draw_blocks(axes[0, 3], table, control_table)
+    legend(figure)
+    return figure
+
+
+def _draw_axes(axes: Axes, rows: pd.DataFrame) -> None:
+    for axis, own in rows.groupby("axis"):
+        colors = [CLASS_COLORS[int(k) % len(CLASS_COLORS)] for k in own["class"]]
+        size: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.016 if axis == 0 else 0.009}
+        axes.quiver(own.x, own.y, own.dx, own.dy, color=colors, headwidth=4, headlength=4, headaxislength=3.5, **size)
+        axes.plot(own.x + own.dx, own.y + own.dy, ".", alpha=0)
+    axes.set(xticklabels=[], yticklabels=[])
+    axes.set_aspect("equal", adjustable="datalim")
+
+
+def _ends(values: "pd.Series[float]") -> tuple[float, float, float]:
+    drawn = Finding.from_seeds("", values, ">=", 0.0)
+    return drawn.estimate, drawn.low, drawn.high
+
+
+def _draw_separation(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None) -> None:
+    shown = (
+        (EACH, "about class means, a map a class", "--"),
+        (ABOUT, "about class means, one map", "-"),
+        (NONLINEAR, "nonlinear", "-"),
+        (EVERY, "affine", "-"),
+    )
+    for index, (measure, label, line) in enumerate(shown):
+        parts = [_ends(per_seed(table, method=MIXTURE, separation=s, measure=measure)) for s in SEPARATIONS]
+        line_with_band(axes, SEPARATIONS, *np.array(parts).T, label=label, linestyle=line, **series(index))
+    fine = np.linspace(SEPARATIONS[0], SEPARATIONS[-1], 50)
+    theory_line(axes, fine, 1 / (1 + (CLASS_MEAN_STD * fine / STYLE_STD) ** 2), label="affine, from the true latents")
+    vae = [per_seed(table, method=VAE, separation=SEPARATIONS[-1], measure=measure).mean() for measure in (ABOUT, EACH)]
+    axes.plot([SEPARATIONS[-1]] * 2, vae, "P", color="#6B1E3F", linestyle="none", label="VAE, about class means")
+    if control_table is not None:
+        for measure in (ABOUT, EACH):
+            means = [per_seed(control_table, method=MIXTURE, separation=s, measure=measure).mean() for s in SEPARATIONS]
+            axes.plot(SEPARATIONS, means, label="control: views shuffled", **control_mark() | {"markersize": 3})
+    axes.set(xlabel="separation of class means", xticks=SEPARATIONS, ylim=(-0.05, 1.05))
+    axes.set_title("style R²")
+
+
+def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None) -> None:
+    for name in DISCRIMINATIVE:
+        sources = [(table, False)] + ([] if control_table is None else [(control_table, True)])
+        for source, broken in sources:
+            own = source[source.separation.isna()]
+            x, y = (_ends(per_seed(own, method=name, measure=f"{what} R2, mlp")) for what in ("content", "style"))
+            if broken:
+                axes.plot(x[0], y[0], **control_mark() | {"linestyle": "none"}, label="control: views shuffled")
+            else:
+                ends = {"x_interval": (x[1], x[2]), "y_interval": (y[1], y[2])}
+                scatter_with_errors(axes, [x[0]], [y[0]], **ends, label=name, method=name)
+    axes.set(xlabel="content block R²", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+    axes.set_title("style block R²")
+
+
+def caption(found: Sequence[Finding]) -> str:
+    means, centres, nonlinear, fall, gain, *_ = (f.estimate for f in found)
+    return (
+        "Left: two directions of style (thick and thin arrow) at each class mean, in truth and as SimVAE with the "
+        "mixture prior recovers them, after the one affine map that takes recovered class means to the true ones. "
+        f"Class means come back with an adjusted R² of {means:.2f}, the prior's centres with {centres:.2f}, style "
+        f"nonlinearly with {nonlinear:.2f}. The affine R² of style falls by {fall:.2f}, as it does from the true "
+        f"latents (dashed); about class means a map for each class reads {gain:.2f} more than one for all. Right: "
+        "discriminative methods keep the content block only. Bands and bars: 95 % over seeds; grey: views paired at "
+        "random (control)."
+    )
+
+
+CLAIM = Claim(
+    name="identifiability",
+    part="generative",
+    statement=(
+        "SimVAE with the mixture prior recovers class means up to an affine map and the style of each cluster up to a "
+        "map of its own; discriminative methods recover the content block only."
+    ),
+    formula=(
+        r"p(z^{1:J}) = \tfrac{1}{K} \textstyle\sum_k \prod_j N(z^j; \mu_k, \sigma^2 I):\;\;"
+        r" z - \mu_k \to R_k (z - \mu_k) \text{ fits as well}"
+    ),
+    config=CONFIG,
+    tasks=tasks,
+    control=control,
+    control_words="views are paired at random",
+    findings=findings,
+    draw=draw,
+    caption=caption,
+    notes=(
+        "What the first runs found. The affine fall of style says nothing of rotations: style is z less its class "
+        "mean, and the true latents themselves fall from 0.5 to 0.1. About class means a map for each class does "
+        "gain on one for all as clusters part, but a VAE and the shuffled control gain nearly as much, and the axes "
+        "of the seed drawn stay nearly parallel: the freedom which the mixture prior leaves is hardly used. Class "
+        "means of the representation come back with an R² of about 0.93 (0.84 adjusted), also with shuffled views. "
+        "So these findings do not tell the prior from its control and are no longer asked of it; the prior's learned "
+        "centres and the style block are. The centres are further off than the means (0.45); it was not found out "
+        "why."
+    ),
+    source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399; von Kügelgen et al. (2021), arXiv 2106.04619",
+)

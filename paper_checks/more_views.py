@@ -1,0 +1,206 @@
+"""The more views of a data point SimVAE sees at once, the better it knows the content that they share.
+
+    p(z^{1:J}) = int p(y) prod_j p(z^j | y) dy :   Var(y | z^{1:J}) = (1 / gamma^2 + J / sigma^2)^-1   falls with J
+
+Trained with J = 2, 4, 8 views and equally many images a step (the published setting counts images): J = 8 has a
+quarter of the data points of J = 2. Measured on single views of fresh data: accuracy of a linear probe of the label,
+R^2 of a nonlinear probe of content. SimCLR with J views (all pairs of views are positive), linear R^2 of content and
+the spread of the views of a data point are drawn beside it, without a bound.
+
+Bound, fixed beforehand: at J = 8 neither is more than 0.01 below J = 2; four times fewer data points a step may cost
+something, but less than a probe's error over seeds.
+
+Control: strangers. Views beyond the first two are those of other data points, so that more of them know nothing more
+of the content that is shared. Then the linear accuracy must fall; content R^2 need not, because a decoder alone asks
+for content, whatever the prior believes.
+
+Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5; J views: Tian, Krishnan, Isola (2020), arXiv
+1906.05849.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+import synthetic
+from figures import bound_line, canvas, control_mark, legend, line_with_band
+from paper_checks.claim import Claim, Config, Finding, Task, holm, per_seed
+from paper_checks.trained import (
+    SIZES,
+    fresh,
+    measures,
+    named,
+    observed,
+    represented,
+    tidy,
+    training,
+)
+from ssl_theory.learners import fit
+
+SIMVAE, SIMCLR = "SimVAE, Gaussian prior", "SimCLR"
+VIEWS = (2, 4, 8)
+FEW, MANY = VIEWS[0], VIEWS[-1]
+GENUINE = 2  # views of the data point itself, under the control
+ACCURACY, CONTENT = "label accuracy, linear", "content R2, mlp"
+
+SHOWN = {
+    ACCURACY: ("Label, linear", "accuracy"),
+    CONTENT: ("Content, nonlinear", "R²"),
+    "content R2, linear": ("Content, linear", "R²"),
+    "collapse ratio": ("Spread of views", "collapse ratio"),
+}
+STRANGE = "control: SimVAE among strangers"
+
+CONFIG = {
+    "smoke": SIZES["smoke"] | {"views": list(VIEWS), "methods": [SIMVAE, SIMCLR]},
+    "quick": SIZES["quick"] | {"views": [FEW, MANY], "methods": [SIMVAE]},
+    "full": SIZES["full"] | {"views": list(VIEWS), "methods": [SIMVAE, SIMCLR]},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Strangers:
+    """A world whose views beyond the first two are those of other data points."""
+
+    world: synthetic.World
+
+    @property
+    def device(self) -> torch.device:
+        return self.world.device
+
+    def sample(self, n: int, *, views: int, generator: torch.Generator) -> synthetic.Views:
+        drawn = self.world.sample(n, views=views, generator=generator)
+        own = torch.arange(n, device=self.device)
+        others = [torch.randperm(n, generator=generator, device=self.device) for _ in range(views - GENUINE)]
+        order, view = torch.stack([own] * min(GENUINE, views) + others, -1), torch.arange(views, device=self.device)
+        x, z, style = (part[order, view] for part in (drawn.x, drawn.z, drawn.style))
+        return dataclasses.replace(drawn, x=x, z=z, style=style)
+
+
+def among_strangers(
+    *, method: str, views: int, seeds: int, steps: int, points: int, batch_size: int, device: str = "cpu"
+) -> pd.DataFrame:
+    """What the shared trainings measure, with strangers among the views."""
+    worlds = [synthetic.preset("block", seed=seed).to(device) for seed in range(seeds)]
+    samplers = [Strangers(world) for world in worlds]
+    fitted = fit(
+        named(method)(), samplers, steps=steps, seeds=range(seeds), batch_size=batch_size, views=views, device=device
+    )
+    drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
+    r = represented(fitted, torch.stack([data.x for data in drawn]), "representation")
+    return tidy(measures(r, drawn, worlds), method=method, layer="representation")
+
+
+def tasks(config: Config) -> list[Task]:
+    if config.get("strangers", False):
+        return [observed(config), with_views(config, SIMVAE, FEW), *(_strange(config, J) for J in config["views"][1:])]
+    return [observed(config), *(with_views(config, name, J) for name in config["methods"] for J in config["views"])]
+
+
+def with_views(config: Config, method: str, views: int) -> Task:
+    """Training with J views and as many images a step as two views have; with two it is every claim's training."""
+    sizes = config | {"batch_size": config["batch_size"] * FEW // views}
+    more: dict[str, Any] = {} if views == FEW else {"views": views}
+    return training(method, sizes, columns={"views": views}, **more)
+
+
+def _strange(config: Config, views: int) -> Task:
+    task = with_views(config, SIMVAE, views)
+    sizes = {key: value for key, value in task.kwargs.items() if key != "world"}
+    return Task(among_strangers, sizes, cost=task.cost, columns=task.columns)
+
+
+def control(config: Config) -> Config:
+    return config | {"strangers": True}
+
+
+def gain(table: pd.DataFrame, measure: str) -> "pd.Series[float]":
+    """SimVAE with the most views less SimVAE with two, a number a seed."""
+    many, few = (per_seed(table, method=SIMVAE, views=views, measure=measure) for views in (MANY, FEW))
+    return many - few
+
+
+def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
+    about = f"J = {MANY} − J = {FEW}"
+    reason = "more views say more of what they share; fewer data points a step may cost a little"
+    return holm(
+        [
+            Finding.from_seeds(
+                f"label accuracy, {about}", gain(table, ACCURACY), ">=", -0.01, reason=reason, controlled=True
+            ),
+            Finding.from_seeds(f"content R², {about}", gain(table, CONTENT), ">=", -0.01, reason=reason),
+        ]
+    )
+
+
+def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
+    figure, axes = canvas(1, len(SHOWN), width="page", height=2.4)
+    sweep = config["views"]
+    for panel, (measure, (title, name)) in zip(axes[0], SHOWN.items(), strict=True):
+        for method in config["methods"]:
+            line_with_band(panel, sweep, *_changes(table, method, measure, sweep), label=method, method=method)
+        if control_table is not None:
+            changes = _changes(control_table, SIMVAE, measure, sweep)
+            panel.errorbar(sweep, changes[0], np.abs(changes[1:] - changes[0]), **control_mark(), label=STRANGE)
+        panel.set(xscale="log", xlabel="views J", ylabel=f"{name}, less that at J = 2")
+        panel.set_xticks(sweep, [f"{views}" for views in sweep])
+        panel.minorticks_off()
+        panel.set_title(title)
+    for panel in axes[0, :2]:
+        bound_line(panel, found[0].bound, label="bound at J = 8")
+    legend(figure)
+    return figure
+
+
+def _changes(table: pd.DataFrame, method: str, measure: str, sweep: Sequence[int]) -> NDArray[np.float64]:
+    """Change from two views, paired by seed: mean and its interval, (3, J)."""
+    values = {views: per_seed(table, method=method, views=views, measure=measure) for views in sweep}
+    drawn = [Finding.from_seeds(method, each - values[FEW], ">=", 0) for each in values.values()]
+    return np.array([(f.estimate, f.low, f.high) for f in drawn]).T
+
+
+def caption(found: Sequence[Finding]) -> str:
+    accuracy, content = found
+    return (
+        f"SimVAE trained with J views of a data point, the number of images a step fixed: from J = {FEW} to J = {MANY} "
+        f"the accuracy of a linear probe of the label changes by {accuracy.estimate:+.3f} [{accuracy.low:+.3f}, "
+        f"{accuracy.high:+.3f}], R² of content by {content.estimate:+.3f} [{content.low:+.3f}, {content.high:+.3f}] "
+        "(means over seeds, 95 % intervals, paired by seed). Hollow: the views beyond the first two are those of other "
+        "data points (control). Right: where more views show, without a bound: content read by a line, and the spread "
+        "of the views of a data point over that of all."
+    )
+
+
+NOTES = """The control as designed does not fail: with six strangers among eight views label accuracy changes by
+-0.004 (quick, seeds 0 to 4; -0.008 in five further worlds), nonlinear R² of content not at all. Content that a decoder
+asks for stays readable whatever the prior believes, and with 0.96 both measures are near what the data tell (0.97), so
+they hardly see what more views do. What does: R² of content by a linear probe, 0.88, 0.90, 0.91 for J = 2, 4, 8 and
+0.88, 0.81, 0.80 among strangers (in five further worlds +0.02 and -0.07 from J = 2 to 8, every world of the same sign),
+and most of all the spread of the views of a data point over that of all, 0.22, 0.15, 0.13 and 0.22, 0.43, 0.44. More
+views bring the representations of a data point together, as Var(y | z) says; content was readable before. The bounds
+and what the control must break were left as they had been fixed. Retained style stays at 0.9 for every J."""
+
+CLAIM = Claim(
+    name="more-views",
+    part="generative",
+    statement=(
+        "SimVAE knows the content of a data point no worse, rather better, the more views of it are modelled at once, "
+        "although as many images make fewer data points."
+    ),
+    formula=r"\mathrm{Var}(y \mid z^{1:J}) = \Bigl(\frac{1}{\gamma^2} + \frac{J}{\sigma^2}\Bigr)^{-1}",
+    config=CONFIG,
+    tasks=tasks,
+    control=control,
+    control_words="views beyond the first two are those of other data points",
+    findings=findings,
+    draw=draw,
+    caption=caption,
+    notes=NOTES,
+    source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5",
+)

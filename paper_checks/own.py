@@ -1,0 +1,57 @@
+"""A learner of a user's own: `FILE.py:Class` on the command line, checked wherever a claim compares methods.
+
+    python -m paper_checks --learner my_loss.py:MyLoss
+
+The name that tasks carry ends with a digest of the file, so that a changed file is trained again and an unchanged
+one is read from the cache.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def name(given: str) -> str:
+    """`FILE.py:Class#digest` of what was typed; ValueError where it is no file or names no learner in it."""
+    path, _, kind = given.partition(":")
+    if not path.endswith(".py") or not kind:
+        raise ValueError(f"expected a learner as FILE.py:Class, found {given!r}; e.g. --learner my_loss.py:MyLoss")
+    if not Path(path).is_file():
+        raise ValueError(f"expected a Python file with class {kind}, found no file {path}; check the path")
+    full = Path(path).resolve()
+    digest = hashlib.sha256(full.read_bytes()).hexdigest()[:12]
+    load(f"{full}:{kind}#{digest}")
+    return f"{full}:{kind}#{digest}"
+
+
+def load(method: str) -> Callable[..., Any]:
+    """The learner's class; the file is imported once for each of its versions."""
+    from ssl_theory.learners import Learner
+
+    place, _, digest = method.partition("#")
+    path, _, kind = place.rpartition(":")
+    module_name = f"own_learner_{digest}"
+    if not digest or not Path(path).is_file():
+        raise ValueError(f"expected the name of a method or FILE.py:Class, found {method!r}")
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[module_name] = module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise ValueError(f"cannot import {Path(path).name}: {type(error).__name__}: {error}") from error
+    found = getattr(sys.modules[module_name], kind, None)
+    if not (isinstance(found, type) and issubclass(found, Learner)):
+        raise ValueError(f"expected a Learner called {kind} in {Path(path).name}, found {type(found).__name__}")
+    return found
+
+
+def short(method: str) -> str:
+    """What figures and findings call it: the class."""
+    return method.partition("#")[0].rpartition(":")[2] if "#" in method else method

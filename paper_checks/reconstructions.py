@@ -1,0 +1,269 @@
+"""Decoded, a frozen representation shows what it kept: SimVAE redraws position, scale and rotation, others the class.
+
+Images: world `sprites`, 16 x 16 grey pixels, content one of four shapes, style position (x, y), scale and rotation,
+which every view redraws; no noise, so an image tells all of them. Each representation (10 numbers) is frozen, and an
+MLP decoder trained on it by squared error: it draws the mean of all images that the representation does not tell apart.
+
+Bounds, fixed beforehand. R^2 of each style factor from the representation (nonlinear probe; floor 0, true ceiling 1, so
+it is retained style): at most 0.30 for discriminative methods, at least 0.40 for SimVAE, as in the world without
+images. In the decoded images, R^2 of the centre of mass: the same two numbers, for the same reason. Shape accuracy of
+discriminative methods at least 0.80 (nonlinear probe, chance 0.25): who redraws the class tells it in four of five.
+No bound is put on SimVAE's shape accuracy; it is drawn.
+
+Control: p_keep = 1, for the discriminative methods. The two views are then one image, and position, the largest part of
+what tells images apart, must survive in representation and decoding.
+
+Networks are the MLPs of the other worlds. The quick profile trains 1,000 steps, the full one 3,000.
+
+Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+import synthetic
+from figures import canvas, control_mark, image_grid, interval_points, legend
+from paper_checks import trained
+from paper_checks.claim import Claim, Config, Finding, Side, Task, holm, per_seed
+from ssl_theory.analysis import accuracy, r2, reconstruct
+from ssl_theory.learners import fit
+from synthetic.sprites import SpriteWorld
+
+DISCRIMINATIVE, SIMVAE = ("SimCLR", "VICReg"), "SimVAE, Gaussian prior"
+METHODS = (SIMVAE, "VAE", *DISCRIMINATIVE)
+CHIEF = (SIMVAE, *DISCRIMINATIVE)
+FACTORS = ("position", "scale", "rotation")
+DECODED, SHAPE = "position, decoded", "shape"
+SIZE, SHOWN, ORIGINAL = 16, 8, "original"
+
+CONFIG = {
+    "smoke": {"seeds": 2, "steps": 8, "points": 120, "batch_size": 32, "decoding": 8, "methods": list(METHODS)},
+    "quick": {"seeds": 5, "steps": 1000, "points": 2000, "batch_size": 64, "decoding": 400, "methods": list(CHIEF)},
+    "full": {"seeds": 10, "steps": 3000, "points": 4000, "batch_size": 64, "decoding": 1000, "methods": list(METHODS)},
+}
+
+
+def world(p_keep: float = 0.0) -> SpriteWorld:
+    """Four shapes that a turn of a sixth of pi leaves distinct, large enough to be told apart on 16 pixels."""
+    made: SpriteWorld = synthetic.preset(
+        "sprites",
+        size=SIZE,
+        shapes=("square", "triangle", "crescent", "bar"),
+        x=(-0.3, 0.3),
+        y=(-0.3, 0.3),
+        scale=(0.4, 0.7),
+        brightness=1.0,
+        background=0.0,
+        p_keep=p_keep,
+    )
+    return made
+
+
+def redrawn(
+    *,
+    method: str,
+    seeds: int,
+    steps: int,
+    points: int,
+    batch_size: int,
+    decoding: int,
+    p_keep: float = 0.0,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Rows (method, seed, measure, value): what the representation tells of each factor, and the decoding of position.
+
+    And rows with an `image`, hexadecimal bytes: what the first seed's representation of the shown images decodes to.
+    """
+    sprites: Any = world(p_keep).to(device)
+    data = trained.fresh(sprites, points, seed=0)  # the same images for all seeds
+    assert data.label is not None
+    x, style = data.x[:, 0], data.style[:, 0]
+    learner = trained.named(method)()
+    fitted = fit(learner, sprites, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
+    r = fitted.transform(x)
+    told = r2(r, style, kind="mlp", per_target=True)
+    decoded = reconstruct(r, x, steps=decoding, hidden=(128, 128))
+    found = {
+        "position": told[:, :2].mean(1),
+        "scale": told[:, 2],
+        "rotation": told[:, 3],
+        SHAPE: accuracy(r, data.label, kind="mlp"),
+        DECODED: position_r2(torch.as_tensor(decoded.decoded), torch.as_tensor(decoded.observed)),
+        "pixels": decoded.r2,
+    }
+    pictures = [
+        {"method": name, "seed": 0, "measure": "picture", "item": item, "image": as_text(image)}
+        for name, images in ((method, decoded.decoded[0, :SHOWN]), (ORIGINAL, decoded.observed[:SHOWN]))
+        for item, image in enumerate(images)
+    ]
+    return pd.concat([trained.tidy(found, method=method), pd.DataFrame(pictures)], ignore_index=True)
+
+
+def centre_of_mass(images: Float[Tensor, "*batch 1 S S"]) -> Float[Tensor, "*batch 2"]:
+    """Brightness-weighted mean of (column, row), in pixels."""
+    weight = images.double().clamp_min(0).squeeze(-3)
+    along = torch.arange(images.shape[-1], dtype=weight.dtype, device=weight.device)
+    mass = weight.sum((-2, -1)).clamp_min(1e-9)
+    return torch.stack([(weight.sum(-2) @ along) / mass, (weight.sum(-1) @ along) / mass], -1)
+
+
+def position_r2(decoded: Float[Tensor, "E n 1 S S"], observed: Float[Tensor, "n 1 S S"]) -> Float[Tensor, " E"]:
+    """R^2 of the centre of mass of decoded images as a guess of that of the images themselves."""
+    guess, truth = centre_of_mass(decoded), centre_of_mass(observed)
+    spread = (truth - truth.mean(0)).square().sum(0)
+    return (1 - (guess - truth).square().sum(1) / spread).mean(-1)
+
+
+def as_text(image: Float[Tensor, "1 S S"]) -> str:
+    return bytes((255 * image.clamp(0, 1)).round().flatten().to(torch.uint8).tolist()).hex()
+
+
+def as_image(text: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(text), dtype=np.uint8).reshape(SIZE, SIZE) / 255
+
+
+def tasks(config: Config) -> list[Task]:
+    shared = {key: config[key] for key in ("seeds", "steps", "points", "batch_size", "decoding")}
+    kept = {"p_keep": config["p_keep"]} if "p_keep" in config else {}
+    cost = config["steps"] * config["seeds"] * config["batch_size"] / 2**19
+    return [Task(redrawn, {"method": name} | shared | kept, cost=cost) for name in config["methods"]]
+
+
+def control(config: Config) -> Config:
+    return config | {"p_keep": 1.0, "methods": list(DISCRIMINATIVE)}
+
+
+def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
+    found = []
+    for method in config["methods"]:
+        if method == "VAE":
+            continue
+        loses = method in DISCRIMINATIVE
+        for factor in (*FACTORS, DECODED):
+            values = per_seed(table, method=method, measure=factor)
+            about: dict[str, Any] = {
+                "reason": "style that every view redraws is not rewarded" if loses else "reconstruction needs style",
+                "controlled": loses and factor in ("position", DECODED),
+            }
+            side: Side = "<=" if loses else ">="
+            bound = 0.30 if loses else 0.40
+            found.append(Finding.from_seeds(f"{factor}, {method}", values, side, bound, **about))
+        if loses:
+            values, why = per_seed(table, method=method, measure=SHAPE), "the class is what views share"
+            found.append(Finding.from_seeds(f"{SHAPE}, {method}", values, ">=", 0.80, reason=why))
+    return holm(found)
+
+
+def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
+    figure, axes = canvas(1, 2, width="page", height=4.0, width_ratios=[1.4, 1.0])
+    _draw_images(axes[0, 0], table, config)
+    _draw_factors(axes[0, 1], table, control_table, found, config)
+    legend(figure)
+    return figure
+
+
+def short(method: str) -> str:
+    return method.partition(",")[0]
+
+
+def _draw_images(axes: Axes, table: pd.DataFrame, config: Config) -> None:
+    """Originals above, a row a method: the first seed's decoding of the same images."""
+    pictures = table[table.measure == "picture"].drop_duplicates(["method", "item"])
+    rows = [ORIGINAL, *config["methods"]]
+    sheets = [[as_image(text) for text in pictures[pictures.method == name].sort_values("item").image] for name in rows]
+    image_grid(axes, np.array(sheets), row_names=[short(name) for name in rows])
+
+
+def _draw_factors(
+    axes: Axes,
+    table: pd.DataFrame,
+    control_table: pd.DataFrame | None,
+    found: Sequence[Finding],
+    config: Config,
+) -> None:
+    rows = [(measure, method) for measure in (*FACTORS, DECODED, SHAPE) for method in config["methods"]]
+    bounds = {f.name: f for f in found}
+
+    def intervals(source: pd.DataFrame) -> tuple[list[float], list[float], list[float]]:
+        there = set(source.method)
+        drawn = [
+            Finding.from_seeds("", per_seed(source, method=method, measure=measure), ">=", 0.0)
+            if method in there
+            else None
+            for measure, method in rows
+        ]
+        lows, middles, highs = (
+            [getattr(f, end) if f else float("nan") for f in drawn] for end in ("low", "estimate", "high")
+        )
+        return middles, lows, highs
+
+    edges = [bounds.get(f"{measure}, {method}") for measure, method in rows]
+    interval_points(
+        axes,
+        [f"{measure}: {short(method)}" for measure, method in rows],
+        *intervals(table),
+        bounds=[f.bound if f else float("nan") for f in edges],
+        sides=[f.side if f else ">=" for f in edges],
+        control=None if control_table is None else intervals(control_table),
+        methods=[method for _, method in rows],
+    )
+    if control_table is not None:
+        axes.plot([], [], **control_mark() | {"linestyle": "none"}, label="control: one assumption broken")
+    axes.tick_params(axis="y", labelsize=6)
+    for edge in range(1, len(FACTORS) + 2):
+        axes.axhline(edge * len(config["methods"]) - 0.5, color="0.7", linewidth=0.6)
+    axes.set(xlabel="R² of style factors;\naccuracy of shape (chance 0.25)")
+
+
+def caption(found: Sequence[Finding]) -> str:
+    said = {f.name: f.estimate for f in found}
+
+    def numbers(measure: str, methods: Sequence[str]) -> str:
+        return ", ".join(f"{short(m)} {said[f'{measure}, {m}']:.2f}" for m in methods if f"{measure}, {m}" in said)
+
+    methods = (SIMVAE, *DISCRIMINATIVE)
+    return (
+        "Left: images no training saw, and what a decoder trained on each frozen representation makes of them (first "
+        f"seed). Right: R² of each style factor from the representation (position: {numbers('position', methods)}; "
+        f"scale: {numbers('scale', methods)}; rotation: {numbers('rotation', methods)}), of the decoded images' centre "
+        f"of mass ({numbers(DECODED, methods)}), and accuracy of the shape ({numbers(SHAPE, DISCRIMINATIVE)}). Hollow: "
+        "both views share their style (control). Means over seeds with 95 % intervals; tinted: where the bound lets it "
+        "be."
+    )
+
+
+CLAIM = Claim(
+    name="reconstructions",
+    part="generative",
+    statement=(
+        "Decoded from frozen representations of images, SimVAE redraws position, scale and rotation; discriminative "
+        "methods redraw the class, with style averaged away."
+    ),
+    formula=(
+        r"\hat x(r) = \arg\min_{g} \mathbb{E}\, \| x - g(r(x)) \|^2 = \mathbb{E}[x \mid r], \qquad"
+        r" r \text{ content alone} \;\Rightarrow\; \hat x = \mathbb{E}[x \mid y]"
+    ),
+    config=CONFIG,
+    tasks=tasks,
+    control=control,
+    control_words="p_keep = 1: both views of an image share their style, so that it is content",
+    findings=findings,
+    draw=draw,
+    caption=caption,
+    notes=(
+        "Scale is not lost as rotation is. It is not self-supervision that keeps it: a classifier trained on the "
+        "labels (two seeds, 1,500 steps, accuracy 1.00) tells scale with R² 0.86 to 0.89, position with 0.21 to 0.48. "
+        "A likely reason, not shown: the larger the sprite, the larger the logits of its shape, and nothing asks that "
+        "they be equal. A first quick run of 1,500 steps took more than twice the time it may and was shortened to "
+        "1,000; there, too, SimCLR broke the bound on scale (0.51), and position lay at 0.15 to 0.25, intervals across."
+    ),
+    source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5",
+)

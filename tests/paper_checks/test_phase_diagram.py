@@ -1,0 +1,106 @@
+"""phase-diagram: the verdict follows the worst cell, every cell is its own world and temperature, smoke runs whole."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from figures import look
+from paper_checks import phase_diagram as claim
+from paper_checks.claim import Config, Verdict
+from paper_checks.judge import judge
+from paper_checks.trained import OBSERVATION
+from synthetic import Block
+
+SMOKE: Config = claim.CLAIM.settings("smoke")
+CEILING = 0.8
+
+
+def made_up(contrastive: float = 0.05, generative: float = 0.6, shared: float = 0.9) -> pd.DataFrame:
+    """Two seeds; SimCLR's highest cell, SimVAE's lowest (at the largest style), SimCLR's rise over p_keep."""
+    rows = []
+    for axis, seed in product((claim.RATIO, claim.KEEP), (0, 1)):
+        for place, tau in product(SMOKE[axis], SMOKE["temperatures"]):
+            worst = place == max(SMOKE[axis]) and tau == SMOKE["temperatures"][0]
+            lost = contrastive if worst else 0.01
+            share = {
+                "SimCLR": lost if axis == claim.RATIO else place * (shared if worst else 0.95),
+                claim.METHODS[1]: generative if worst or place < 1 else 0.9,
+            }
+            for method, value in share.items():
+                style = CEILING * (value + 0.001 * seed)
+                rows += [
+                    (axis, place, tau, seed, method, m, v) for m, v in ((claim.STYLE, style), (claim.ACCURACY, 0.9))
+                ]
+        rows += [(axis, place, 0.0, seed, OBSERVATION, claim.STYLE, CEILING) for place in SMOKE[axis]]
+    return pd.DataFrame(rows, columns=["axis", "place", "temperature", "seed", "method", "measure", "value"])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "verdicts"),
+    [
+        ({}, ["holds", "holds", "holds"]),
+        ({"contrastive": 0.5}, ["fails", "holds", "holds"]),
+        ({"generative": 0.2}, ["holds", "fails", "holds"]),
+        ({"shared": 0.2}, ["holds", "holds", "fails"]),
+    ],
+)
+def test_one_bad_cell_is_enough(numbers: dict[str, float], verdicts: list[str]) -> None:
+    assert [f.verdict.value for f in claim.findings(made_up(**numbers), SMOKE)] == verdicts
+
+
+def test_small_style_may_be_lost_by_simvae() -> None:
+    table = made_up()
+    small = (table.axis == claim.RATIO) & (table.place < 1) & (table.method == claim.METHODS[1])
+    table.loc[small & (table.measure == claim.STYLE), "value"] = 0.0
+    assert Verdict.of(f.verdict for f in claim.findings(table, SMOKE)) is Verdict.HOLDS
+
+
+def test_a_cell_that_diverged_is_never_a_finding_that_holds() -> None:
+    table = made_up()
+    cell = (table.axis == claim.RATIO) & (table.method == "SimCLR") & (table.place == 0.5) & (table.seed == 0)
+    table.loc[cell & (table.measure == claim.STYLE) & (table.temperature == 1.6), "value"] = np.nan
+    assert claim.findings(table, SMOKE)[0].verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_control_shares_style_in_the_contrastive_plane_alone() -> None:
+    main, broken = (claim.tasks(config) for config in (SMOKE, claim.control(SMOKE)))
+    changed = [(a.kwargs, b.kwargs) for a, b in zip(main, broken, strict=True) if a.identity != b.identity]
+    assert [dict(a) | {"p_keep": 1.0} for a, _ in changed] == [dict(b) for _, b in changed]
+    assert [(a["method"], a["axis"]) for a, _ in changed] == [("SimCLR", claim.RATIO)]
+    findings = claim.findings(made_up(), SMOKE)
+    for level, verdict in ((0.9, Verdict.HOLDS), (0.05, Verdict.INCONCLUSIVE)):
+        assert judge(findings, claim.findings(made_up(contrastive=level), SMOKE), [])[0] is verdict
+
+
+def test_a_place_is_a_world() -> None:
+    worlds = claim.world_at(claim.RATIO, 2.0, 1.0, 3), claim.world_at(claim.KEEP, 0.25, 0.0, 3)
+    large, shared = (world.style for world in worlds)
+    assert isinstance(large, Block)
+    assert isinstance(shared, Block)
+    assert float(large.std) == pytest.approx(2 * np.sqrt(4.25))
+    assert (large.p_keep, shared.p_keep) == (1.0, 0.25)
+    assert shared.std == 1.0
+
+
+def test_a_cell_is_the_lone_run_of_its_place_and_temperature() -> None:
+    sizes: dict[str, Any] = {"p_keep": 0.0, "seeds": 2, "steps": 5, "points": 80, "batch_size": 16}
+    both = claim.plane(method="SimCLR", axis=claim.RATIO, places=[0.5, 2.0], temperatures=[0.1, 1.6], **sizes)
+    lone = claim.plane(method="SimCLR", axis=claim.RATIO, places=[2.0], temperatures=[0.1], **sizes)
+    same = both.merge(lone, on=["place", "temperature", "seed", "measure", "method", "axis"])
+    style = same[same.measure == claim.STYLE]
+    assert len(style) == 2
+    assert style.value_x.to_numpy() == pytest.approx(style.value_y.to_numpy(), abs=0.02)
+
+
+def test_smoke_runs_from_tasks_to_caption() -> None:
+    table = pd.concat([task.labelled(task.run("cpu")) for task in claim.tasks(SMOKE)], ignore_index=True)
+    findings = claim.findings(table, SMOKE)
+    with look():
+        assert isinstance(claim.draw(table, None, findings, SMOKE), Figure)
+    assert "nan" not in claim.caption(findings)
+    counts = table.groupby(["axis", "method", "measure"]).size()
+    assert set(counts.drop(OBSERVATION, level="method")) == {2 * 2 * SMOKE["seeds"]}

@@ -1,0 +1,93 @@
+"""The learned split: where the gap is, what explains a dimension, the verdict, and a smoke run."""
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from figures import look
+from paper_checks import split_is_learned as file
+from paper_checks.claim import Config, Verdict
+from paper_checks.judge import judge
+from paper_checks.split_is_learned import CLAIM, COMMON, MORE_VIEWS, PLAIN
+from paper_checks.trained import OBSERVATION
+
+CONFIG: Config = {"settings": [PLAIN, MORE_VIEWS]}
+SPLIT, TOGETHER = (0.9, 0.85, 0.05, 0.02), (0.03, 0.02, 0.01, 0.0)
+
+
+def made_up(rho: tuple[float, ...], *, content: float = 0.9, style: float = 0.01, low: float = 0.6) -> pd.DataFrame:
+    rows = []
+    for seed in (0, 1):
+        for setting in CONFIG["settings"]:
+            at = {"setting": setting, "seed": seed}
+            for dimension, value in enumerate(rho):
+                high = value > 0.5
+                of = {"rho": value, "R2 from content": content * high, "R2 from style": style if high else 0.6}
+                rows += [at | {"measure": m, "dimension": dimension, "value": v + 1e-3 * seed} for m, v in of.items()]
+            found = {"widest gap": float(file.widest_gap(torch.tensor([rho]))[0]), "style R2, low group": low}
+            found["label accuracy, linear"] = 0.95
+            rows += [at | {"measure": m, "value": v + 1e-3 * seed} for m, v in found.items()]
+        rows.append({"method": COMMON, "seed": seed, "measure": "label accuracy, linear", "value": 0.96})
+        rows.append({"method": OBSERVATION, "seed": seed, "measure": "style R2, mlp", "value": 0.9})
+    return pd.DataFrame(rows)
+
+
+def test_the_verdict_follows_the_table_and_the_control() -> None:
+    found = CLAIM.findings(made_up(SPLIT), CONFIG)
+    control = CLAIM.findings(made_up(TOGETHER), CONFIG)
+    assert judge(found, control, []) == (Verdict.HOLDS, [])
+    assert judge(found, found, [])[0] is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("broken", [{"content": 0.3}, {"style": 0.5}, {"low": 0.1}])
+def test_each_measure_can_make_it_fail(broken: dict[str, float]) -> None:
+    found = CLAIM.findings(made_up(SPLIT, **broken), CONFIG)
+    assert Verdict.of(f.verdict for f in found) is Verdict.FAILS
+
+
+def test_the_widest_gap_parts_the_dimensions() -> None:
+    rho = torch.tensor([[0.1, 0.9, 0.8, 0.0], [0.5, 0.2, 0.6, 0.55]])
+    length, middle = file.widest_gap(rho)
+    torch.testing.assert_close(length, torch.tensor([0.7, 0.3]))
+    torch.testing.assert_close(middle, torch.tensor([0.45, 0.35]))
+    assert file.above_gap(rho).tolist() == [[False, True, True, False], [True, False, True, True]]
+
+
+def test_the_control_changes_only_pairing_and_keeps_one_setting() -> None:
+    assert CLAIM.control is not None
+    config = CLAIM.settings("quick")
+    plain, broken = (CLAIM.tasks(c)[0] for c in (config, CLAIM.control(config)))
+    assert dict(plain.kwargs) | {"pairing": "shuffled"} == dict(broken.kwargs)
+    assert {f.name for f in CLAIM.findings(made_up(SPLIT), CONFIG) if f.controlled} == {f"gap in ρ, {PLAIN}"}
+
+
+def test_content_explains_dimensions_made_of_it_and_low_dimensions_carry_style() -> None:
+    g = torch.Generator().manual_seed(0)
+    content, style = torch.randn(2, 1, 800, 2, generator=g)
+
+    class Data:
+        def __init__(self) -> None:
+            self.content, self.style = content[0], style[0, :, None]
+            self.label = (content[0, :, 0] > 0).long()
+
+    z = torch.cat([content.sin(), style], -1)
+    rho = torch.tensor([[0.9, 0.8, 0.1, 0.05]])
+    table = file.explained(z, rho, [Data()])  # type: ignore[list-item]
+    by = table.dropna(subset="dimension").pivot_table(index="dimension", columns="measure", values="value")
+    assert (by["R2 from content"] > 0.9).tolist() == [True, True, False, False]
+    assert (by["R2 from style"] > 0.9).tolist() == [False, False, True, True]
+    low = float(table[table.measure == "style R2, low group"].value.iloc[0])
+    assert low > 0.9
+    turned = file.explained(z, 1 - rho, [Data()])  # type: ignore[list-item]
+    assert float(turned[turned.measure == "style R2, low group"].value.iloc[0]) < 0.1
+
+
+def test_smoke_runs_from_tasks_to_caption() -> None:
+    config = CLAIM.settings("smoke") | {"steps": 4, "points": 100}
+    table = pd.concat([task.run("cpu") for task in CLAIM.tasks(config)], ignore_index=True)
+    found = CLAIM.findings(table, config)
+    with look():
+        for other in (table, None):
+            assert isinstance(CLAIM.draw(table, other, found, config), Figure)
+    assert len(CLAIM.caption(found)) > 50
