@@ -85,7 +85,7 @@ def check(
 
     mine = None if learner is None else own.name(learner)
     crew = _crew(jobs or _cores(place), cluster)
-    settings = Settings(profile, place, seeds, mine, out, fresh, crew)  # type: ignore[arg-type]
+    settings = Settings(profile, place, seeds, mine, out, fresh, crew)
     plans = [plan(entry, settings) for entry in entries]
     seeded = any("seeds" in made.config for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")

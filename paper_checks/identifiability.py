@@ -38,7 +38,7 @@ from torch import Tensor
 
 import synthetic
 from figures import canvas, control_mark, legend, line_with_band, scatter_with_errors, series, theory_line
-from paper_checks.claim import Claim, Config, Finding, Side, Task, holm, per_seed
+from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from paper_checks.trained import SIZES, fresh, measures, named, represented, sampler, tidy, training
 from ssl_theory.analysis import identifiability
 from ssl_theory.learners import fit
@@ -205,12 +205,10 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         content, style = block(name, "content R2, mlp"), block(name, "style R2, mlp")
         checked.append((f"content block R², {name}", content, ">=", 0.9, share, False))
         checked.append((f"style block R², {name}", style, "<=", 0.2, "and not style", True))
-    return holm(
-        [
-            Finding.from_seeds(name, values, side, bound, reason=reason, controlled=controlled)
-            for name, values, side, bound, reason, controlled in checked
-        ]
-    )
+    return [
+        Finding.from_seeds(name, values, side, bound, reason=reason, controlled=controlled)
+        for name, values, side, bound, reason, controlled in checked
+    ]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:

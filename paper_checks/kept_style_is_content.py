@@ -17,6 +17,7 @@ call what is kept content.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ def tasks(config: Config) -> list[Task]:
 
 
 def _at(p: float, config: Config) -> list[Task]:
-    world = {"overrides": {"p_keep": p}} if p else {}
+    world: dict[str, Any] = {"overrides": {"p_keep": p}} if p else {}
     names = zip((*config["methods"], REFERENCE), displayed((*config["methods"], REFERENCE)), strict=True)
     trained = [
         training("Random" if config.get("untrained") else name, config, columns={"method": said, "p_keep": p}, **world)

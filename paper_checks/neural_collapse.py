@@ -33,7 +33,7 @@ from torch import Tensor
 
 import synthetic
 from figures import bound_line, canvas, control_mark, legend, line_with_band, series, theory_line
-from paper_checks.claim import Claim, Config, Finding, Task, holm, per_seed
+from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import tidy
 from ssl_theory.analysis import neural_collapse
 from ssl_theory.learners import Fitted, InstanceDiscrimination, Pool, Sampler, fit
@@ -162,14 +162,12 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
             (f"log₁₀ ETF distance of means, C = {C}", simplex, 0.1, "means form a simplex", True),
             (f"log₁₀ |weights − means|², C = {C}", dual, 0.1, "each weight is its instance's mean", True),
         ]
-    return holm(
-        [
-            Finding.from_seeds(
-                name, values, "<=", float(np.log10(bound)), unit="decades", reason=reason, controlled=controlled
-            )
-            for name, values, bound, reason, controlled in checked
-        ]
-    )
+    return [
+        Finding.from_seeds(
+            name, values, "<=", float(np.log10(bound)), unit="decades", reason=reason, controlled=controlled
+        )
+        for name, values, bound, reason, controlled in checked
+    ]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:

@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 
 import synthetic
 from figures import canvas, heat_map
-from paper_checks.claim import Claim, Config, Finding, Task, holm
+from paper_checks.claim import Claim, Config, Finding, Task
 from paper_checks.trained import OBSERVATION, SHARED, fresh, represented
 from ssl_theory.analysis import probes
 from ssl_theory.learners import Learner, SimCLR, SimVAE, fit
@@ -149,32 +149,30 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     generative = cells(table, METHODS[1], RATIO, RETAINED)
     large = generative.loc[:, generative.columns.get_level_values("place") >= 1.0]
     rise = kept[max(config[KEEP])] - kept[min(config[KEEP])]
-    return holm(
-        [
-            Finding.from_seeds(
-                "retained style, SimCLR, highest cell",
-                contrastive.max(axis=1, skipna=False),
-                "<=",
-                0.30,
-                reason="redrawn style is lost at every τ and every size",
-                controlled=True,
-            ),
-            Finding.from_seeds(
-                "retained style, SimVAE, lowest cell, σs ≥ σc",
-                large.min(axis=1, skipna=False),
-                ">=",
-                0.40,
-                reason="reconstruction needs style",
-            ),
-            Finding.from_seeds(
-                "retained style, SimCLR, p_keep 1 − 0, lowest τ",
-                rise.min(axis=1, skipna=False),
-                ">=",
-                0.40,
-                reason="style that views share is content",
-            ),
-        ]
-    )
+    return [
+        Finding.from_seeds(
+            "retained style, SimCLR, highest cell",
+            contrastive.max(axis=1, skipna=False),
+            "<=",
+            0.30,
+            reason="redrawn style is lost at every τ and every size",
+            controlled=True,
+        ),
+        Finding.from_seeds(
+            "retained style, SimVAE, lowest cell, σs ≥ σc",
+            large.min(axis=1, skipna=False),
+            ">=",
+            0.40,
+            reason="reconstruction needs style",
+        ),
+        Finding.from_seeds(
+            "retained style, SimCLR, p_keep 1 − 0, lowest τ",
+            rise.min(axis=1, skipna=False),
+            ">=",
+            0.40,
+            reason="style that views share is content",
+        ),
+    ]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:

@@ -9,7 +9,7 @@ from paper_checks.cache import Cache, cache_key
 from paper_checks.claim import Claim, Config, Task
 from paper_checks.registry import Entry
 from paper_checks.source import fingerprint
-from paper_checks.workers import Job, one_line
+from paper_checks.workers import Cluster, Job, one_line
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Settings:
     learner: str | None = None
     out: Path = Path("results")
     fresh: bool = False
-    jobs: int = 1
+    jobs: int | Cluster = 1
 
     @property
     def cache(self) -> Cache:

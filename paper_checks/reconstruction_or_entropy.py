@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 import synthetic
 from figures import canvas, interval_points, legend, theory_line
-from paper_checks.claim import Claim, Config, Finding, Side, Task, holm, per_seed
+from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from paper_checks.trained import SIZES, fresh, measures, observed, represented, retained_style, tidy, training
 from ssl_theory.learners import Autoencoding, JointEmbedding, Learner, SimVAE, fit
 from ssl_theory.losses import generative, priors
@@ -177,12 +177,10 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         ("d: retained style", style[ELBO], ">=", 0.4, needs, False),
         ("d − b: retained style", style[ELBO] - style[AGGREGATE], ">=", 0.3, apart, True),
     ]
-    return holm(
-        [
-            Finding.from_seeds(name, values, side, bound, reason=reason, controlled=controlled)
-            for name, values, side, bound, reason, controlled in checked
-        ]
-    )
+    return [
+        Finding.from_seeds(name, values, side, bound, reason=reason, controlled=controlled)
+        for name, values, side, bound, reason, controlled in checked
+    ]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:

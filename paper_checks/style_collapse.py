@@ -16,6 +16,7 @@ Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5; th
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ CONFIG = {
 
 
 def tasks(config: Config) -> list[Task]:
-    world = {"overrides": {"p_keep": config["p_keep"]}} if "p_keep" in config else {}
+    world: dict[str, Any] = {"overrides": {"p_keep": config["p_keep"]}} if "p_keep" in config else {}
     names = (*config["methods"], *SIMVAE, *config["references"])
     return [*(training(name, config, **world) for name in names), observed(config, **world)]
 

@@ -16,12 +16,12 @@ SMOKE: Config = claim.CLAIM.settings("smoke")
 FULL: Config = claim.CLAIM.settings("full")
 
 
-def made_up(accuracy: float, content: float = 0.0) -> pd.DataFrame:
-    """Three seeds; SimVAE with eight views has that much more accuracy and content than with two."""
+def made_up(accuracy: float, content: float = 0.0, spread: float = -0.1) -> pd.DataFrame:
+    """Three seeds; SimVAE with eight views has that much more accuracy, content and spread than with two."""
     rows = []
     for seed in range(3):
         for views, share in ((2, 0.0), (4, 0.5), (8, 1.0)):
-            for measure, gain in ((claim.ACCURACY, accuracy), (claim.CONTENT, content)):
+            for measure, gain in ((claim.ACCURACY, accuracy), (claim.CONTENT, content), (claim.SPREAD, spread)):
                 rows.append((claim.SIMVAE, views, seed, measure, 0.9 - 0.01 * seed + share * (gain + 1e-4 * seed)))
     return pd.DataFrame(rows, columns=["method", "views", "seed", "measure", "value"])
 
@@ -30,14 +30,15 @@ def test_the_verdict_follows_the_table() -> None:
     def verdicts(*gains: float) -> list[str]:
         return [f.verdict.value for f in claim.findings(made_up(*gains), SMOKE)]
 
-    assert verdicts(0.0, 0.0) == verdicts(0.05, -0.005) == ["holds", "holds"]
-    assert verdicts(-0.03, 0.0) == ["fails", "holds"]
-    assert verdicts(0.0, -0.03) == ["holds", "fails"]
+    assert verdicts(0.0, 0.0) == verdicts(0.05, -0.005) == ["holds", "holds", "holds"]
+    assert verdicts(-0.03, 0.0) == ["fails", "holds", "holds"]
+    assert verdicts(0.0, -0.03) == ["holds", "fails", "holds"]
+    assert verdicts(0.0, 0.0, 0.1) == ["holds", "holds", "fails"]
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(-0.05, Verdict.HOLDS), (0.0, Verdict.INCONCLUSIVE)])
-def test_a_control_that_loses_nothing_leaves_the_claim_inconclusive(gain: float, verdict: Verdict) -> None:
-    findings, control = (claim.findings(made_up(each), SMOKE) for each in (0.01, gain))
+@pytest.mark.parametrize(("spread", "verdict"), [(0.2, Verdict.HOLDS), (-0.1, Verdict.INCONCLUSIVE)])
+def test_a_control_whose_views_draw_together_too_leaves_the_claim_inconclusive(spread: float, verdict: Verdict) -> None:
+    findings, control = (claim.findings(made_up(0.01, 0.0, each), SMOKE) for each in (-0.1, spread))
     assert judge(findings, control, [])[0] is verdict
 
 

@@ -13,6 +13,7 @@ from paper_checks import phase_diagram as claim
 from paper_checks.claim import Config, Verdict
 from paper_checks.judge import judge
 from paper_checks.trained import OBSERVATION
+from ssl_theory.learners import SimCLR, SimVAE
 from synthetic import Block
 
 SMOKE: Config = claim.CLAIM.settings("smoke")
@@ -84,6 +85,12 @@ def test_a_place_is_a_world() -> None:
     assert float(large.std) == pytest.approx(2 * np.sqrt(4.25))
     assert (large.p_keep, shared.p_keep) == (1.0, 0.25)
     assert shared.std == 1.0
+
+
+def test_the_temperature_is_twice_the_style_variance() -> None:
+    contrastive, generative = (claim.learner(method, 0.4) for method in claim.METHODS)
+    assert contrastive == SimCLR(temperature=0.4)
+    assert generative == SimVAE(prior="gaussian", style_variance=0.2)
 
 
 def test_a_cell_is_the_lone_run_of_its_place_and_temperature() -> None:

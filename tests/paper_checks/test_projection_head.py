@@ -62,14 +62,22 @@ def test_style_put_into_the_null_space_of_the_head_is_found_there() -> None:
     generator = torch.Generator().manual_seed(0)
     content = torch.randn(2, 400, 1, claim.OUTPUT, generator=generator).expand(-1, -1, 2, -1)
     style = torch.randn(2, 400, 2, claim.WIDTH - claim.OUTPUT, generator=generator)
-    weight = torch.eye(claim.OUTPUT, claim.WIDTH).expand(2, -1, -1)
-    table = claim.by_direction(torch.cat([content, style], -1), weight)
+    turn = torch.linalg.qr(torch.randn(claim.WIDTH, claim.WIDTH, generator=generator))[0]
+    weight = turn[: claim.OUTPUT].expand(2, -1, -1)
+    table = claim.by_direction(torch.cat([content, style], -1) @ turn, weight)
     shares = {n: table[table.measure == f"{n} share"].groupby("direction").value.mean() for n in ("style", "content")}
     assert shares["style"][: claim.OUTPUT].sum() == pytest.approx(0, abs=1e-6)
     assert shares["content"][: claim.OUTPUT].sum() == pytest.approx(1, abs=0.1)
     assert table[table.measure.isin(["passed on", "over even"])].value.to_numpy() == pytest.approx(
         np.zeros(4), abs=1e-6
     )
+
+
+def test_style_that_is_spread_evenly_is_passed_on_as_by_random_directions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    views = torch.randn(1, 4000, 2, claim.WIDTH, generator=generator)
+    table = claim.by_direction(views, torch.randn(1, claim.OUTPUT, claim.WIDTH, generator=generator))
+    assert table[table.measure == "over even"].value.item() == pytest.approx(1, abs=0.1)
 
 
 def test_smoke_runs_from_tasks_to_caption_and_a_linear_head_is_the_map_from_h_to_z() -> None:

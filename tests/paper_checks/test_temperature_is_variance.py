@@ -81,6 +81,9 @@ def test_the_learners_speak_one_dictionary() -> None:
     z = torch.nn.functional.normalize(torch.randn(12, 2, 5, generator=generator, dtype=torch.float64), dim=-1)
     squared = contrastive.info_nce(z, temperature=2 * 0.3, critic="distance")
     assert float(squared) == pytest.approx(float(contrastive.info_nce(z, temperature=0.3)), abs=1e-12)
+    modules = torch.nn.ModuleDict({"encoder": torch.nn.Identity()})  # representations that are unit vectors anyhow
+    free, pinned = (claim.learner("SimCLR", 0.3, each).loss(modules, z[None]) for each in (False, True))
+    torch.testing.assert_close(free, pinned)
     model = claim.learner("SimVAE, Gaussian prior", 0.3, True)
     assert (model.prior, model.style_variance) == ("gaussian", 0.15)  # type: ignore[attr-defined]
     assert claim.learner("SimVAE, Gaussian prior", 0.3, False).prior == "flat"  # type: ignore[attr-defined]

@@ -249,8 +249,9 @@ def test_saving_moving_printing(name: str, tmp_path: Path) -> None:
 def test_streaming_is_sampling(name: str) -> None:
     """A stream gives each datum of its chunks, whole, in order, and the same on every pass."""
     stream = WORLDS[name].to_dataset(11, views=2, seed=3, chunk=4)
-    assert len(stream) == 11
     chunks = list(stream.chunks())
+    assert [len(views.content) for views in chunks] == [4, 4, 3]
+    assert len(stream) == 11
     for _ in range(2):
         data = list(stream)
         for field in ("content", "style", "z", "label"):
@@ -274,3 +275,4 @@ def test_plates_show_every_variable_and_formula(name: str) -> None:
     assert ("$k$" in words) == (made.classes is not None)
     shown = {" ".join(word.split()) for word in words}
     assert shown >= set(made.formulas())
+    assert all(line.count("(") == line.count(")") for word in words for line in word.splitlines())

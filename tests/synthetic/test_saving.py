@@ -54,6 +54,11 @@ def test_unreadable_files(tmp_path: Path) -> None:
         World.load(tmp_path / "world")
 
 
+def test_worlds_are_loaded_onto_a_device(tmp_path: Path) -> None:
+    preset("sprites").save(tmp_path / "world")
+    assert load(tmp_path / "world", "meta").device.type == "meta"
+
+
 def test_a_file_that_holds_no_world_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "world.json").write_text(json.dumps({"format": 99}))
     for path, words in ((tmp_path / "world", "format 1, sprites 1, found 99"), (tmp_path / "nowhere", "found none")):

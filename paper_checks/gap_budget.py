@@ -1,0 +1,400 @@
+"""What the gap of a trained SimVAE is made of, where every part of it is known.
+
+    E[ log p(x^{1:J}) - ELBO_SSL ] = prior + decoder + views + coordinates + one view + training >= 0,  each >= 0
+
+World, decoder and encoder are linear and Gaussian, so the expected bound of every pair of model and posterior is exact.
+One thing after another is taken from the truth; each part is the difference of two bounds, in this order: the prior has
+the learner's constants (with the best decoder for them), the decoder is the trained one, the posterior factorises over
+views, then over coordinates, its mean sees one view (the best encoder of one view), the encoder is the trained one. The
+last two are what amortisation costs. A bound's distance from the evidence is, between Gaussians,
+
+    E[ log p(x) ] - bound = KL( p(x) q(z|x) || p_model(x, z) ),    z = z^{1:J}, x = x^{1:J}
+
+and so the parts are differences of divergences in closed form. The gap they must sum to is taken from the other side:
+the world's evidence less the library's loss, in means over points that are exact for polynomials of second degree.
+
+With g_i the eigenvalues of W'W / noise^2, a_i = 1/sigma^2 + g_i and b = gamma^2 / (sigma^2 (sigma^2 + J gamma^2)), the
+joint posterior has precision a_i - b within a view and -b between two, and factorising over views costs
+
+    1/2 sum_i [ J log(a_i - b) - (J-1) log a_i - log(a_i - J b) ],  which grows with gamma^2 / sigma^2
+
+The plug-in prior N(zbar; 0, gamma^2) prod_j N(z^j; zbar, sigma^2) has the mass Z = (J / 2 pi sigma^2)^{d/2}. Divided by
+Z it is the Gaussian prior of content variance gamma^2 - sigma^2 / J: its misfit is a part like any other, log Z is what
+its values report beyond a bound.
+
+Bounds, fixed beforehand. Rise: at least half of what the closed form gives at the world's decoder, for a trained one
+has other g. One view, training and decoder: at least half of the gap, for one view alone costs 0.78 of the whole at
+the world's decoder, gamma = sigma, J = 2 and g = 4, and more above. Training: at most a tenth, since the best encoder
+can be reached and the loss is this bound; a tenth is for steps of finite length.
+
+Control: views without common content, N(0, sigma^2 + gamma^2) each. Nothing is left to factorise, the prior misfits.
+
+Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 3; Cremer, Li, Duvenaud (2018), arXiv 1801.03558, for
+the parts of the gap of a plain VAE.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.polynomial import Polynomial
+from torch import Tensor, nn
+from torch.distributions import MultivariateNormal, kl_divergence
+
+import synthetic
+from figures import canvas, control_mark, legend, series, theory_line
+from paper_checks.claim import Claim, Config, Finding, Task
+from ssl_theory.learners import SimVAE, fit
+from ssl_theory.losses import decoders, priors
+from ssl_theory.losses.generative import evidence_bound
+
+J, DIM, OBSERVATION, STYLE, NOISE = 2, 3, 6, 0.25, 0.25  # views, sizes, sigma^2 and the noise's variance
+PRIOR, DECODER, VIEWS, COORDINATES = "prior's constants", "decoder as trained", "views apart", "coordinates apart"
+ONE_VIEW, TRAINING = "encoder sees one view", "encoder as trained"
+TERMS = (PRIOR, DECODER, VIEWS, COORDINATES, ONE_VIEW, TRAINING)
+GAP, LOG_Z, CLAIMED, EXPECTED = "gap", "log Z", "closed form", "closed form, world's decoder"
+EXACT, PLUG_IN = "gaussian", "plug-in"
+
+SIZES: Config = {"steps": 2000, "batch_size": 64, "coupled": True}
+CONFIG = {
+    "smoke": SIZES | {"seeds": 2, "ratios": [1.0, 10.0], "steps": 30},
+    "quick": SIZES | {"seeds": 5, "ratios": [1.0, 3.0, 10.0]},
+    "full": SIZES | {"seeds": 10, "ratios": [1.0, 3.0, 10.0, 30.0]},
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """`x^j = weight z^j + bias + noise`, `z^j = y + sigma eps^j` with variances `style` and `content`."""
+
+    weight: Tensor
+    bias: Tensor
+    style: float
+    content: float
+
+    def law(self) -> MultivariateNormal:
+        """Of the stacked views (x, z)."""
+        prior = torch.kron(self.style * eye(J) + self.content, eye(self.weight.shape[1]))
+        decoder = each_view(self.weight)
+        seen = decoder @ prior @ decoder.T + NOISE * eye(len(decoder))
+        mean = torch.cat([self.bias.repeat(J), torch.zeros(len(prior)).double()])
+        return MultivariateNormal(mean, blocks(seen, decoder @ prior, prior))
+
+    def seen(self) -> Tensor:
+        """Covariance of the stacked views of x."""
+        return self.law().covariance_matrix[: J * len(self.weight), : J * len(self.weight)]
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """`q = N(weight x + offset, covariance)` over the stacked latents, x stacked too, its entropy less by `lost`."""
+
+    weight: Tensor
+    offset: Tensor
+    covariance: Tensor
+    lost: float = 0.0
+
+    def entropy(self) -> float:
+        return 0.5 * float(torch.logdet(2 * math.pi * math.e * self.covariance)) - self.lost
+
+
+Encoder = tuple[Tensor, Tensor]  # weight and offset: x^j to mean and log-variance, side by side
+
+
+def eye(size: int) -> Tensor:
+    return torch.eye(size, dtype=torch.float64)
+
+
+def each_view(matrix: Tensor) -> Tensor:
+    """The matrix acting on every one of the stacked views."""
+    return torch.block_diag(*[matrix] * J)
+
+
+def blocks(upper: Tensor, cross: Tensor, lower: Tensor) -> Tensor:
+    """The symmetric matrix of two diagonal blocks and the upper right one."""
+    return torch.cat([torch.cat([upper, cross], 1), torch.cat([cross.T, lower], 1)])
+
+
+def modes(matrix: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """An exchangeable matrix of stacked views, on differences of views and on sqrt(J) times their mean."""
+    own, other = (matrix[:size, start : start + size].contiguous() for start in (0, size))
+    return own - other, own + (J - 1) * other
+
+
+def factorising(weight: Tensor, style: float, content: float) -> float:
+    """The closed form: least divergence of a posterior that factorises over views from the joint one, in nats."""
+    a = 1 / style + torch.linalg.svdvals(weight).square() / NOISE
+    b = content / (style * (style + J * content))
+    return 0.5 * float((J * (a - b).log() - (J - 1) * a.log() - (a - J * b).log()).sum())
+
+
+def best_decoder(world: Model, style: float, content: float) -> Model:
+    """The likeliest linear decoder under a prior: that with the world's singular vectors.
+
+    For given singular values every trace of the divergence is least where the two covariances share eigenvectors in the
+    same order (von Neumann's trace inequality); what is left is one problem a singular value.
+    """
+    left, values, right = torch.linalg.svd(world.weight, full_matrices=False)
+    best = torch.tensor([best_gain(float(value) ** 2, world, style, content) for value in values], dtype=torch.float64)
+    return Model(left * best.sqrt() @ right, torch.zeros_like(world.bias), style, content)
+
+
+def best_gain(gain: float, world: Model, style: float, content: float) -> float:
+    """The squared singular value of least divergence: a root of a cubic, or zero."""
+    scales, true = (style, style + J * content), (world.style, world.style + J * world.content)
+    within, between = (Polynomial([NOISE, scale]) for scale in scales)
+    to_within, to_between = (NOISE + scale * gain for scale in true)
+    slope = (J - 1) * scales[0] * (within - to_within) * between**2 + scales[1] * (between - to_between) * within**2
+    tried = np.maximum([0.0, *np.real(slope.roots())], 0.0)
+    cost = (J - 1) * (np.log(within(tried)) + to_within / within(tried))
+    cost += np.log(between(tried)) + to_between / between(tried)
+    return float(tried[cost.argmin()])
+
+
+def posteriors(world: Model, model: Model, encoder: Encoder | None = None) -> list[Posterior]:
+    """Of the model, in the order of TERMS: joint, views apart, coordinates apart, best of one view, the trained one."""
+    d = model.weight.shape[1]
+    size, inverse_noise = J * len(model.weight), model.weight.T / NOISE
+    precision = torch.linalg.inv(model.law().covariance_matrix[size:, size:])
+    precision = precision + each_view(inverse_noise @ model.weight)
+    apart = (each_view(precision[:d, :d]), precision.diag().diag())
+    weight = torch.linalg.solve(precision, each_view(inverse_noise))
+    offset = -weight @ model.bias.repeat(J)
+    found = [Posterior(weight, offset, torch.linalg.inv(each)) for each in (precision, *apart)]
+    best = each_view(best_of_one_view(world, precision, inverse_noise))
+    found.append(Posterior(best, offset, found[-1].covariance))  # the mean of all views' posterior at x = 0 is its own
+    return found if encoder is None else [*found, trained(world, encoder)]
+
+
+def best_of_one_view(world: Model, precision: Tensor, inverse_noise: Tensor) -> Tensor:
+    """The M that minimises `E (m - mu)' precision (m - mu)`, m^j = M x^j and mu the joint posterior's mean.
+
+    The normal equations are those of any function of x^j as well: for Gaussian x the best one is linear.
+    """
+    (apart, common), (within, between) = (modes(each, len(each) // J) for each in (precision, world.seen()))
+    pull = inverse_noise @ ((J - 1) * within + between)
+    system = (J - 1) * torch.kron(apart, within) + torch.kron(common, between)
+    return torch.linalg.solve(system, pull.flatten()).view_as(pull)
+
+
+def trained(world: Model, encoder: Encoder) -> Posterior:
+    """Linear mean and log-variance: the variance is log-normal over x, of which the bound needs the mean alone."""
+    (weight, slope), (offset, middle) = encoder[0].split(len(encoder[0]) // 2), encoder[1].chunk(2)
+    D = weight.shape[1]
+    excess = 0.5 * (slope @ world.seen()[:D, :D] * slope).sum(-1)  # log of the mean variance less the mean log-variance
+    covariance = (middle + excess).exp().repeat(J).diag()
+    return Posterior(each_view(weight), offset.repeat(J), covariance, lost=0.5 * J * float(excess.sum()))
+
+
+def distance(world: Model, model: Model, q: Posterior) -> float:
+    """`E[log p(x)]` less the bound of a model and a posterior: `KL( p(x) q(z|x) || p_model(x, z) )`."""
+    seen = world.seen()
+    cross = seen @ q.weight.T
+    mean = torch.cat([torch.zeros(len(seen)).double(), q.offset])
+    ours = MultivariateNormal(mean, blocks(seen, cross, q.weight @ cross + q.covariance))
+    return float(kl_divergence(ours, model.law())) + q.lost
+
+
+def points(world: Model, size: int) -> tuple[Tensor, Tensor]:
+    """Stacked views of x (n, J D) and standard normal numbers (n, size) whose first two moments are exact."""
+    root = torch.linalg.cholesky(world.seen())
+    total = len(root) + size
+    normal = math.sqrt(total) * torch.cat([eye(total), -eye(total)])
+    return normal[:, : len(root)] @ root.T, normal[:, len(root) :]
+
+
+def expected_bound(world: Model, model: Model, q: Posterior, prior: priors.Prior) -> float:
+    """E[ELBO_SSL] over the views of x and q by the library's bound, which is quadratic in both."""
+    x, normal = points(world, len(q.covariance))
+    z = x @ q.weight.T + q.offset + normal @ torch.linalg.cholesky(q.covariance).T
+    x, z = (stacked.unflatten(1, (J, -1)) for stacked in (x, z))
+    entropies = x.new_full(x.shape[:2], q.entropy() / J)
+    decoded, decoder = z @ model.weight.T + model.bias, decoders.Gaussian(NOISE)
+    return float(evidence_bound(x, decoded, z, entropies, prior=prior, decoder=decoder).mean())
+
+
+def truth(ratio: float, seed: int) -> synthetic.World:
+    """The world with `content = ratio * style`."""
+    stds: Config = {"content_std": math.sqrt(ratio * STYLE), "style_std": math.sqrt(STYLE), "noise": math.sqrt(NOISE)}
+    return synthetic.preset("linear-gaussian", seed, dim=DIM, observation_dim=OBSERVATION, **stds)
+
+
+def learner(prior: str, ratio: float, coupled: bool) -> SimVAE:
+    """Linear, with the world's own constants; or with views that have no common content, of the same variance."""
+    style, content = (STYLE, ratio * STYLE) if coupled else ((1 + ratio) * STYLE, 0.0)
+    constants: Config = {"style_variance": style, "content_variance": content}
+    return SimVAE(prior=prior, latent_dim=DIM, hidden=(), decoder_variance=NOISE, **constants)
+
+
+def affine(network: nn.Module, inputs: int, members: int) -> tuple[Tensor, Tensor]:
+    """Weight (E, out, in) and offset (E, out) of members that are affine maps."""
+    probes = torch.cat([torch.zeros(1, inputs), torch.eye(inputs)]).double().expand(members, -1, -1)
+    values = network(probes)
+    return (values[:, 1:] - values[:, :1]).mT, values[:, 0]
+
+
+def budget(
+    *, prior: str, ratios: list[float], coupled: bool, seeds: int, steps: int, batch_size: int, device: str = "cpu"
+) -> pd.DataFrame:
+    """Train every ratio and seed as one ensemble; rows (prior, ratio, seed, term, value, check)."""
+    places = [(ratio, seed) for ratio in ratios for seed in range(seeds)]
+    worlds, made = [truth(*place) for place in places], [learner(prior, ratio, coupled) for ratio in ratios]
+    fitted = fit(made, worlds, steps=steps, seeds=range(seeds), batch_size=batch_size, views=J, device=device)
+    modules = fitted.modules.cpu().double()
+    with torch.no_grad():
+        encoders = zip(*affine(modules["encoder"], OBSERVATION, len(places)), strict=True)
+        decoded = zip(*affine(modules["decoder"], DIM, len(places)), strict=True)
+    tables = []
+    for e, (encoder, decoder) in enumerate(zip(encoders, decoded, strict=True)):
+        rows = pd.DataFrame(account(made[e // seeds], worlds[e], encoder, decoder), columns=["term", "value", "check"])
+        rows[["value", "check"]] += math.nan if fitted.diverged[e] else 0.0
+        tables.append(rows.assign(prior=prior, ratio=places[e][0], seed=places[e][1]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def account(
+    made: SimVAE, world: synthetic.World, encoder: Encoder, decoder: tuple[Tensor, Tensor]
+) -> list[tuple[str, float, float]]:
+    """Rows (term, value, the same by the library's bounds where it is asked for) of one member."""
+    exact = world.to(dtype=torch.float64)
+    content = float(exact.content.moments(torch.empty(0).double())[1][0, 0])
+    true = Model(exact.mixing(eye(DIM)).T, torch.zeros(OBSERVATION).double(), STYLE, content)
+    style, claimed = float(made.style_variance), float(made.content_variance)
+    model = Model(*decoder, style, claimed - (style / J if made.prior == PLUG_IN else 0.0))
+    likeliest = best_decoder(true, model.style, model.content)
+    found = posteriors(true, model, encoder)
+    steps = [distance(true, likeliest, posteriors(true, likeliest)[0]), *(distance(true, model, q) for q in found)]
+    prior = priors.Gaussian(model.style, model.content)
+    joint, apart, last = (expected_bound(true, model, q, prior) for q in (found[0], found[1], found[-1]))
+    gap = float(exact.log_evidence(points(true, 0)[0].unflatten(1, (J, -1))).mean()) - last
+    values = np.diff([0.0, *steps])
+    rows = [(name, value, math.nan) for name, value in zip(TERMS, values, strict=True)]
+    rows += [(GAP, float(values.sum()), gap)]
+    rows += [(CLAIMED, factorising(model.weight, STYLE, content), joint - apart)]
+    rows += [(EXPECTED, factorising(true.weight, STYLE, content), math.nan)]
+    if made.prior == PLUG_IN:
+        reported = expected_bound(true, model, found[-1], priors.PlugIn(style, claimed))
+        rows += [(LOG_Z, 0.5 * DIM * math.log(J / (2 * math.pi * style)), reported - last)]
+    return rows
+
+
+def tasks(config: Config) -> list[Task]:
+    arguments = {key: config[key] for key in ("ratios", "seeds", "steps", "batch_size")}
+    cost = arguments["steps"] * arguments["seeds"] * len(arguments["ratios"]) * arguments["batch_size"] / 2**21
+    coupled = {EXACT: config["coupled"], PLUG_IN: True}
+    return [Task(budget, arguments | {"prior": p, "coupled": c}, cost=cost + 0.1) for p, c in coupled.items()]
+
+
+def control(config: Config) -> Config:
+    return config | {"coupled": False}
+
+
+def spread(table: pd.DataFrame, term: str, prior: str = EXACT) -> pd.DataFrame:
+    """A term by (seed, ratio)."""
+    rows = table[(table.prior == prior) & (table.term == term)]
+    return rows.pivot(index="seed", columns="ratio", values="value")
+
+
+def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
+    whole, claimed, missing = (table[table.term == name] for name in (GAP, CLAIMED, LOG_Z))
+    claimed, every = claimed[claimed.prior == EXACT], table[table.term.isin(TERMS)].value
+    by = {name: spread(table, name) for name in (*TERMS, GAP, EXPECTED)}
+    rise = (by[VIEWS].diff(axis=1) / by[EXPECTED].diff(axis=1)).iloc[:, 1:].min(axis=1, skipna=False)
+    shares = {name: by[name] / by[GAP] for name in TERMS}
+    left = (shares[ONE_VIEW] + shares[TRAINING] + shares[DECODER]).min(axis=1, skipna=False)
+    training = shares[TRAINING].max(axis=1, skipna=False)
+    theory = "half of the rise at the world's decoder: a trained one has other singular values"
+    half = "one view alone costs 0.78 of the whole at the world's decoder and γ = σ"
+    steps = "the best encoder can be reached; a tenth for steps of finite length"
+    grows, rest = "views apart: least rise with γ²/σ², over the closed form's", "one view, training and decoder"
+    form = claimed.value - claimed.check
+    return [
+        Finding.exact("sum of the parts − gap by the library's loss", whole.value - whole.check, 1e-8, unit="nats"),
+        Finding.exact("parts: how far below zero", np.minimum(every, 0.0), unit="nats", reason="each is a divergence"),
+        Finding.exact("views apart: bounds − closed form", form, 1e-8, unit="nats", controlled=True),
+        Finding.from_seeds(grows, rise, ">=", 0.5, reason=theory, controlled=True),
+        Finding.from_seeds(f"{rest}: least share of the gap", left, ">=", 0.5, reason=half, controlled=True),
+        Finding.from_seeds("encoder's training: largest share of the gap", training, "<=", 0.1, reason=steps),
+        Finding.exact("plug-in: values beyond the bound − log Z", missing.value - missing.check, 1e-8, unit="nats"),
+    ]
+
+
+def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
+    figure, axes = canvas(1, 2, width="page", height=2.9, sharey=True)
+    places = np.arange(len(config["ratios"]))
+    for panel, prior in zip(axes[0], (EXACT, PLUG_IN), strict=True):
+        _draw_parts(panel, table, prior)
+        panel.set_xticks(places, [f"{ratio:g}" for ratio in config["ratios"]])
+        panel.set_xlabel("content over style variance γ²/σ²")
+    exact, plug_in = axes[0]
+    theory_line(exact, places, spread(table, EXPECTED).mean(), label="closed form of views apart, world's decoder")
+    if control_table is not None:
+        broken = spread(control_table, VIEWS).mean()
+        exact.plot(places, broken, **control_mark(), label="control: views apart without common content", zorder=6)
+    reported = (spread(table, GAP, PLUG_IN) - spread(table, LOG_Z, PLUG_IN)).mean()
+    look: Config = {"color": "0.1", "marker": "<", "linestyle": "none"}
+    plug_in.plot(places + 0.4, reported, label="gap − log Z: what its values report", **look)
+    exact.set(ylabel="gap to the evidence, nats", title="The world's prior")
+    plug_in.set_title("Plug-in prior, over its mass Z")
+    legend(figure)
+    return figure
+
+
+def _draw_parts(axes: Axes, table: pd.DataFrame, prior: str) -> None:
+    """Parts on top of each other, views first, so that their closed form lies over the lowest ones."""
+    below = np.zeros(table.ratio.nunique())
+    for index, name in enumerate((VIEWS, ONE_VIEW, DECODER, TRAINING, COORDINATES, PRIOR)):
+        mean = spread(table, name, prior).mean().to_numpy()
+        axes.bar(range(len(mean)), mean, 0.62, bottom=below, color=series(index)["color"], label=name)
+        below = below + mean
+    whole = spread(table, GAP, prior)
+    ends = [Finding.from_seeds("", whole[ratio], ">=", 0.0) for ratio in whole]
+    lengths = [[f.estimate - f.low for f in ends], [f.high - f.estimate for f in ends]]
+    axes.errorbar(range(len(ends)), below, lengths, fmt="none", color="0.1", elinewidth=1.0, label="95 % over seeds")
+
+
+def caption(found: Sequence[Finding]) -> str:
+    error, _, form, rise, left, training, mass = (f.estimate for f in found)
+    return (
+        f"What the gap of trained linear SimVAEs is made of; its parts sum to it within {error:.0e} nats. Left: one "
+        f"view, training and decoder make up at least {left:.2f} of it, the encoder's training at most {training:.2f}. "
+        f"Views apart cost what the closed form says (to {form:.0e} nats at the trained decoder); the least rise is "
+        f"{rise:.2f} of that at the world's. Right: log Z, exact to {mass:.0e} nats, is what plug-in values add."
+    )
+
+
+CLAIM = Claim(
+    name="gap-budget",
+    part="bound",
+    statement=(
+        "The gap of a trained SimVAE is the sum of what its prior, its decoder, the factorised posterior, an encoder "
+        "of one view and training cost; what factorising over views costs has a closed form and grows with the share "
+        "of content, and the encoder that sees one view costs more."
+    ),
+    formula=(
+        r"\mathrm{KL}\Big( \prod_j q(z^j) \,\Big\|\, p(z^{1:J} \mid x^{1:J}) \Big) = \frac{1}{2} \sum_i"
+        r" \left[ J \log(a_i - b) - (J-1) \log a_i - \log(a_i - J b) \right]"
+    ),
+    config=CONFIG,
+    tasks=tasks,
+    control=control,
+    control_words="the model's views share no content: z^j ~ N(0, (σ² + γ²) I) each",
+    notes=(
+        "Two findings fail, each for a reason that probes found. Growth is that of the closed form at a given decoder. "
+        "The optimum of the bound itself (its exact expectation, by L-BFGS) has larger g than the world: 8, 4, 2 turn "
+        "into 9.0, 4.9, 2.6 at γ²/σ² = 1 and 11.1, 6.9, 4.6 at 10, for a sharper likelihood weakens the coupling of "
+        "the posterior. Views apart then cost 0.055, 0.076, 0.076 nats at γ²/σ² = 1, 3, 10, where the world's decoder "
+        "gives 0.071, 0.140, 0.191: the growth goes into the decoder's part, 0.02, 0.12, 0.26. Coordinates apart cost "
+        "nothing there: the prior is isotropic, and the learner turns its axes. And 2,000 steps at the learning rate "
+        "1e-3 are too few for linear networks: after 8,000 the encoder's training is 0.4 to 1.5 % of the gap."
+    ),
+    findings=findings,
+    draw=draw,
+    caption=caption,
+    source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 3",
+)
