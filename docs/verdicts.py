@@ -1,6 +1,6 @@
-"""README's table of verdicts, and docs/claims.md with every figure, from the results of a run.
+"""README's table of verdicts, and docs/claims.md with every figure, from the results of runs into one folder.
 
-    python docs/verdicts.py results     after `python -m paper_checks --profile full`
+python docs/verdicts.py results     after `python -m paper_checks --profile full`
 """
 
 import shutil
@@ -29,14 +29,15 @@ def table(records: Sequence[Record]) -> str:
 
 def pages(records: Sequence[Record], figures: str) -> str:
     """One section a claim: what it says, its verdict, figure, caption, and findings with their intervals."""
-    head = "# Every claim, as last checked in full\n\nWritten by `python docs/verdicts.py results`; "
+    head = "# Every claim, as last checked\n\nWritten by `python docs/verdicts.py results`; "
     head += "; ".join(f"made with {line}" for line in summary.origins(records)) + ".\n"
     return "\n".join([head, *(section(record, figures) for record in records)])
 
 
 def section(record: Record, figures: str) -> str:
     name = record["claim"]
-    lines = [f"## {name}: {record['verdict']}", "", record["statement"], ""]
+    profile = record["provenance"]["profile"]
+    lines = [f"## {name}: {record['verdict']} ({profile} profile)", "", record["statement"], ""]
     lines += [f"![{name}]({figures}/{name}.png)", "", f"*{record['caption']}*", ""]
     lines += ["| finding | estimate | interval | bound | verdict | in the control |", "|---|---|---|---|---|---|"]
     broken = {found["name"]: found for found in record["control"] or []}

@@ -17,9 +17,10 @@ QUIET = "#59616b"
 
 def markdown(records: Sequence[Record]) -> str:
     """A table of verdicts, part by part, with profile, date and machine below."""
-    lines = ["| part | claim | verdict | decided by |", "|---|---|---|---|"]
+    lines = ["| part | claim | verdict | profile | decided by |", "|---|---|---|---|---|"]
     for record in records:
-        cells = (record["part"], record["claim"], f"{record['sign']} {record['verdict']}", decided_by(record))
+        verdict, profile = f"{record['sign']} {record['verdict']}", record["provenance"]["profile"]
+        cells = (record["part"], record["claim"], verdict, profile, decided_by(record))
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join([*lines, "", *(f"Made with {line}." for line in origins(records)), ""])
 

@@ -156,8 +156,8 @@ def test_a_later_run_of_one_claim_keeps_the_others(made: House):
 
 def test_summary_is_a_table_with_date_and_machine(made: House):
     lines = (made.out / "summary.md").read_text().splitlines()
-    assert lines[2].startswith("| model | bad | ✗ fails | mean: the whole interval breaks the bound |")
-    assert lines[3].startswith("| model | good | ✓ holds | mean: 1 [")
+    assert lines[2].startswith("| model | bad | ✗ fails | quick | mean: the whole interval breaks the bound |")
+    assert lines[3].startswith("| model | good | ✓ holds | quick | mean: 1 [")
     assert re.match(r"Made with profile quick, \d{4}-\d\d-\d\d, torch ", lines[-1])
 
 
