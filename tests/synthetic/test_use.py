@@ -69,7 +69,8 @@ def test_npz_holds_the_sample_and_its_provenance(tmp_path: Path, monkeypatch, ca
     arguments = ("block", "-n", "1500", "-o", str(path), "--views", "3", "--seed", "4", "--world-seed", "2")
     code, out, _ = run(monkeypatch, capsys, *arguments, "--set", "p_keep=0.5")
     assert (code, out.strip()) == (0, f"1500 data of 3 views written to {path}")
-    read = np.load(path)
+    with np.load(path) as file:
+        read = dict(file)
     made_by = json.loads(str(read["provenance"]))
     world = preset(made_by["preset"], made_by["world_seed"], **made_by["overrides"])
     stream = Stream(world, made_by["n"], views=made_by["views"], seed=made_by["seed"], chunk=made_by["chunk"])
