@@ -34,6 +34,7 @@ SHARED_EXACTLY = (
     "views share some coordinate exactly (no noise hides it), so several views have no joint density",
     "add observation noise to a linear mixing, or use an isotropic world",
 )
+TILE = 2**17  # numbers of a matrix of pairs that are held at once: as many as stay in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -208,10 +209,14 @@ class LinearGaussian(Law):
             ),
             strict=True,
         )
-        alone = [w.square().sum((-1, -2)) - p.square().sum(-1) for w, p in zip(white, pull, strict=True)]
-        cross = torch.einsum("ncm,lcm->nlc", *pull)
+        own = [p.square().sum(-1) - w.square().sum((-1, -2)) for w, p in zip(white, pull, strict=True)]
         constant = self.log_weights - f.half_log_det - first.shape[-1] * math.log(2 * math.pi)
-        return (constant - 0.5 * (alone[0][:, None] + alone[1]) + cross).logsumexp(-1)
+        of_row, of_column = (constant + 0.5 * own[0]).mT[..., None], 0.5 * own[1].mT[:, None]
+        row, column = pull[0].transpose(0, 1), pull[1].permute(1, 2, 0)
+        height = max(1, TILE // (len(constant) * len(second)))
+        parts = zip(of_row.split(height, 1), row.split(height, 1), strict=True)
+        tiles = (torch.baddbmm(alone + of_column, across, column) for alone, across in parts)
+        return torch.cat([tile.logsumexp(0) for tile in tiles])
 
     def pmi_matrix(self, first: Float[Tensor, "n q"], second: Float[Tensor, "l q"]) -> Float[Tensor, "n l"]:
         """Pointwise mutual information of every pair."""
