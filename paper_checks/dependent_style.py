@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from figures import canvas, control_mark, interval_points, legend, line_with_band, mark, theory_line
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
-from paper_checks.trained import BRIEF, OBSERVATION, ONE_A_FAMILY, retained_style, training
+from paper_checks.trained import OBSERVATION, ONE_A_FAMILY, SIZES, retained_style, training
 
 WORLD, FLOOR = "dependent-style", 0.5  # the preset's own floor
 SIMVAE = "SimVAE, Gaussian prior"
@@ -38,9 +38,9 @@ BROKEN = "control: one assumption broken"  # as `interval_points` calls it
 CHIEF = ("SimCLR", "VICReg", SIMVAE, "VAE")
 
 CONFIG = {
-    "smoke": BRIEF["smoke"] | {"methods": list(CHIEF), "floors": []},
-    "quick": BRIEF["quick"] | {"methods": list(CHIEF), "floors": []},
-    "full": BRIEF["full"] | {"methods": [*ONE_A_FAMILY, SIMVAE, "VAE"], "floors": [0.0, 0.25, 0.75]},
+    "smoke": SIZES["smoke"] | {"methods": list(CHIEF), "floors": []},
+    "quick": SIZES["quick"] | {"methods": list(CHIEF), "floors": []},
+    "full": SIZES["full"] | {"methods": [*ONE_A_FAMILY, SIMVAE, "VAE"], "floors": [0.0, 0.25, 0.75]},
 }
 
 

@@ -43,7 +43,7 @@ ACROSS = "across"
 SIMVAE = "SimVAE, per modality"
 METHODS = ("CLIP", SIMVAE)
 
-CONFIG = trained.BRIEF
+CONFIG = trained.SIZES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ TRAINING, FRESH = "NC1, training views", "NC1, fresh views"
 
 CONFIG = {
     "smoke": {"seeds": 2, "checkpoints": [0, 5, 20], "instances": [8], "views": 16, "batch_size": 32},
-    "quick": {"seeds": 5, "checkpoints": [0, 30, 100, 300, 1000, 2000], "instances": [8], "views": 256},
+    "quick": {"seeds": 5, "checkpoints": [0, 30, 100, 300, 1000], "instances": [8], "views": 256},
     "full": {"seeds": 10, "checkpoints": [0, 30, 100, 300, 1000, 3000, 6000], "instances": [4, 8, 11], "views": 256},
 }
 for _size in CONFIG.values():

@@ -1,10 +1,12 @@
 """Where style is kept: maps over worlds and hyperparameters instead of one setting of each.
 
-    retained style and label accuracy over (sigma_s / sigma_c, tau) and (p_keep, tau),  tau = 2 sigma^2 for SimVAE
+    retained style and label accuracy over (sigma_s / sigma_c, tau) and (p_keep, tau),  tau = 2 sigma^2 for SimVAE,
+    over (J, tau) for SimVAE, and over (J, head depth) for SimCLR, before the head
 
 sigma_s and sigma_c: standard deviations of a style and of a content coordinate of the world; p_keep: the probability
-with which all views of a data point share a style coordinate. Every cell trains its own networks, all cells of a map as
-one ensemble, half as long as in the other claims.
+with which all views of a data point share a style coordinate; J: views of a data point; head depth: affine layers of
+the projection head, 0 for none. Every cell trains its own networks, for 1,000 steps of 32 data points: half as many
+steps, of half as many points, as in the other claims' full profile, since there are some hundred cells.
 
 Theory draws one line into the first plane. SimVAE's prior takes content to have variance 1 and style sigma^2; the
 world has style of variance (sigma_s / sigma_c)^2 in units of content's. Both agree on tau = 2 (sigma_s / sigma_c)^2.
@@ -13,7 +15,8 @@ For SimCLR theory has no line: style that every view redraws is lost on the whol
 Bounds, fixed beforehand, each over the worst cell of each seed. SimCLR retains at most 0.30 of redrawn style anywhere
 in (sigma_s / sigma_c, tau); SimVAE at least 0.40 wherever style is no smaller than content, sigma_s >= sigma_c (below,
 a decoder of fixed variance has ever less to gain from it); and SimCLR's retained style is higher by at least 0.4 at
-p_keep = 1 than at 0, at every tau. The numbers are those of style-collapse and kept-style-is-content.
+p_keep = 1 than at 0, at every tau. The numbers are those of style-collapse and kept-style-is-content. The planes of J
+have no bound here: more-views and projection-head judge what they show.
 
 Control: p_keep = 1 in SimCLR's first plane. Style is content there, and SimCLR keeps it.
 
@@ -38,61 +41,96 @@ from ssl_theory.analysis import probes
 from ssl_theory.learners import Learner, SimCLR, SimVAE, fit
 
 METHODS = ("SimCLR", "SimVAE, Gaussian prior")
-RATIO, KEEP = "σs / σc", "p_keep"
+RATIO, KEEP, VIEWS = "σs / σc", "p_keep", "J"
+DEPTH = "head depth"  # the rows of SimCLR's plane of J; of all others they are temperatures
+WIDTH = 128  # of hidden layers, and of the representation before a head
 CONTENT_STD = math.sqrt(2.0**2 + 0.5**2)  # of a content coordinate: class means and the spread within classes
 STYLE, ACCURACY, RETAINED = "style R2, mlp", "label accuracy, linear", "retained style"
 
+TRAINING: Config = {"steps": 1000, "points": 2000, "batch_size": 32}
 CONFIG = {
     "smoke": {"seeds": 2, "steps": 10, "points": 120, "batch_size": 16}
-    | {"temperatures": [0.1, 1.6], RATIO: [0.5, 2.0], KEEP: [0.0, 1.0]},
-    "quick": {"seeds": 3, "steps": 1000, "points": 1500, "batch_size": 32}
-    | {"temperatures": [0.1, 0.4, 1.6], RATIO: [0.5, 1.0, 2.0], KEEP: [0.0, 0.5, 1.0]},
-    "full": {"seeds": 5, "steps": 2000, "points": 2000, "batch_size": 64}
+    | {"temperatures": [0.1, 1.6], RATIO: [0.5, 2.0], KEEP: [0.0, 1.0], VIEWS: [2, 3], DEPTH: [0, 2]},
+    "quick": {"seeds": 5}
+    | TRAINING
+    | {"temperatures": [0.1, 1.6], RATIO: [0.5, 1.0, 2.0], KEEP: [0.0, 1.0], VIEWS: [2, 4], DEPTH: [0, 2]},
+    "full": {"seeds": 10}
+    | TRAINING
     | {
-        "temperatures": [0.05, 0.15, 0.5, 1.5, 4.5],
-        RATIO: [0.25, 0.5, 1.0, 2.0, 4.0],
-        KEEP: [0.0, 0.25, 0.5, 0.75, 1.0],
+        "temperatures": [0.05, 0.15, 0.5, 1.5],
+        RATIO: [0.25, 0.5, 1.0, 2.0],
+        KEEP: [0.0, 0.25, 0.5, 1.0],
+        VIEWS: [2, 4, 8],
+        DEPTH: [0, 1, 2, 3],
     },
 }
 
 
-def learner(method: str, temperature: float) -> Learner:
-    """The method at `temperature = 2 sigma^2`."""
-    return SimCLR(temperature=temperature) if method == "SimCLR" else SimVAE(style_variance=temperature / 2)
+def learner(method: str, rows: str, row: float) -> Learner:
+    """The method at `temperature = 2 sigma^2`, or with a head of so many layers."""
+    if rows == DEPTH:
+        depth = int(row)
+        return SimCLR(latent_dim=WIDTH, head=(*[WIDTH] * (depth - 1), 10)) if depth else SimCLR()
+    return SimCLR(temperature=row) if method == "SimCLR" else SimVAE(style_variance=row / 2)
 
 
-def world_at(axis: str, value: float, p_keep: float, seed: int) -> synthetic.World:
+def world_at(axis: str, place: float, p_keep: float, seed: int) -> synthetic.World:
     """The block world at one place of the plane's axis; the world's other axis at its default, or at `p_keep`."""
+    if axis == VIEWS:
+        return synthetic.preset("block", seed=seed)
     if axis == KEEP:
-        return synthetic.preset("block", seed=seed, p_keep=value)
-    return synthetic.preset("block", seed=seed, style_std=value * CONTENT_STD, p_keep=p_keep)
+        return synthetic.preset("block", seed=seed, p_keep=place)
+    return synthetic.preset("block", seed=seed, style_std=place * CONTENT_STD, p_keep=p_keep)
 
 
 def plane(
+    *, axis: str, rows: str, at: list[float], places: list[float], device: str = "cpu", **arguments: Any
+) -> pd.DataFrame:
+    """One row a (place, row, seed, measure). Cells that differ in a number alone train as one ensemble, those that
+    differ in views or networks one after another.
+    """
+    each = [places] if axis != VIEWS else [[place] for place in places]
+    lines = [at] if rows != DEPTH else [[row] for row in at]
+    parts = [
+        cells_at(axis=axis, rows=rows, at=some, places=there, device=device, **arguments)
+        for there, some in product(each, lines)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def cells_at(
     *,
     method: str,
     axis: str,
+    rows: str,
+    at: list[float],
     places: list[float],
-    temperatures: list[float],
     p_keep: float,
     seeds: int,
     steps: int,
     points: int,
     batch_size: int,
-    device: str = "cpu",
+    device: str,
 ) -> pd.DataFrame:
-    """One row a (place, temperature, seed, measure); all cells and seeds train as one ensemble."""
-    cells = list(product(places, temperatures, range(seeds)))
-    worlds = [world_at(axis, place, p_keep, seed).to(device) for place, _, seed in cells]
-    drawn = [fresh(world, points, seed) for world, (_, _, seed) in zip(worlds, cells, strict=True)]
+    """The cells of some places and rows, all seeds of them as one ensemble."""
+    members = list(product(places, at, range(seeds)))
+    worlds = [world_at(axis, place, p_keep, seed).to(device) for place, _, seed in members]
+    drawn = [fresh(world, points, seed) for world, (_, _, seed) in zip(worlds, members, strict=True)]
     r = torch.stack([data.x for data in drawn])
     if method != OBSERVATION:
-        learners = [learner(method, temperature) for _, temperature in product(places, temperatures)]
-        fitted = fit(learners, worlds, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
-        r = represented(fitted, r, "representation")
+        fitted = fit(
+            [learner(method, rows, row) for _, row in product(places, at)],
+            worlds,
+            steps=steps,
+            seeds=range(seeds),
+            batch_size=batch_size,
+            views=int(places[0]) if axis == VIEWS else 2,
+            device=device,
+        )
+        r = represented(fitted, r, "encoder" if rows == DEPTH else "representation")
     found = {name: values.tolist() for name, values in probed(r[:, :, 0], drawn).items()}
-    table = pd.DataFrame(cells, columns=["place", "temperature", "seed"]).assign(**found)
-    table = table.melt(["place", "temperature", "seed"], var_name="measure")
+    table = pd.DataFrame(members, columns=["place", "row", "seed"]).assign(**found)
+    table = table.melt(["place", "row", "seed"], var_name="measure")
     return table.assign(method=method, axis=axis)
 
 
@@ -108,18 +146,25 @@ def probed(r: torch.Tensor, drawn: Sequence[synthetic.Views]) -> dict[str, torch
 
 
 def tasks(config: Config) -> list[Task]:
-    found = []
-    for axis, method in product((RATIO, KEEP), (*METHODS, OBSERVATION)):
-        p_keep = config.get("shared style", 0.0) if (method, axis) == ("SimCLR", RATIO) else 0.0
-        temperatures = [0.0] if method == OBSERVATION else config["temperatures"]  # the data have none
-        shared = {key: config[key] for key in SHARED}
-        if method == OBSERVATION:
-            shared |= {"steps": 0, "batch_size": 1}
-        where = {"method": method, "axis": axis, "places": config[axis], "temperatures": temperatures}
-        cells = len(config[axis]) * len(temperatures) * config["seeds"]
-        cost = cells * (config["points"] + shared["steps"] * shared["batch_size"]) / 2**19
-        found.append(Task(plane, where | {"p_keep": p_keep} | shared, cost=cost))
-    return found
+    return [_task(config, axis, method) for axis, method in product((RATIO, KEEP, VIEWS), (*METHODS, OBSERVATION))]
+
+
+def _task(config: Config, axis: str, method: str) -> Task:
+    where = {"method": method, "axis": axis, "places": config[axis], "rows": rows_of(method, axis), "p_keep": 0.0}
+    where |= {"at": config[where["rows"]]} | {key: config[key] for key in SHARED}
+    if (method, axis) == ("SimCLR", RATIO):
+        where |= {"p_keep": config.get("shared style", 0.0)}
+    if method == OBSERVATION:  # has neither temperatures nor numbers of views, and is not trained
+        where |= {"at": [0.0], "places": config[axis][:1] if axis == VIEWS else config[axis]}
+        where |= {"steps": 0, "batch_size": 1}
+    points = sum(where["places"]) / 2 if axis == VIEWS else len(where["places"])
+    seen = where["points"] + where["steps"] * where["batch_size"]
+    return Task(plane, where, cost=len(where["at"]) * points * where["seeds"] * seen / 2**19)
+
+
+def rows_of(method: str, axis: str) -> str:
+    """What the rows of a plane are: SimCLR's plane of J has head depths, every other one temperatures."""
+    return DEPTH if (method, axis) == ("SimCLR", VIEWS) else "temperatures"
 
 
 def control(config: Config) -> Config:
@@ -127,20 +172,22 @@ def control(config: Config) -> Config:
 
 
 def cells(table: pd.DataFrame, method: str, axis: str, measure: str) -> pd.DataFrame:
-    """Values a seed (rows) and a cell (place, temperature); retained style relative to the data of that place.
+    """Values a seed (rows) and a cell (place, row); retained style relative to the data of that place.
 
     The floor of retained style is nought: style does not depend on content in these worlds.
     """
     raw = STYLE if measure == RETAINED else measure
-    rows = table[(table.axis == axis) & (table.measure == raw)]
+    found = table[(table.axis == axis) & (table.measure == raw)]
 
     def of(name: str) -> pd.DataFrame:
-        return rows[rows.method == name].pivot(index="seed", columns=["place", "temperature"], values="value")
+        return found[found.method == name].pivot(index="seed", columns=["place", "row"], values="value")
 
     values = of(method)
     if measure == RETAINED:
-        ceiling = of(OBSERVATION).droplevel("temperature", axis=1)
-        values = values.div(ceiling[values.columns.get_level_values("place")].to_numpy(), axis=None)
+        ceiling = of(OBSERVATION).droplevel("row", axis=1)
+        places = values.columns.get_level_values("place")
+        of_place = ceiling[places if axis != VIEWS else [ceiling.columns[0]] * len(places)]
+        values = values.div(of_place.to_numpy(), axis=None)
     return values.astype(float)
 
 
@@ -176,24 +223,26 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
-    figure, axes = canvas(2, 4, width="page", height=1.75)
-    columns = [(axis, measure) for axis in (RATIO, KEEP) for measure in (RETAINED, ACCURACY)]
-    for (row, method), (column, (axis, measure)) in product(enumerate(METHODS), enumerate(columns)):
-        panel = axes[row, column]
+    figure, axes = canvas(2, 6, width="page", height=1.6)
+    columns = [(axis, measure) for axis in (RATIO, KEEP, VIEWS) for measure in (RETAINED, ACCURACY)]
+    for (line, method), (column, (axis, measure)) in product(enumerate(METHODS), enumerate(columns)):
+        panel = axes[line, column]
         mean = cells(table, method, axis, measure).mean().unstack("place")
-        tau, places = mean.index.to_numpy(dtype=float), mean.columns.to_numpy(dtype=float)
-        matched = np.log(tau)[:, None] - np.log(2 * places**2)[None] if axis == RATIO and row else None
+        rows, places = mean.index.to_numpy(dtype=float), mean.columns.to_numpy(dtype=float)
+        matched = np.log(rows)[:, None] - np.log(2 * places**2)[None] if axis == RATIO and line else None
         limits = (0.0, 1.0) if measure == RETAINED else (0.5, 1.0)
         look: dict[str, Any] = {"label": "", "limits": limits, "contour": matched}
-        heat_map(panel, np.arange(len(places)), np.arange(len(tau)), mean.to_numpy(), **look)
+        heat_map(panel, np.arange(len(places)), np.arange(len(rows)), mean.to_numpy(), **look)
+        deep = rows_of(method, axis) == DEPTH
+        named = column == 0 or (deep and measure == RETAINED)
         panel.set_xticks(np.arange(len(places)), [f"{place:g}" for place in places])
-        panel.set_yticks(np.arange(len(tau)), [f"{t:g}" for t in tau] if column == 0 else [])
+        panel.set_yticks(np.arange(len(rows)), [f"{row:g}" for row in rows] if named else [])
         panel.minorticks_off()
-        panel.set_title(f"{method.split(',')[0]}: {'style' if measure == RETAINED else 'label'}")
-        if row:
+        panel.set_title(f"{method.split(',')[0]}: {'style' if measure == RETAINED else 'label'}", fontsize=8)
+        if line:
             panel.set_xlabel(axis)
-        if not column:
-            panel.set_ylabel("τ = 2σ²" if row else "τ")
+        if named:
+            panel.set_ylabel(DEPTH if deep else "τ = 2σ²" if line else "τ")
     return figure
 
 
@@ -203,7 +252,8 @@ def caption(found: Sequence[Finding]) -> str:
         "Retained style (style) and accuracy of a linear probe (label), mean over seeds, a training a cell. SimCLR "
         f"retains {lost.estimate:.2f} in its highest cell of the first plane, SimVAE {kept.estimate:.2f} in its lowest "
         f"with σs ≥ σc; from p_keep = 0 to 1 SimCLR's retained style rises by {rise.estimate:.2f} at the temperature "
-        "where it rises least. Dashed: the prior's style variance is the world's, τ = 2 (σs/σc)²."
+        "where it rises least. Dashed: the prior's style variance is the world's, τ = 2 (σs/σc)². The last planes are "
+        "over the number of views J; for SimCLR with the depth of the projection head, and read before the head."
     )
 
 

@@ -32,7 +32,7 @@ from torch import Tensor
 import synthetic
 from figures import canvas, control_mark, legend, line_with_band, series, theory_line
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
-from paper_checks.trained import BRIEF, OBSERVATION, SHARED, fresh, observed, represented, tidy
+from paper_checks.trained import OBSERVATION, SHARED, SIZES, fresh, observed, represented, tidy
 from ssl_theory.analysis import probes, projection
 from ssl_theory.learners import SimCLR, fit
 
@@ -41,7 +41,7 @@ DEPTHS = (0, 1, 2, 3)
 STYLE, CONTENT = "style R2, mlp", "content R2, mlp"
 LAYERS = {"encoder": "h, before the head", "representation": "z, after it"}
 
-CONFIG = dict(BRIEF)
+CONFIG = dict(SIZES)
 
 
 def through_head(

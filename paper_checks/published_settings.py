@@ -11,8 +11,8 @@ has ten, room for both.
 the matching critic, temperature 1/10, finds them up to a rotation; published R^2 of a linear map above 0.99.
 
 Both papers train on batches of 6,144 for 100,000 steps (Zimmermann: three times that), with larger encoders and a
-learning rate of 1e-4: thousands of times the pairs that are seen here (2,000 steps of 64, quick, or of 128, full). So
-the bounds, fixed beforehand, keep a margin of 0.1 or nearly so to the published numbers: content R^2 at least 0.90;
+learning rate of 1e-4: thousands of times the pairs that are seen here (2,000 steps of 64 in the full profile). So the
+bounds, fixed beforehand, keep a margin of 0.1 or nearly so to the published numbers: content R^2 at least 0.90;
 style R^2 at most 0.30 (as style collapse) for discriminative methods and at least 0.40 for SimVAE; linear R^2 on the
 sphere at least 0.90 for the matching InfoNCE. Other learners on the sphere have no theorem; they are drawn, not
 judged, and so are the data themselves, read by the same probes.
@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 
 from figures import canvas, control_mark, interval_points, legend, scatter_with_errors
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
-from paper_checks.trained import BRIEF, EVERY, OBSERVATION, training
+from paper_checks.trained import EVERY, OBSERVATION, SIZES, training
 
 INFONCE, SIMVAE = "InfoNCE, matching", "SimVAE, Gaussian prior"
 BLOCKS: dict[str, Any] = {"world": "von-kuegelgen-2021", "overrides": {"dependent": False, "causal": False}}
@@ -43,9 +43,9 @@ DATA = "the data, same probe"
 PUBLISHED = {"content": 1.00, "style": 0.06, "sphere": 0.99}
 
 CONFIG = {
-    "smoke": BRIEF["smoke"] | {"blocks": ["SimCLR", "VICReg", SIMVAE], "sphere": [INFONCE, "VICReg"]},
-    "quick": BRIEF["quick"] | {"blocks": ["SimCLR", "VICReg", SIMVAE], "sphere": [INFONCE]},
-    "full": BRIEF["full"]
+    "smoke": SIZES["smoke"] | {"blocks": ["SimCLR", "VICReg", SIMVAE], "sphere": [INFONCE, "VICReg"]},
+    "quick": SIZES["quick"] | {"blocks": ["SimCLR", "VICReg", SIMVAE], "sphere": [INFONCE]},
+    "full": SIZES["full"]
     | {
         "blocks": [*EVERY, SIMVAE, "VAE"],
         "sphere": [INFONCE, "VICReg", "BarlowTwins", "BYOL", "SwAV", SIMVAE, "VAE"],

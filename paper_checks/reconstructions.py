@@ -29,13 +29,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-import synthetic
 from figures import canvas, control_mark, image_grid, interval_points, legend
 from paper_checks import trained
 from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from ssl_theory.analysis import accuracy, r2, reconstruct
 from ssl_theory.learners import fit
-from synthetic.sprites import SpriteWorld
 
 DISCRIMINATIVE, SIMVAE = ("SimCLR", "VICReg"), "SimVAE, Gaussian prior"
 METHODS = (SIMVAE, "VAE", *DISCRIMINATIVE)
@@ -49,22 +47,6 @@ CONFIG = {
     "quick": {"seeds": 5, "steps": 1000, "points": 2000, "batch_size": 64, "decoding": 400, "methods": list(CHIEF)},
     "full": {"seeds": 10, "steps": 3000, "points": 4000, "batch_size": 64, "decoding": 1000, "methods": list(METHODS)},
 }
-
-
-def world(p_keep: float = 0.0) -> SpriteWorld:
-    """Four shapes that a turn of a sixth of pi leaves distinct, large enough to be told apart on 16 pixels."""
-    made: SpriteWorld = synthetic.preset(
-        "sprites",
-        size=SIZE,
-        shapes=("square", "triangle", "crescent", "bar"),
-        x=(-0.3, 0.3),
-        y=(-0.3, 0.3),
-        scale=(0.4, 0.7),
-        brightness=1.0,
-        background=0.0,
-        p_keep=p_keep,
-    )
-    return made
 
 
 def redrawn(
@@ -82,7 +64,7 @@ def redrawn(
 
     And rows with an `image`, hexadecimal bytes: what the first seed's representation of the shown images decodes to.
     """
-    sprites: Any = world(p_keep).to(device)
+    sprites = trained.of_name(trained.SPRITES, 0, p_keep=p_keep).to(device)
     data = trained.fresh(sprites, points, seed=0)  # the same images for all seeds
     assert data.label is not None
     x, style = data.x[:, 0], data.style[:, 0]

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 import synthetic
 from figures import canvas, control_mark, legend, line_with_band, mark, theory_line
 from paper_checks.claim import Claim, Config, Finding, Task
-from paper_checks.trained import BRIEF, SHARED, fresh, represented
+from paper_checks.trained import SHARED, SIZES, fresh, represented
 from ssl_theory.analysis import collapse, probes
 from ssl_theory.learners import AlignUniform, JointEmbedding, Learner, SimCLR, SimVAE, fit
 from ssl_theory.losses.contrastive import info_nce
@@ -48,9 +48,9 @@ KERNEL = 0.5  # the temperature at which the density estimate then stays
 TIGHT, CLASSES, STYLE = "collapse ratio", "class collapse ratio", "style R2, mlp"
 
 CONFIG = {
-    "smoke": BRIEF["smoke"] | {"temperatures": [0.05, 1.5]},
-    "quick": BRIEF["quick"] | {"temperatures": [0.05, 0.3, 1.5]},
-    "full": BRIEF["full"] | {"temperatures": [0.05, 0.1, 0.2, 0.4, 0.8, 1.5]},
+    "smoke": SIZES["smoke"] | {"temperatures": [0.05, 1.5]},
+    "quick": SIZES["quick"] | {"temperatures": [0.05, 0.3, 1.5]},
+    "full": SIZES["full"] | {"temperatures": [0.05, 0.1, 0.2, 0.4, 0.8, 1.5]},
 }
 
 

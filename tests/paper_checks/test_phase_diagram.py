@@ -13,7 +13,7 @@ from paper_checks import phase_diagram as claim
 from paper_checks.claim import Config, Verdict
 from paper_checks.judge import judge
 from paper_checks.trained import OBSERVATION
-from ssl_theory.learners import SimCLR, SimVAE
+from ssl_theory.learners import SimCLR, SimVAE, fit
 from synthetic import Block
 
 SMOKE: Config = claim.CLAIM.settings("smoke")
@@ -37,7 +37,7 @@ def made_up(contrastive: float = 0.05, generative: float = 0.6, shared: float = 
                     (axis, place, tau, seed, method, m, v) for m, v in ((claim.STYLE, style), (claim.ACCURACY, 0.9))
                 ]
         rows += [(axis, place, 0.0, seed, OBSERVATION, claim.STYLE, CEILING) for place in SMOKE[axis]]
-    return pd.DataFrame(rows, columns=["axis", "place", "temperature", "seed", "method", "measure", "value"])
+    return pd.DataFrame(rows, columns=["axis", "place", "row", "seed", "method", "measure", "value"])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_small_style_may_be_lost_by_simvae() -> None:
 def test_a_cell_that_diverged_is_never_a_finding_that_holds() -> None:
     table = made_up()
     cell = (table.axis == claim.RATIO) & (table.method == "SimCLR") & (table.place == 0.5) & (table.seed == 0)
-    table.loc[cell & (table.measure == claim.STYLE) & (table.temperature == 1.6), "value"] = np.nan
+    table.loc[cell & (table.measure == claim.STYLE) & (table.row == 1.6), "value"] = np.nan
     assert claim.findings(table, SMOKE)[0].verdict is Verdict.INCONCLUSIVE
 
 
@@ -88,19 +88,42 @@ def test_a_place_is_a_world() -> None:
 
 
 def test_the_temperature_is_twice_the_style_variance() -> None:
-    contrastive, generative = (claim.learner(method, 0.4) for method in claim.METHODS)
+    contrastive, generative = (claim.learner(method, "temperatures", 0.4) for method in claim.METHODS)
     assert contrastive == SimCLR(temperature=0.4)
     assert generative == SimVAE(prior="gaussian", style_variance=0.2)
 
 
 def test_a_cell_is_the_lone_run_of_its_place_and_temperature() -> None:
-    sizes: dict[str, Any] = {"p_keep": 0.0, "seeds": 2, "steps": 5, "points": 80, "batch_size": 16}
-    both = claim.plane(method="SimCLR", axis=claim.RATIO, places=[0.5, 2.0], temperatures=[0.1, 1.6], **sizes)
-    lone = claim.plane(method="SimCLR", axis=claim.RATIO, places=[2.0], temperatures=[0.1], **sizes)
-    same = both.merge(lone, on=["place", "temperature", "seed", "measure", "method", "axis"])
+    sizes: dict[str, Any] = {
+        "rows": "temperatures",
+        "p_keep": 0.0,
+        "seeds": 2,
+        "steps": 5,
+        "points": 80,
+        "batch_size": 16,
+    }
+    both = claim.plane(method="SimCLR", axis=claim.RATIO, places=[0.5, 2.0], at=[0.1, 1.6], **sizes)
+    lone = claim.plane(method="SimCLR", axis=claim.RATIO, places=[2.0], at=[0.1], **sizes)
+    same = both.merge(lone, on=["place", "row", "seed", "measure", "method", "axis"])
     style = same[same.measure == claim.STYLE]
     assert len(style) == 2
     assert style.value_x.to_numpy() == pytest.approx(style.value_y.to_numpy(), abs=0.02)
+
+
+def test_the_planes_of_views_train_with_so_many_views_and_such_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def seen(learners: list[SimCLR], *data: Any, views: int, **options: Any) -> Any:
+        asked.append((views, [learner.head for learner in learners]))
+        return fit(learners, *data, views=views, **options)
+
+    monkeypatch.setattr(claim, "fit", seen)
+    (task,) = (
+        t for t in claim.tasks(SMOKE) if (t.kwargs["axis"], t.kwargs["method"]) == (claim.VIEWS, claim.METHODS[0])
+    )
+    table = task.run("cpu")
+    assert asked == [(2, [None]), (2, [(128, 10)]), (3, [None]), (3, [(128, 10)])]
+    assert set(zip(table.place, table.row, strict=True)) == {(2, 0), (2, 2), (3, 0), (3, 2)}
 
 
 def test_smoke_runs_from_tasks_to_caption() -> None:

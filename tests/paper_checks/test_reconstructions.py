@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from figures import look
+from paper_checks import trained
 from paper_checks.claim import Config, Verdict
 from paper_checks.judge import judge
 from paper_checks.reconstructions import (
@@ -21,7 +22,6 @@ from paper_checks.reconstructions import (
     as_text,
     centre_of_mass,
     position_r2,
-    world,
 )
 
 CONFIG: Config = {"methods": list(METHODS)}
@@ -59,7 +59,7 @@ def test_position_must_survive_in_the_control() -> None:
 
 
 def test_the_centre_of_mass_follows_the_sprite() -> None:
-    data = world().sample(400, views=1, generator=torch.Generator().manual_seed(0))
+    data = trained.of_name(trained.SPRITES, 0).sample(400, views=1, generator=torch.Generator().manual_seed(0))
     square = data.label == 0  # a crescent's mass lies beside its centre
     centre = centre_of_mass(data.x[square, 0])
     x, y = data.style[square, 0, :2].double().unbind(-1)
@@ -68,7 +68,7 @@ def test_the_centre_of_mass_follows_the_sprite() -> None:
 
 
 def test_position_is_told_wholly_by_the_image_itself_and_not_by_the_mean_image() -> None:
-    x = world().sample(300, views=1, generator=torch.Generator().manual_seed(0)).x[:, 0]
+    x = trained.of_name(trained.SPRITES, 0).sample(300, views=1, generator=torch.Generator().manual_seed(0)).x[:, 0]
     mean = x.mean(0, keepdim=True).expand_as(x)
     told = position_r2(torch.stack([x, mean]), x)
     assert float(told[0]) == pytest.approx(1.0)
