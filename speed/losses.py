@@ -81,7 +81,8 @@ def naive_byol(z: Tensor) -> Tensor:
 
 
 def naive_dino(z: Tensor) -> Tensor:
-    target, prediction = (z.detach() / 0.04).softmax(-1), (z / 0.1).log_softmax(-1)
+    centre = torch.zeros(z.shape[-1], device=z.device)
+    target, prediction = ((z.detach() - centre) / 0.04).softmax(-1), (z / 0.1).log_softmax(-1)
     return -(target.flip(1) * prediction).sum(-1).mean()
 
 

@@ -4,6 +4,7 @@ Assign-then-classify is hard EM on the mixture prior; the k-means objective is `
 constant; Sinkhorn's assignment is the posterior under an equal-partition constraint on p(y).
 """
 
+from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
@@ -172,19 +173,26 @@ def _balanced(scores: Tensor, epsilon: float | Tensor, iterations: int) -> Tenso
     return q
 
 
-def _cross_entropy(target: Float[Tensor, "*batch n T K"], logits: Float[Tensor, "*batch n J K"]) -> Loss:
-    """`-sum_y t_y^k log softmax_y(s^j)`, mean over data points and pairs of views k != j; consumes t, a constant."""
+def _cross_entropy(
+    target: Float[Tensor, "*batch n T K"], logits: Float[Tensor, "*batch n J K"], temperature: float | Tensor = 1.0
+) -> Loss:
+    """`-sum_y t_y^k log softmax_y(s^j / tau)`, mean over data points and pairs of views k != j; consumes t, a constant.
+
+    A temperature that is learned divides beforehand, for its gradient's sake.
+    """
     T, J = target.shape[-2], logits.shape[-2]
     total = reduce(torch.add, target.unbind(-2)).unsqueeze(-2)
     if T < J:
         others = torch.cat([total - target, total.expand_as(logits[..., T:, :])], -2)
     else:
         others = target.neg_().add_(total)
-    return _CrossEntropy.apply(others, logits).mean(-1) / (T * (J - 1))
+    if isinstance(temperature, Tensor) and temperature.requires_grad:
+        logits, temperature = logits / per_member(temperature, 3), 1.0
+    return _CrossEntropy.apply(others, logits, per_member(temperature, 3)).mean(-1) / (T * (J - 1))
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """`-sum w log_softmax(s)` over views and clusters, w constant.
+    """`-sum w log_softmax(s / tau)` over views and clusters, w and tau constant.
 
     Large temporary tensors cost more than the arithmetic: the value is worked out in pieces, the gradient in place.
     """
@@ -192,22 +200,31 @@ class _CrossEntropy(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(weight: Tensor, logits: Tensor) -> Tensor:
-        size = max(1, PIECE.get(logits.device.type, logits.numel()) * logits.shape[-3] // logits.numel())
-        pieces = zip(weight.split(size, -3), logits.split(size, -3), strict=True)
-        return -torch.cat([s.log_softmax(-1).mul_(w).sum((-2, -1)) for w, s in pieces], -1)
+    def forward(weight: Tensor, logits: Tensor, temperature: float | Tensor) -> Tensor:
+        pieces = _pieces(weight, logits)
+        return -torch.cat([(s / temperature).log_softmax(-1).mul_(w).sum((-2, -1)) for w, s in pieces], -1)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float | Tensor], output: Tensor) -> None:
+        weight, logits, ctx.temperature = inputs
+        ctx.save_for_backward(weight, logits)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        weight, logits = ctx.saved_tensors
-        softmax, mass, gradient = logits.softmax(-1), weight.sum(-1, keepdim=True), gradient[..., None, None]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        (weight, logits), tau = ctx.saved_tensors, ctx.temperature
+        gradient = gradient[..., None, None] / tau
         if torch.is_grad_enabled():  # the gradient of a softmax needs it as it was
-            return None, (softmax * mass - weight) * gradient
-        return None, softmax.mul_(mass).sub_(weight).mul_(gradient)
+            return None, ((logits / tau).softmax(-1) * weight.sum(-1, keepdim=True) - weight) * gradient, None
+        pieces = _pieces(weight, logits, gradient)
+        parts = [(s / tau).softmax(-1).mul_(w.sum(-1, keepdim=True)).sub_(w).mul_(g) for w, s, g in pieces]
+        return None, torch.cat(parts, -3), None
+
+
+def _pieces(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Data points of tensors `(*batch, n, ., .)`, few enough at a time that they stay in the cache."""
+    largest = max(part.numel() for part in parts)
+    size = max(1, PIECE.get(parts[0].device.type, largest) * parts[0].shape[-3] // largest)
+    return zip(*(part.split(size, -3) for part in parts), strict=True)
 
 
 def dino(
@@ -234,4 +251,4 @@ def dino(
     with torch.no_grad():
         centred = wide(teacher) - centre.value[..., None, None, :]
         target = centred.div_(per_member(teacher_temperature, 3)).softmax(-1)
-    return _cross_entropy(target, wide(student) / per_member(student_temperature, 3))
+    return _cross_entropy(target, wide(student), student_temperature)

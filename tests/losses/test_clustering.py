@@ -126,6 +126,17 @@ def test_first_and_second_derivatives_of_clustering_losses_of_three_views():
         close(*(torch.autograd.grad(loss(z), z, create_graph=again)[0].detach() for again in (False, True)))
 
 
+def test_a_learned_temperature_has_its_gradient_and_members_may_have_their_own():
+    student, teacher, centre = gaussian(2, 3, 2, 4), gaussian(2, 3, 2, 4, seed=1), Centre(gaussian(4, seed=2))
+    temperature = torch.tensor([0.3, 0.7], requires_grad=True)
+    loss = partial(dino, student, teacher, centre=centre)
+    assert gradcheck(lambda tau: loss(student_temperature=tau), temperature)
+    held = loss(student_temperature=temperature.detach())
+    close(held, loss(student_temperature=temperature).detach())
+    for member, tau in enumerate((0.3, 0.7)):
+        close(held[member], dino(student[member], teacher[member], centre=centre, student_temperature=tau))
+
+
 def test_losses_go_through_functional_transforms():
     z, prototypes = gaussian(2, 3, 2, 4), gaussian(3, 4, seed=1)
     each = torch.func.vmap(torch.func.grad(lambda z: swav(z, prototypes, temperature=0.5)))(z)

@@ -204,9 +204,23 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("cross-entropy of the same view", "target.neg_().add_(total)", "target.zero_().add_(total)"),
         ("cross-entropy of the same crop", "torch.cat([total - target,", "torch.cat([total + target,"),
         ("cross-entropy: pairs miscounted", ".mean(-1) / (T * (J - 1))", ".mean(-1) / (T * J)"),
-        ("cross-entropy: gradient of two views", "softmax.mul_(mass).sub_(weight)", "softmax.sub_(weight)"),
+        (
+            "cross-entropy: gradient of two views",
+            ".softmax(-1).mul_(w.sum(-1, keepdim=True)).sub_(w)",
+            ".softmax(-1).sub_(w)",
+        ),
+        (
+            "cross-entropy: temperature not in the gradient",
+            "gradient[..., None, None] / tau",
+            "gradient[..., None, None]",
+        ),
+        ("cross-entropy: learned temperature held", "and temperature.requires_grad:", "and False:"),
         ("cross-entropy: gradient overwritten", "if torch.is_grad_enabled():", "if False:"),
-        ("cross-entropy: second gradient without mass", "(softmax * mass - weight)", "(softmax - weight)"),
+        (
+            "cross-entropy: second gradient without mass",
+            "softmax(-1) * weight.sum(-1, keepdim=True) - weight)",
+            "softmax(-1) - weight)",
+        ),
         ("cross-entropy of the first piece", "for w, s in pieces], -1)", "for w, s in list(pieces)[:1]], -1)"),
         ("dino centre added", "wide(teacher) - centre.value", "wide(teacher) + centre.value"),
         (
