@@ -43,6 +43,7 @@ from ssl_theory.learners import (
     SwAV,
     VICReg,
     fit,
+    parallel,
 )
 
 FAMILIES: dict[str, dict[str, Callable[..., Learner]]] = {
@@ -140,13 +141,15 @@ def kept(
     overrides: Mapping[str, Any] | None = None,
     layers: Sequence[str] = ("representation",),
     pairing: str = "true",
+    precision: str | None = None,
     device: str = "cpu",
 ) -> pd.DataFrame:
     """Train `method` once a seed in `world`; measure what its representation keeps of `points` fresh data points.
 
     Rows (method, layer, seed, measure, value). The method "observation" is the data as they are: the ceiling of what
     a representation can keep. `settings` are the learner's, `overrides` the world's; `pairing="shuffled"` gives each
-    data point the views of others to train with. Half of the points fit the probes, the other half scores them.
+    data point the views of others to train with; `precision` is Fabric's ("bf16-mixed"), 32 bits when None. Half of the
+    points fit the probes, the other half scores them.
     """
     worlds = [of_name(world, seed, **dict(overrides or {})).to(device) for seed in range(seeds)]
     drawn = [fresh(each, points, seed) for seed, each in enumerate(worlds)]
@@ -156,8 +159,16 @@ def kept(
     else:
         learner = named(method)(**dict(settings or {}))
         samplers = [sampler(learner, each, seed, pairing) for seed, each in enumerate(worlds)]
+        fabric = parallel.launch(devices=1, precision=precision, accelerator=device) if precision else None
         fitted = fit(
-            learner, samplers, steps=steps, seeds=range(seeds), batch_size=batch_size, views=views, device=device
+            learner,
+            samplers,
+            steps=steps,
+            seeds=range(seeds),
+            batch_size=batch_size,
+            views=views,
+            device=device,
+            fabric=fabric,
         )
         representations = {layer: represented(fitted, x, layer) for layer in layers}
     tables = [

@@ -7,6 +7,8 @@
     published   against one model with batches of 6,144 and negatives drawn anew, at equal accuracy of a linear probe
     processes   ensembles in one process a core against lone runs in one process a core (needs every core idle)
     conv        the members' convolutions as groups of one against one after another
+    device      many seeds on a GPU (on the CPU where there is none): plain, compiled, and a loop over seeds, beside
+                what the machine's measured rates of matrix product and of copying would allow
 
 Threads are torch's own: set OMP_NUM_THREADS. In `processes` each process has one.
 """
@@ -264,6 +266,56 @@ def alternating(ways: dict[str, Callable[[Tensor], Tensor]], x: Tensor, repeats:
     return {f"{name}, ms": round(1e3 * seconds, 2) for name, seconds in best.items()}
 
 
+# Many seeds on a device, and its roofline.
+
+
+def on_device(seeds: int, steps: int, loop_steps: int, batch_size: int = 256) -> list[Row]:
+    """Model-steps a second; the loop over seeds is measured with fewer steps of one seed."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    world = preset("block", 0).to(device)
+    train = partial(fit, SimCLR(), world, batch_size=batch_size, device=device)
+    rows: list[Row] = []
+    for name, compiled in (("plain", False), ("compiled", True)):
+        with tempfile.TemporaryDirectory() as folder:  # the first steps pay for set-up and compilation
+            run = partial(train, seeds=range(seeds), checkpoint=Path(folder) / "run", compile=compiled)
+            run(steps=50)
+            spent = timed(lambda run=run: run(steps=50 + steps))[0]  # type: ignore[misc]
+        rows.append({"method": f"ensemble of {seeds}, {name}", "model-steps a second": round(seeds * steps / spent)})
+    train(steps=3, seeds=[0])
+    alone = timed(lambda: train(steps=loop_steps, seeds=[0]))[0]
+    rows.append({"method": "loop over seeds", "model-steps a second": round(loop_steps / alone)})
+    return [*rows, *roofline(world.observation_dim, seeds, 2 * batch_size, device)]
+
+
+def roofline(inputs: int, members: int, points: int, device: str) -> list[Row]:
+    """What the machine's own rates allow: arithmetic of the layers, and the least that Adam reads and writes."""
+    widths = (inputs, 128, 128, 128, 10)
+    weights = sum(i * o for i, o in pairwise(widths))
+    x, w = torch.randn(members, points, 128, device=device), torch.randn(members, 128, 128, device=device)
+    large = torch.randn(2**26, device=device)
+    product = 2 * x.numel() * 128 / repeated(lambda: x @ w, device)
+    copied = 2 * large.nbytes / repeated(lambda: large.clone(), device)
+    by_products = product / (6 * weights * points)  # forward, and backward by inputs and by weights
+    by_copies = copied / (7 * 4 * weights)  # parameter, gradient and two moments read, all but the gradient written
+    return [
+        {"method": f"roofline: products at {product / 1e12:.2f} TFLOP/s", "model-steps a second": round(by_products)},
+        {"method": f"roofline: Adam at {copied / 1e9:.0f} GB/s", "model-steps a second": round(by_copies)},
+    ]
+
+
+def repeated(call: Callable[[], object], device: str, times: int = 20) -> float:
+    """Seconds of a call, the mean of several after two that are not counted."""
+
+    def several(count: int) -> None:
+        for _ in range(count):
+            call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    several(2)
+    return timed(lambda: several(times))[0] / times
+
+
 # The table.
 
 
@@ -274,6 +326,7 @@ def machine() -> Row:
     return {
         "processor": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
+        "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -283,11 +336,12 @@ def machine() -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="ensemble, published, processes, conv; all by default")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="those above; all but device by default")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--loop-steps", type=int, default=256, help="steps measured for all but the ensemble of SimCLR")
     parser.add_argument("--published-steps", type=int, default=60)
+    parser.add_argument("--device-seeds", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=20, help="rounds of the convolutions")
     chosen = parser.parse_args()
     parts: dict[str, Callable[[], list[Row]]] = {
@@ -295,11 +349,12 @@ def main() -> None:
         "published": lambda: published(chosen.published_steps, chosen.steps, chosen.seeds),
         "processes": lambda: processes(chosen.seeds, chosen.loop_steps),
         "conv": lambda: conv(chosen.seeds, chosen.repeats),
+        "device": lambda: on_device(chosen.device_seeds, chosen.loop_steps, chosen.loop_steps),
     }
     if unknown := set(chosen.parts) - set(parts):
         parser.error(f"expected parts among {', '.join(parts)}, found {', '.join(sorted(unknown))}")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name in chosen.parts or parts:
+    for name in chosen.parts or [part for part in parts if part != "device"]:
         rows = parts[name]()
         results[name] = {"machine": machine(), "rows": rows}
         print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in machine().items()))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ssl_theory.learners import storage
+from ssl_theory.learners.compiled import Compiled, Loss
 from ssl_theory.learners.fitted import Fitted, build
 from ssl_theory.learners.learner import Learner
 from ssl_theory.learners.members import Members
@@ -42,6 +43,7 @@ def fit(
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 500,
     fabric: Fabric | None = None,
+    compile: bool = False,
 ) -> Fitted:
     """Train one member a seed with Adam (Kingma & Ba 2015, arXiv 1412.6980) and return them all.
 
@@ -60,6 +62,10 @@ def fit(
     With `fabric` (Lightning's, launched: see `parallel.launch`) the networks' work is divided among its processes, on
     its devices and in its precision; every process returns the same members, the first one writes the checkpoint.
 
+    With `compile` the loss goes through `torch.compile(mode="reduce-overhead")`, which on a GPU records it, forward and
+    backward, as CUDA graphs. That takes some ten seconds and rounds otherwise; where it fails, for want of a compiler
+    say, a warning says so and the loss runs as it is.
+
     >>> fitted = fit(SimCLR(latent_dim=10), world, steps=2000, seeds=range(10))
     >>> fitted.transform(x).shape  # x: (n, 16)
     torch.Size([10, n, 10])
@@ -69,7 +75,9 @@ def fit(
     _require(steps=(steps, 0), batch_size=(batch_size, 1), log_every=(log_every, 1))
     _require(views=(views, members.learners[0].minimum_views), checkpoint_every=(checkpoint_every, 1))
     ranks, place = _ranks(fabric, batch_size), _device(device, fabric)
-    run = Training(members, samplers, batch_size, views, place, dtype, log_every, ranks)
+    if compile and fabric is not None:
+        raise ValueError("expected compile or a Fabric, found both; leave one out")
+    run = Training(members, samplers, batch_size, views, place, dtype, log_every, ranks, compile)
     path = None if checkpoint is None else Path(checkpoint)
     resumes = path is not None and path.exists()
     ranks.require_agreement(run=(run.configuration, steps), checkpoint=resumes)  # all look before the first one writes
@@ -98,10 +106,12 @@ class Training:
         dtype: torch.dtype,
         log_every: int,
         ranks: Ranks = ALONE,
+        compile: bool = False,
     ) -> None:
         self.members, self.device, self.log_every, self.ranks = members, device, log_every, ranks
         learner, seeds = members.stacked(device, dtype), members.seeds
         self.learner = learner
+        self.loss: Loss = Compiled(self._loss) if compile else self._loss
         self.streams = Streams(
             [_placed(sampler, device) for sampler in samplers],
             seeds,
@@ -126,7 +136,7 @@ class Training:
             "shape": list(self.streams.shape),
             "batch_size": batch_size,
             "views": views,
-            "dtype": ranks.precision(dtype),
+            "dtype": ranks.precision(dtype) + (", compiled" if compile else ""),
             "log_every": log_every,
             "data": self.streams.fingerprint,
         }
@@ -152,7 +162,7 @@ class Training:
         """One step of every member; waits for the device only when a row of the history is due."""
         batch, row = self.streams.batch(self.step), self.step % self.log_every
         label = {} if batch.label is None else {"label": batch.label}
-        losses = self.learner.loss(self.modules, batch.x, batch.noise, **label)
+        losses = self.loss(batch.x, batch.noise, **label)
         if losses.shape != self.trace.shape[1:]:
             found, method = tuple(losses.shape), type(self.learner).__name__
             raise ValueError(
@@ -166,6 +176,9 @@ class Training:
             self._find_diverged(row)
             self.history.append((self.step + 1, self._interval(self.log_every)))
         self.step += 1
+
+    def _loss(self, x: Tensor, noise: Tensor | None, **label: Tensor) -> Tensor:
+        return self.learner.loss(self.modules, x, noise, **label)
 
     def _descend(self, losses: Tensor) -> None:
         if self.failed_at.any():

@@ -1,0 +1,38 @@
+"""A loss, forward and backward, as one compiled program; on a GPU as CUDA graphs, which small networks need most."""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Loss = Callable[..., Tensor]  # (x, noise, label=...) -> (E,)
+
+
+class Compiled:
+    """A loss compiled at its first call; where that fails, the loss as it is, with a warning.
+
+    Any failure counts, since compilers raise many kinds: a fault of the loss itself comes again without the compiler.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self.plain = loss
+        self.call: Loss = torch.compile(loss, mode="reduce-overhead")
+        self.proven = False
+
+    def __call__(self, x: Tensor, noise: Tensor | None, **label: Tensor) -> Tensor:
+        if self.proven:
+            if x.is_cuda:
+                torch.compiler.cudagraph_mark_step_begin()
+            return self.call(x, noise, **label)
+        try:
+            losses = self.call(x, noise, **label)
+        except Exception as error:
+            warnings.warn(f"not compiled ({type(error).__name__}: {_first_line(error)}); runs as it is", stacklevel=2)
+            self.call, losses = self.plain, self.plain(x, noise, **label)
+        self.proven = True
+        return losses
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")[:200]
