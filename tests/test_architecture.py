@@ -14,6 +14,7 @@ ROOMS = {
     "ssl_theory.analysis": set(),
     "ssl_theory.learners": {"ssl_theory.losses", "ssl_theory.models"},
     "ssl_theory.benchmarks": {
+        "synthetic",  # the data set of sprites
         "ssl_theory.losses",
         "ssl_theory.models",
         "ssl_theory.learners",

@@ -6,8 +6,9 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,6 +20,9 @@ except ImportError:  # typer that still stands on click
     from click import ClickException as TyperException  # type: ignore[assignment]
 
 from ssl_theory.benchmarks.errors import InputError
+
+if TYPE_CHECKING:
+    from ssl_theory.benchmarks.run import Job, Settings
 
 HELP = """\
 Trains self-supervised methods on real images, several seeds each, and prints what their representations kept.
@@ -32,28 +36,78 @@ on test images that no choice was made on.
 ssl-bench digits                      scikit-learn's digits: no network
 ssl-bench digits --methods vae,simvae --seeds 10
 ssl-bench digits --methods all        sixteen of them, also MoCo, BYOL, SwAV, DINO, BetaVAE, CR-VAE, Supervised
-ssl-bench mnist --data-dir ~/mnist    a folder fetched from the hub before
+ssl-bench sprites                     drawn here, so that their style is known exactly
+ssl-bench download mnist --to ~/mnist        fetch a data set ahead
+ssl-bench mnist --data-dir ~/mnist           a folder fetched before
 ssl-bench folder --data-dir ~/mine --image-column scan --label-column kind
+ssl-bench compare results/a/digits results/b/digits        two folders of results side by side
 
-Results go to OUT/NAME: table.parquet, table.json, table.md, figures (png, pdf), provenance.json. What is done
-is kept: the same command again computes nothing, and a killed run goes on where it was. """
+Results go to OUT/NAME: table.parquet, table.json, table.md, table.tex, figures (png, pdf), provenance.json. What
+is done is kept: the same command again computes nothing, and a killed run goes on where it was. """
+
+COMPARE = """\
+Sets two folders of results (OUT/NAME) side by side: first what differs in data and settings, then every number of
+both with its 95 % interval, and their difference, marked where the intervals do not overlap. """
+
+DOWNLOAD = """\
+Fetches a data set from the hub ahead, so that ssl-bench NAME --data-dir FOLDER needs no network. An interrupted
+download goes on where it was. """
 
 INTERRUPTED = 130
+DIGITS_STEPS, STEPS, DIGITS_SEEDS, SEEDS = 4000, 2000, 5, 3
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app, compare_app, download_app = (
+    typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False) for _ in range(3)
+)
+COMMANDS = {"compare": compare_app, "download": download_app}
 
 
 @app.command(help=HELP)
 def bench(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Data set: digits, mnist, fashion_mnist, cifar10 or folder.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Data set: digits, sprites, mnist, fashion_mnist, cifar10, celeba, owner/name of the hub, or folder.",
+        ),
     ] = "digits",
-    seeds: Annotated[int, typer.Option(help="Training seeds, at least 2; intervals are over them.")] = 5,
-    steps: Annotated[int, typer.Option(help="Longest training; a quarter and a half of it are tried too.")] = 4000,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Training seeds, at least 2; intervals are over them. 5 for digits, else 3."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Longest training; a quarter and a half of it are tried too. 4000 for digits, else 2000; with "
+            "--published 400 passes over the images."
+        ),
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(help="Methods, separated by commas, or all; by default a core of seven."),
     ] = None,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="Network: mlp, conv (small), resnet18, or auto: an MLP for grey images (128-128-128 up to 16 pixels, "
+            "else 512-256; latent size 10), conv for colour images (latent size 64). Decoders mirror it."
+        ),
+    ] = "auto",
+    head: Annotated[
+        int | None,
+        typer.Option(
+            help="Hidden layers of the discriminative methods' projection head, which are then examined before it "
+            "too; 0: no head. 0 for digits, else 1."
+        ),
+    ] = None,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            help="Network, Adam 8e-5, crops and flips and 400 passes over the images as published: hours to days.",
+        ),
+    ] = False,
+    batch: Annotated[int, typer.Option(help="Images a step, each with 2 views.")] = 64,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/bench"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data_dir: Annotated[
@@ -63,48 +117,143 @@ def bench(
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
     augmentation: Annotated[
         str | None,
-        typer.Option(help="affine (shift, turn, scale), crop (and flip) or crop-colour; by default as the images are."),
+        typer.Option(
+            help="affine (shift, turn, scale), crop (and flip), crop-colour, or world (sprites drawn anew); by default "
+            "as the images are."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Methods at a time, each with one thread; 0: one a core, at most 2.")] = 0,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Methods on a dask cluster: its scheduler's address (tcp://HOST:8786), or local."),
+    ] = None,
+    devices: Annotated[int, typer.Option(help="Devices that each training is divided among, on each machine.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines that each training is divided among.")] = 1,
+    precision: Annotated[str, typer.Option(help="Of the networks' arithmetic: 32-true or bf16-mixed.")] = "32-true",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the losses for TensorBoard too, to OUT/NAME/tensorboard.")
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier results of these settings.")] = False,
 ) -> None:
     """See HELP."""
     started = time.monotonic()
-    _check_numbers(seeds, steps, jobs)
+    small = name == "digits"
+    seeds = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
+    _check_numbers(seeds, steps, jobs, batch, devices, nodes)
+    _check_scale(cluster, devices * nodes, precision)
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
-    from ssl_theory.benchmarks import data, published, report, run, table
-    from ssl_theory.benchmarks.methods import named
+    from ssl_theory.benchmarks import board, data, run
+    from ssl_theory.benchmarks import methods as known
+    from ssl_theory.benchmarks import published as views
+
+    if tensorboard:
+        board.writer()
+    known.named(methods)  # a mistyped one is refused before the images are read
+    place = _device(device)
+    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
+    depth = head if head is not None else 0 if small else 1
+    design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
+    if published and augmentation is None and splits.world is None:
+        augmentation = "crop" if splits.shape[0] == 1 else "crop-colour"
+    usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
+    settings = run.Settings(seeds=seeds, steps=steps or usual, batch_size=batch, device=place, precision=precision)
+    folder = _folder(out / name)
+    seen = views.chosen(augmentation, splits)
+    todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
+    results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh)
+    if results is None:  # another process writes them
+        return
+    _finish(folder, results, todo, time.monotonic() - started, tensorboard)
+
+
+def _results(
+    todo: list[Job], settings: Settings, jobs: int, cluster: str | None, scale: tuple[int, int], fresh: bool
+) -> dict[str, Any] | None:
+    """Everything computed, in this process, in several, on several devices or on a cluster; None where this process
+    only helps another."""
+    from ssl_theory.benchmarks import run
     from ssl_theory.benchmarks.progress import shown
 
-    wanted = named(methods)
-    settings = run.Settings(seeds=seeds, steps=steps, device=_device(device))
-    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
-    views = published.named(augmentation, splits.shape)
-    folder = _folder(out / name)
-    todo = [run.Job.of(method, splits, views, settings, folder / "cache") for method in wanted]
-    workers = 1 if settings.device != "cpu" else jobs or min(2, os.cpu_count() or 1)
-    with shown(wanted) as progress:
-        results = run.run(todo, workers=workers, fresh=fresh, report=progress)
-    report.write(folder, results, splits, views, settings, time.monotonic() - started)
-    _print(table, report.tidy(results), report.titles(wanted), report.caption(splits, settings), folder)
+    workers = jobs or min(2, os.cpu_count() or 1)
+    elsewhere: Callable[[Any], None] | None = None
+    fabric = None
+    if scale != (1, 1) or settings.precision != "32-true":
+        from ssl_theory.benchmarks import ranks
+
+        fabric = ranks.launched(settings.device, *scale, settings.precision)
+        if fabric.global_rank > 0:
+            ranks.follow(todo, fabric)
+            return None
+    with shown([job.method for job in todo]) as progress:
+        if fabric is not None:
+            elsewhere = lambda missing: ranks.lead(missing, progress, fabric)  # noqa: E731
+        elif cluster is not None:
+            from ssl_theory.benchmarks import cluster as dask
+
+            elsewhere = lambda missing: dask.evaluate(missing, cluster, workers, progress)  # noqa: E731
+        alone = 1 if settings.device != "cpu" else workers
+        return run.run(todo, workers=alone, fresh=fresh, report=progress, elsewhere=elsewhere)
 
 
-def _print(table: Any, rows: Any, names: dict[str, str], caption: str, folder: Path) -> None:
+def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: float, tensorboard: bool) -> None:
+    """Write everything, and print the table."""
+    from ssl_theory.benchmarks import board, report, table
+
+    report.write(folder, results, todo, seconds)
+    if tensorboard:
+        board.write(folder / "tensorboard", results)
+    rows, names = report.tidy(results), report.titles([job.method for job in todo])
     console = Console(highlight=False)
     for drawn in table.terminal(rows, names):
         console.print(drawn)
-    console.print(caption)
+    console.print(report.caption(todo))
     console.print(table.choices(rows, names))
     console.print(f"Written to {folder}.", soft_wrap=True)
 
 
-def _check_numbers(seeds: int, steps: int, jobs: int) -> None:
+@compare_app.command(help=COMPARE)
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A folder of results.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+) -> None:
+    """See COMPARE."""
+    from ssl_theory.benchmarks.compare import print_comparison
+
+    print_comparison(first, second, Console(highlight=False))
+
+
+@download_app.command(help=DOWNLOAD)
+def download(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set.")],
+    to: Annotated[Path | None, typer.Option(help="Folder to put it in; by default data/NAME.")] = None,
+) -> None:
+    """See DOWNLOAD."""
+    from ssl_theory.benchmarks.download import fetch
+
+    console = Console(highlight=False)
+    fetch(name, to or Path("data") / name, lambda line: console.print(line, soft_wrap=True))
+
+
+def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int, devices: int, nodes: int) -> None:
     if seeds < 2:
         raise InputError(f"--seeds {seeds}: at least 2 are needed for an interval.")
-    if steps < 1:
+    if steps is not None and steps < 1:
         raise InputError(f"--steps {steps}: at least 1 is needed.")
     if jobs < 0:
         raise InputError(f"--jobs {jobs}: give the number of methods at a time, or 0 to have it chosen.")
+    if batch < 2:
+        raise InputError(f"--batch {batch}: at least 2 images are needed for one to be told from another.")
+    if min(devices, nodes) < 1:
+        raise InputError(f"--devices {devices} --nodes {nodes}: at least 1 of each is needed.")
+    if batch % (devices * nodes):
+        raise InputError(f"--batch {batch}: not to be divided among {devices * nodes} devices; choose a multiple.")
+
+
+def _check_scale(cluster: str | None, devices: int, precision: str) -> None:
+    if precision not in ("32-true", "bf16-mixed"):
+        raise InputError(f"--precision {precision}: give 32-true or bf16-mixed.")
+    if cluster is not None and (devices > 1 or precision != "32-true"):
+        raise InputError("--cluster gives each method to one device in 32 bits: leave out --devices, --precision.")
 
 
 def _device(name: str) -> str:
@@ -129,12 +278,15 @@ def _folder(path: Path) -> Path:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The console script: exit code 0, 2 for bad input (one line on stderr), 130 after Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else arguments
+    chosen = COMMANDS.get(given[0]) if given else None
+    command, rest, called = (app, given, "") if chosen is None else (chosen, given[1:], f" {given[0]}")
     try:
-        code = app(args=arguments, prog_name="ssl-bench", standalone_mode=False)
+        code = command(args=rest, prog_name=f"ssl-bench{called}", standalone_mode=False)
     except InputError as error:
         code = _complain(str(error))
     except TyperException as error:
-        code = _complain(f"{error.format_message()} See ssl-bench --help.")
+        code = _complain(f"{error.format_message()} See ssl-bench{called} --help.")
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

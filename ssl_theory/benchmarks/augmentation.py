@@ -5,6 +5,9 @@ augmented images obey the contract of a synthetic world: `sample(n, views=J, gen
 H, W)`, `style (n, J, ds)`, `label (n,)`, and whatever trains in a world trains here. Nothing is drawn but
 from the generator passed in.
 
+Sprites need no augmentation: what has a `render` (`Redrawing`) draws the image anew in every style, behind the
+same contract.
+
 Unlike library augmentations that keep their parameters to themselves, the numbers here are the ground truth
 that style decodability is measured against: pixels, radians, natural logarithms of a factor."""
 
@@ -20,6 +23,8 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from ssl_theory.benchmarks.data import Images
 
+PIECE = 2**17  # values that a thread works on at a time: what it makes of them stays in its cache
+
 
 @runtime_checkable
 class Augmentation(Protocol):
@@ -31,6 +36,18 @@ class Augmentation(Protocol):
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "*shape ds"]: ...
 
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m ds"]) -> Float[Tensor, "m C H W"]: ...
+
+
+@runtime_checkable
+class Redrawing(Protocol):
+    """A distribution over style and the map that draws an image of a class in a style: a world with known truth."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "*shape ds"]: ...
+
+    def render(self, labels: Int[Tensor, " m"], style: Float[Tensor, "m ds"]) -> Float[Tensor, "m C H W"]: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,7 @@ class Affine:
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 4"]) -> Float[Tensor, "m C H W"]:
         style = style.to(images)
         shift, linear = style[:, :2, None], _turn(style[:, 2]) * torch.exp(-style[:, 3])[:, None, None]
-        return warped(images, linear, -(linear @ shift)[..., 0], outside="zeros")
+        return _warped(images, linear, -(linear @ shift)[..., 0])
 
 
 def _turn(angle: Float[Tensor, " m"]) -> Float[Tensor, "m 2 2"]:
@@ -72,21 +89,14 @@ def _turn(angle: Float[Tensor, " m"]) -> Float[Tensor, "m 2 2"]:
     return torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
 
 
-def warped(
-    images: Float[Tensor, "m C H W"],
-    linear: Float[Tensor, "m 2 2"],
-    offset: Float[Tensor, "m 2"],
-    *,
-    outside: str,
+def _warped(
+    images: Float[Tensor, "m C H W"], linear: Float[Tensor, "m 2 2"], offset: Float[Tensor, "m 2"]
 ) -> Float[Tensor, "m C H W"]:
-    """The output at `p` shows the image at `linear p + offset`, in pixels (x, y) from the centre; bilinear.
-
-    `outside` is what lies beyond the frame: "zeros" (black) or "border" (the outermost pixels go on).
-    """
+    """The output at `p` shows the image at `linear p + offset`, in pixels (x, y) from the centre; bilinear."""
     half = images.new_tensor([images.shape[-1] / 2, images.shape[-2] / 2])
     inward = torch.cat([linear * half, offset[..., None]], dim=-1)  # takes unit coordinates to pixels
     grid = affine_grid(inward / half[:, None], list(images.shape), align_corners=False)
-    return grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,12 @@ class AugmentedImages:
     """
 
     images: Images
-    augmentation: Augmentation
+    augmentation: Augmentation | Redrawing
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the recorded style, in the order of its last axis."""
+        return self.augmentation.names
 
     @property
     def device(self) -> torch.device:
@@ -149,13 +164,36 @@ class AugmentedImages:
             raise ValueError(f"at least 1 view a data point is needed; found views={views}.")
         chosen = self.images[index.to(self.images.labels.device)]
         style = self.augmentation.draw((len(index), views), generator).to(chosen.pixels.device)
-        repeated = unit(chosen.pixels).repeat_interleave(views, dim=0)
-        x = self.augmentation.apply(repeated, style.flatten(0, 1))
-        return ImageViews(x.unflatten(0, (len(index), views)), style, chosen.labels)
+        return ImageViews(_seen(self.augmentation, chosen, style), style, chosen.labels)
 
     def every(self, *, views: int, generator: torch.Generator) -> ImageViews:
         """`views` augmentations of every image, in order: what an evaluation needs."""
         return self.views_of(torch.arange(len(self.images)), views=views, generator=generator)
+
+
+def _seen(how: Augmentation | Redrawing, images: Images, style: Float[Tensor, "n J ds"]) -> Float[Tensor, "n J C H W"]:
+    """Every image in each of its styles, some images at a time."""
+    n, views = style.shape[:2]
+    x = torch.empty(n, views, *images.pixels.shape[1:], device=images.pixels.device)
+    pieces = _pieces(x)
+    plain = torch.empty_like(x[pieces[0]]) if pieces else x  # once: fresh memory costs more than filling it
+    for piece in pieces:
+        styles = style[piece].flatten(0, 1)
+        if isinstance(how, Redrawing):
+            drawn = how.render(images.labels[piece].repeat_interleave(views), styles)
+        else:
+            pixels = images.pixels[piece]
+            drawn = how.apply(plain[: len(pixels)].copy_(pixels[:, None]).div_(255).flatten(0, 1), styles)
+        x[piece] = drawn.unflatten(0, (-1, views))
+    return x
+
+
+def _pieces(x: Float[Tensor, "n J C H W"]) -> list[slice]:
+    """All at once on a GPU, which hides the way to its memory; on the CPU as much as stays in the cache."""
+    n = len(x)
+    most = 2 * PIECE * torch.get_num_threads() if x.device.type == "cpu" else x.numel()
+    length = max(1, most // max(1, x[:1].numel()))
+    return [slice(start, start + length) for start in range(0, n, length)]
 
 
 def unit(pixels: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

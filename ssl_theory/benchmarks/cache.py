@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -21,22 +22,43 @@ import torch
 
 import ssl_theory
 
-LOOKS = {"table.py", "draw.py", "report.py", "__main__.py", "progress.py"}  # of this room: no number comes from them
+# Of this room: no number comes from them.
+LOOKS = {
+    "__main__.py",
+    "board.py",
+    "cluster.py",
+    "compare.py",
+    "download.py",
+    "draw.py",
+    "latex.py",
+    "processes.py",
+    "progress.py",
+    "ranks.py",
+    "report.py",
+    "table.py",
+}
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one method came to: tidy `rows`, the training `history`, and `pictures (m, C, H, W)` or None."""
+    """What one method came to: tidy `rows`, the training `history`, and what is drawn, by name: images `(m, C, H, W)`
+    that it redrew ("decoded" by its own decoder, "decoded-LAYER" by one trained afterwards), "samples" of its prior,
+    and the "confusion-LAYER" of classes and clusters."""
 
     rows: pd.DataFrame
     history: pd.DataFrame
-    pictures: np.ndarray | None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def key(facts: dict[str, object]) -> str:
     """A hash of the facts (anything JSON or str can tell), of the source, and of what runs it."""
-    whole = facts | {"source": source(), "torch": torch.__version__}
+    whole = facts | {"runtime": runtime()}
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def runtime() -> str:
+    """What computes: the source of this package, and torch's version."""
+    return f"{source()} {torch.__version__}"
 
 
 @cache
@@ -56,14 +78,11 @@ def _files(root: Path) -> Iterator[Path]:
 
 def read(entry: Path) -> Result | None:
     """The result at `entry`, None where there is none or where the disk has damaged it."""
-    pictures = entry / "pictures.npy"
     try:
-        return Result(
-            pd.read_parquet(entry / "rows.parquet"),
-            pd.read_parquet(entry / "history.parquet"),
-            np.load(pictures) if pictures.exists() else None,
-        )
-    except (OSError, ValueError):
+        with open(entry / "arrays.npz", "rb") as stored, np.load(stored) as file:
+            arrays = dict(file)
+        return Result(pd.read_parquet(entry / "rows.parquet"), pd.read_parquet(entry / "history.parquet"), arrays)
+    except (OSError, ValueError, zipfile.BadZipFile):
         return None
 
 
@@ -74,8 +93,7 @@ def write(entry: Path, result: Result) -> None:
     partial.mkdir(parents=True)
     result.rows.to_parquet(partial / "rows.parquet")
     result.history.to_parquet(partial / "history.parquet")
-    if result.pictures is not None:
-        np.save(partial / "pictures.npy", result.pictures)
+    np.savez(partial / "arrays.npz", **result.arrays)  # type: ignore[arg-type]
     shutil.rmtree(entry, ignore_errors=True)
     partial.rename(entry)
 

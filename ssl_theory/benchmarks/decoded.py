@@ -1,9 +1,10 @@
 """Decoded images kept on disk: bytes in a memory-mapped file, decoded once and shared between runs.
 
-An entry is named by what the folder holds (names, sizes and times of its files) and by the columns read, so a
-changed folder is decoded anew. It appears in one rename; every array carries a SHA-256, and an entry that a
-disk has damaged is thrown away and decoded again. Where nothing can be written, nothing is kept. Entries live
-under `$XDG_CACHE_HOME/ssl-theory` (else `~/.cache/ssl-theory`) and are safe to delete.
+An entry is named by what the folder holds (names, sizes and times of its files) and by what was asked of it
+(columns, classes, recipe), so a changed folder is decoded anew. It appears in one rename; every array carries a
+SHA-256, and an entry that a disk has damaged is thrown away and decoded again. Where nothing can be written,
+nothing is kept. Entries live under `$XDG_CACHE_HOME/ssl-theory` (else `~/.cache/ssl-theory`) and are safe to
+delete.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ import torch
 
 from ssl_theory.benchmarks.data import Images
 
-FORMAT = 1
+FORMAT = 2
 Parts = tuple[dict[str, Images], int]
 
 
-def kept(folder: Path, columns: tuple[str, str], classes: int | None, decode: Callable[[], Parts]) -> Parts:
-    """What `decode` gives, from disk where it was decoded before; `classes` is part of what was asked for."""
-    entry = home() / _key(folder, columns, classes)
+def kept(folder: Path, asked: object, decode: Callable[[], Parts]) -> Parts:
+    """What `decode` gives, from disk where it was decoded before; `asked` (anything JSON can tell) is all that it
+    depends on besides the folder."""
+    entry = home() / _key(folder, asked)
     found = read(entry)
     if found is None:
         found = decode()
@@ -41,10 +43,10 @@ def home() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "ssl-theory" / "images"
 
 
-def _key(folder: Path, columns: tuple[str, str], classes: int | None) -> str:
+def _key(folder: Path, asked: object) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    facts = json.dumps([FORMAT, str(folder.resolve()), columns, classes, stats])
+    facts = json.dumps([FORMAT, str(folder.resolve()), asked, stats])
     return hashlib.sha256(facts.encode()).hexdigest()[:20]
 
 
@@ -53,9 +55,9 @@ def read(entry: Path) -> Parts | None:
     try:
         said = json.loads((entry / "parts.json").read_text())
         parts = {name: _images(entry, name, sums) for name, sums in said["sha256"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
+        return parts, int(said["classes"])
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    return parts, int(said["classes"])
 
 
 def _images(entry: Path, name: str, sums: dict[str, str]) -> Images:
@@ -66,7 +68,7 @@ def _images(entry: Path, name: str, sums: dict[str, str]) -> Images:
         if _sum(array) != expected:
             raise ValueError(f"{name}.{kind} is damaged")
         arrays[kind] = torch.from_numpy(array)
-    return Images(arrays["pixels"], arrays["labels"])
+    return Images(**arrays)
 
 
 def write(entry: Path, parts: dict[str, Images], classes: int) -> None:
@@ -83,7 +85,7 @@ def write(entry: Path, parts: dict[str, Images], classes: int) -> None:
 
 
 def _save(folder: Path, name: str, images: Images) -> dict[str, str]:
-    arrays = {"pixels": images.pixels.numpy(), "labels": images.labels.numpy()}
+    arrays = {kind: array.numpy() for kind, array in images.arrays.items()}
     for kind, array in arrays.items():
         np.save(folder / f"{name}.{kind}.npy", array)
     return {kind: _sum(array) for kind, array in arrays.items()}

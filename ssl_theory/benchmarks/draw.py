@@ -1,5 +1,5 @@
-"""The pictures of a benchmark: what content a method kept against what style, what it redraws, how it
-trained."""
+"""The pictures of a benchmark: what content a method kept against what style, what can be redrawn from it, what it
+draws by itself, where its clusters lie, how it trained."""
 
 from __future__ import annotations
 
@@ -10,70 +10,106 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures import canvas, image_grid, legend, line_with_band, mark
-from ssl_theory.benchmarks.methods import METHODS
-from ssl_theory.benchmarks.table import half_width
+from figures.style import QUIET
+from ssl_theory.benchmarks.methods import CORE, METHODS
+from ssl_theory.benchmarks.table import REFERENCE, half_width
 
-REFERENCE = "pixels"
+FILLS = ("full", "none", "left", "bottom")  # the first, second, ... method of a family: colour and marker are its own
 
 
 def content_against_style(tidy: pd.DataFrame, dataset: str) -> Figure:
     """A point a method: accuracy of a linear probe against R² averaged over the style factors (MLP probe).
 
-    Bars are 95 % intervals over seeds; the dashed line is what the same probe reads off the pixels.
+    Bars are 95 % intervals over seeds; the dashed line is what the same probe reads off the pixels. A thin line leads
+    to the small point of the layer before the head.
     """
     points = coordinates(tidy)
     figure, axes = canvas(width="column", height=2.9)
-    seen: set[str] = set()
-    for method, row in points.iterrows():
-        _point(axes[0, 0], str(method), row, seen)
+    seen: list[str] = []
+    for method in points.index.get_level_values("method").unique():
+        _point(axes[0, 0], str(method), points.loc[method], seen)
     axes[0, 0].set_xlabel(f"content: linear accuracy, {dataset} test images")
     axes[0, 0].set_ylabel("style: mean R² of the factors, MLP probe")
+    axes[0, 0].set_xlim(max(0.0, float(points["content"].min()) - 0.1), 1.0)
     axes[0, 0].set_ylim(min(-0.05, float(points["style"].min()) - 0.05), 1.0)
+    if "encoder" in points.index.get_level_values("layer"):
+        axes[0, 0].plot([], [], marker=".", color=QUIET, linewidth=0.7, label="before the head")
     legend(figure)
     return figure
 
 
 def coordinates(tidy: pd.DataFrame) -> pd.DataFrame:
-    """Mean and half width of content and of style for each method; the average over factors is taken seed by
-    seed."""
+    """Mean and half width of content and of style for each method and layer; the average over factors is taken seed
+    by seed."""
+    row = ["method", "layer"]
     linear = tidy[(tidy["aspect"] == "content") & (tidy["measure"] == "linear")]
     style = tidy[(tidy["aspect"] == "style") & (tidy["measure"] == "mlp")]
-    style = style.groupby(["method", "seed"], sort=False)["value"].mean().reset_index()
+    style = style.groupby([*row, "seed"], sort=False)["value"].mean().reset_index()
     parts: dict[str, pd.Series] = {}
     for name, table in (("content", linear), ("style", style)):
-        grouped = table.groupby("method", sort=False)["value"]
+        grouped = table.groupby(row, sort=False)["value"]
         parts |= {name: grouped.mean(), f"{name}_half": grouped.apply(half_width)}
     return pd.DataFrame(parts)
 
 
-def _point(axes: Axes, method: str, row: pd.Series, seen: set[str]) -> None:
-    title = METHODS[method].title
+def _point(axes: Axes, method: str, layers: pd.DataFrame, seen: list[str]) -> None:
+    title, at = METHODS[method].title, layers.loc["representation"].astype(float).to_dict()
     if method == REFERENCE:
-        axes.axhline(row["style"], color="#1A1A1A", linestyle=(0, (4, 2)), linewidth=1.0, label=title)
+        axes.axhline(at["style"], color="#1A1A1A", linestyle=(0, (4, 2)), linewidth=1.0, label=title)
         return
     look = mark(title)
-    hollow = {"markerfacecolor": "white"} if look["marker"] in seen else {}
-    seen.add(look["marker"])
+    fill = FILLS[seen.count(look["marker"]) % len(FILLS)]
+    seen.append(look["marker"])
     axes.errorbar(
-        [row["content"]],
-        [row["style"]],
-        xerr=[np.nan_to_num(row["content_half"])],
-        yerr=[np.nan_to_num(row["style_half"])],
+        [at["content"]],
+        [at["style"]],
+        xerr=[np.nan_to_num(at["content_half"])],
+        yerr=[np.nan_to_num(at["style_half"])],
         linestyle="none",
         elinewidth=1.0,
         markersize=9 if look["marker"] == "*" else 6,
+        fillstyle=fill,
+        markerfacecoloralt="white",
         label=title,
-        **(look | hollow),
+        **look,
     )
+    if "encoder" in layers.index:
+        line = layers.loc[["representation", "encoder"], ["content", "style"]].to_numpy(float).T
+        axes.plot(*line, color=look["color"], linewidth=0.7, marker=".", markersize=4, markevery=[1], zorder=1)
 
 
 def reconstructions(originals: NDArray[np.floating], redrawn: dict[str, NDArray[np.floating]]) -> Figure:
-    """Views of test images `(m, C, H, W)` on top, and below them what each generative method decodes from its
-    code."""
-    rows = {"test views": originals, **redrawn}
-    figure, axes = canvas(width="page", height=0.25 + 0.58 * len(rows))
-    stacked = np.stack([np.moveaxis(images, 1, -1) for images in rows.values()])
-    image_grid(axes[0, 0], stacked, row_names=list(rows))
+    """Views of test images `(m, C, H, W)` on top, and below them what is decoded from each representation of them."""
+    return _grid({"test views": originals, **redrawn})
+
+
+def samples(drawn: dict[str, NDArray[np.floating]]) -> Figure:
+    """Images `(m, C, H, W)` that each generative method draws from its prior, a row a method."""
+    return _grid(drawn)
+
+
+def _grid(rows: dict[str, NDArray[np.floating]]) -> Figure:
+    figure, axes = canvas(width="page", height=0.25 + 0.5 * len(rows))
+    shown = [np.nan_to_num(np.moveaxis(images, 1, -1), nan=1.0) for images in rows.values()]
+    image_grid(axes[0, 0], np.stack(shown), row_names=[name.replace(", ", "\n") for name in rows])
+    return figure
+
+
+def confusions(counts: dict[str, NDArray[np.number]]) -> Figure:
+    """Each core method's clusters: the share of a class (row) in each cluster (column), clusters matched to classes."""
+    shown = {key: counts[key] for key in CORE if key in counts} or counts
+    columns = min(4, len(shown))
+    figure, axes = canvas(-(-len(shown) // columns), columns, width="page", height=1.9)
+    for spare in axes.flat[len(shown) :]:
+        spare.set_axis_off()
+    for panel, (method, matrix) in zip(axes.flat, shown.items(), strict=False):
+        image = panel.imshow(matrix / np.maximum(matrix.sum(1, keepdims=True), 1), vmin=0, vmax=1, cmap="cividis")
+        panel.set_title(METHODS[method].title.replace(", ", "\n"))
+        panel.grid(False)
+        panel.set_xlabel("cluster")
+    for first in axes[:, 0]:
+        first.set_ylabel("class")
+    figure.colorbar(image, ax=list(axes.flat), label="share of the class", shrink=0.8)
     return figure
 
 

@@ -3,38 +3,94 @@
 A table is one or more Parquet files (or whatever `datasets.load_dataset(folder)` takes) with a column of
 encoded images and a column of integer labels. Images are decoded here rather than by `datasets`, so that a
 broken one is refused by its row. Only grey (`L`) and colour (`RGB`) images of one size are taken: a silent
-resize or a dropped alpha channel would be a choice that belongs to the user."""
+resize or a dropped alpha channel would be a choice that belongs to the user. Where more is to be done than to
+take two columns, a `Recipe` says what."""
 
 from __future__ import annotations
 
+import errno
 import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from ssl_theory.benchmarks.data import Images
 from ssl_theory.benchmarks.errors import InputError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
-def read(place: Path | str, columns: tuple[str, str], classes: int | None) -> tuple[dict[str, Images], int]:
+@dataclass(frozen=True)
+class Recipe:
+    """How a data set with yes-or-no columns becomes images with labels and attributes.
+
+    `content` are the columns that `label` makes the labels of, `attributes` those kept as they are; `shaped`
+    makes every decoded image the size that is wanted, and raises `ValueError` for one it was not made for.
+    `name` changes with anything of this."""
+
+    name: str
+    content: tuple[str, ...]
+    attributes: tuple[str, ...]
+    label: Callable[[Int[np.ndarray, "N c"]], Int[np.ndarray, " N"]]
+    shaped: Callable[[Image], Image]
+
+
+def read(
+    place: Path | str, columns: tuple[str, str], classes: int | None, recipe: Recipe | None = None
+) -> tuple[dict[str, Images], int]:
     """The parts of the table at `place` (a local folder or a hub name), and the number of classes.
 
-    `columns` names the image and the label column; `classes` is the number of classes where it is known
-    beforehand, else the label column's own declaration counts, else the largest label."""
+    `columns` names the image and the label column, the latter only what the labels are called where a `recipe`
+    makes them; `classes` is the number of classes where it is known beforehand, else the label column's own
+    declaration counts, else the largest label."""
     tables = _known_splits(_tables(place), place)
     declared = classes
     parts = {}
     for split, table in tables.items():
-        labels, named = _labels(table, columns[1], f"{place}, split {split}")
-        parts[split] = Images(_pixels(table, columns[0], f"{place}, split {split}"), labels)
+        parts[split], named = _part(table, columns, recipe, f"{place}, split {split}")
         declared = declared or named
     number = declared or 1 + max(int(part.labels.max()) for part in parts.values())
     _check(parts, number, columns[1], place)
     return parts, number
+
+
+def _part(table: Any, columns: tuple[str, str], recipe: Recipe | None, where: str) -> tuple[Images, int | None]:
+    if recipe is None:
+        labels, named = _labels(table, columns[1], where)
+        return Images(_pixels(table, columns[0], where), labels), named
+    flags = _flags(table, (*recipe.content, *recipe.attributes), where)
+    content, attributes = np.split(flags, [len(recipe.content)], axis=1)
+    pixels = _pixels(table, columns[0], where, recipe.shaped)
+    return Images(pixels, torch.from_numpy(recipe.label(content)), torch.from_numpy(attributes.copy())), None
+
+
+def _flags(table: Any, names: tuple[str, ...], where: str) -> Int[np.ndarray, "N c"]:
+    """Yes-or-no columns as 1 and 0, side by side."""
+    arrow = table.with_format("arrow")
+    columns = []
+    for name in names:
+        if name not in table.column_names or table.features[name].dtype != "bool":
+            raise InputError(
+                f"{where}: expected the yes-or-no column {name!r} (bool), as {len(names)} of this data set are, found "
+                f"{'another type' if name in table.column_names else 'none'}: fetch the data set anew."
+            )
+        columns.append(_whole(arrow[name], name, where))
+    return np.stack(columns, axis=1)
+
+
+def _whole(values: Any, name: str, where: str) -> Int[np.ndarray, " N"]:
+    values = values[:] if not hasattr(values, "null_count") else values
+    if values.null_count:
+        raise InputError(f"{where}: column {name!r} has {values.null_count} empty row(s): fill or drop them.")
+    return np.asarray(values).astype(np.int64)
 
 
 def _tables(place: Path | str) -> dict[str, Any]:
@@ -52,15 +108,38 @@ def _tables(place: Path | str) -> dict[str, Any]:
 
 
 def _why(place: Path | str, error: Exception) -> str:
+    causes = list(_causes(error))
+    if any(no_space(cause) for cause in causes):
+        return (
+            f"no space left on the disk while reading {place}: `datasets` keeps its tables in $HF_HOME (else "
+            "~/.cache/huggingface); make room there or name another folder by HF_HOME."
+        )
     cause = error.__cause__ or error
     if isinstance(place, Path):
         return (
             f"cannot read {place}: {type(cause).__name__}: {str(cause)[:200]} (truncated or not in the hub's layout?)"
         )
+    if any(type(cause).__name__ == "DatasetNotFoundError" for cause in causes):
+        return f"cannot find {place} on the hub: misspelt, not public, or no network. {fetch_ahead(place)}"
+    return f"cannot fetch {place} from the hub ({type(cause).__name__}); no network? {fetch_ahead(place)}"
+
+
+def fetch_ahead(place: str) -> str:
     return (
-        f"cannot fetch {place} from the hub ({type(cause).__name__}); on a connected machine run `hf download {place} "
-        "--repo-type dataset --local-dir FOLDER`, then pass --data-dir FOLDER."
+        f"On a connected machine run `hf download {place} --repo-type dataset --local-dir FOLDER`, "
+        "then pass --data-dir FOLDER."
     )
+
+
+def no_space(error: BaseException) -> bool:
+    """Whether a full disk is what went wrong; `datasets` also looks for room itself before it writes."""
+    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "Not enough disk space" in str(error)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _known_splits(tables: dict[str, Any], place: Path | str) -> dict[str, Any]:
@@ -91,11 +170,8 @@ def _labels(table: Any, column: str, where: str) -> tuple[torch.Tensor, int | No
             f"{where}: label column {column!r} holds {kind}, integers 0, 1, ..., C-1 expected; "
             f"columns found: {', '.join(table.column_names)}. Choose with --label-column."
         )
-    values = table.with_format("arrow")[column]
-    values = values[:] if not hasattr(values, "null_count") else values
-    if values.null_count:
-        raise InputError(f"{where}: label column {column!r} has {values.null_count} empty row(s): fill or drop them.")
-    return torch.from_numpy(values.to_numpy().astype(np.int64)), getattr(feature, "num_classes", None)
+    values = _whole(table.with_format("arrow")[column], column, where)
+    return torch.from_numpy(values), getattr(feature, "num_classes", None)
 
 
 def _check(parts: dict[str, Images], classes: int, column: str, place: Path | str) -> None:
@@ -113,7 +189,11 @@ def _check(parts: dict[str, Images], classes: int, column: str, place: Path | st
         raise InputError(f"{place}: splits of different image shapes (C, H, W) {sorted(shapes)}: make them one size.")
 
 
-def _pixels(table: Any, column: str, where: str) -> torch.Tensor:
+def _unchanged(image: Image) -> Image:
+    return image
+
+
+def _pixels(table: Any, column: str, where: str, shaped: Callable[[Image], Image] = _unchanged) -> torch.Tensor:
     import datasets
 
     _column(table, column, "--image-column", where)
@@ -125,10 +205,10 @@ def _pixels(table: Any, column: str, where: str) -> torch.Tensor:
         raise InputError(
             f"{where}: column {column!r} holds no images; columns found: {found}. Choose with --image-column."
         ) from error
-    shape = _decode(first, 0, column, where).shape
+    shape = _decode(first, 0, column, where, shaped).shape
     pixels = np.empty((len(encoded), *shape), dtype=np.uint8)
     for row, record in enumerate(encoded):
-        image = _decode(record[column], row, column, where)
+        image = _decode(record[column], row, column, where, shaped)
         if image.shape != shape:
             raise InputError(
                 f"{where}: image {row} has shape (C, H, W) {image.shape}, image 0 has {shape}: "
@@ -138,7 +218,9 @@ def _pixels(table: Any, column: str, where: str) -> torch.Tensor:
     return torch.from_numpy(pixels)
 
 
-def _decode(record: dict[str, Any] | None, row: int, column: str, where: str) -> np.ndarray:
+def _decode(
+    record: dict[str, Any] | None, row: int, column: str, where: str, shaped: Callable[[Image], Image]
+) -> np.ndarray:
     """One encoded image as uint8 `(C, H, W)`."""
     from PIL import Image
 
@@ -147,7 +229,7 @@ def _decode(record: dict[str, Any] | None, row: int, column: str, where: str) ->
             raise ValueError("no image in this row")
         with Image.open(io.BytesIO(record["bytes"]) if record.get("bytes") else record["path"]) as image:
             image.load()
-            mode, array = image.mode, np.asarray(image)
+            mode, array = image.mode, np.asarray(shaped(image))
     except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, ... by file format
         raise InputError(f"{where}: {column!r} of row {row} cannot be decoded ({str(error)[:120]}).") from error
     if mode not in ("L", "RGB"):

@@ -7,59 +7,35 @@ whatever does not apply to a method."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics.cluster import contingency_matrix
+from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from ssl_theory.analysis.clustering import mixture_clustering
-from ssl_theory.analysis.probes import accuracy, r2
-from ssl_theory.benchmarks.augmentation import Augmentation, AugmentedImages, ImageViews, unit
-from ssl_theory.benchmarks.data import Images, Splits
+from ssl_theory.analysis.probes import accuracy, held_out_classes, held_out_predictions, r2
+from ssl_theory.benchmarks.augmentation import ImageViews, unit
+from ssl_theory.benchmarks.data import Images
+from ssl_theory.benchmarks.examination import Examination
 
 NEIGHBOURS = (1, 5, 15, 45)
 PROBES = ("linear", "mlp")
-STYLE_ROWS = 4000  # views that a style probe learns on: enough for an MLP probe, few enough for seconds
-MOST_IMAGES = 10_000  # images that probes learn on or are scored on, in larger data sets
+DECODER: dict[str, Any] = {
+    "hidden": (256, 256),
+    "steps": 400,
+    "rate": 3e-3,
+}  # of the network that decodes a frozen representation
+DECODED_VALUES = 6_000_000  # pixels that it learns on, and that it is scored on, at most
 
 Transform = Callable[[Tensor], Float[Tensor, "E n d"]]
-
-
-@dataclass(frozen=True)
-class Examination:
-    """What every method is examined on: the probes' images, and one drawing of views of them."""
-
-    classes: int
-    train: Images
-    validation: Images
-    test: Images
-    train_views: ImageViews
-    test_views: ImageViews
-    factors: tuple[str, ...]
-
-    @classmethod
-    def of(cls, splits: Splits, augmentation: Augmentation, seed: int) -> Examination:
-        generator = torch.Generator().manual_seed(seed)
-        train, validation, test = (_some(part, generator) for part in (splits.train, splits.validation, splits.test))
-        views = [
-            AugmentedImages(part, augmentation).every(views=_rows(part), generator=generator) for part in (train, test)
-        ]
-        return cls(splits.classes, train, validation, test, views[0], views[1], augmentation.names)
-
-
-def _some(images: Images, generator: torch.Generator) -> Images:
-    if len(images) <= MOST_IMAGES:
-        return images
-    return images[torch.randperm(len(images), generator=generator)[:MOST_IMAGES]]
-
-
-def _rows(images: Images) -> int:
-    """Views an image: as many as give `STYLE_ROWS` rows, at most 4."""
-    return min(4, -(-STYLE_ROWS // len(images)))
 
 
 def neighbour_accuracies(
@@ -70,23 +46,22 @@ def neighbour_accuracies(
     return torch.stack([_accuracy(train, exam.train, validation, exam.validation, kind="knn", ks=[k]) for k in ks])
 
 
-def usable(ks: Sequence[int], images: Images) -> list[int]:
-    """The k that leave the neighbours in the minority, so that a vote means something."""
-    return [k for k in ks if k <= max(1, len(images) // 4)]
+def plain(transform: Transform, exam: Examination) -> tuple[Float[Tensor, "E n d"], Float[Tensor, "E m d"]]:
+    """The representations of the plain images, train and test."""
+    return transform(unit(exam.train.pixels)), transform(unit(exam.test.pixels))
 
 
-def content(transform: Transform, exam: Examination, k: int) -> pd.DataFrame:
-    """Accuracy of three probes and of clusters on the test images; columns aspect, measure, target, seed,
+def content(train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], exam: Examination, k: int) -> pd.DataFrame:
+    """Accuracy of three probes and of clusters on the test images; columns aspect, measure, target, member,
     value."""
-    train, test = transform(unit(exam.train.pixels)), transform(unit(exam.test.pixels))
     rows = [
-        _rows_of("content", probe, "label", _accuracy(train, exam.train, test, exam.test, kind=probe))
+        rows_of("content", probe, "label", _accuracy(train, exam.train, test, exam.test, kind=probe))
         for probe in PROBES
     ]
     neighbours = _accuracy(train, exam.train, test, exam.test, kind="knn", ks=[k])
     clusters = mixture_clustering(train, test, exam.test.labels, exam.classes)
     rows += [
-        _rows_of("content", name, "label", values)
+        rows_of("content", name, "label", values)
         for name, values in (
             ("knn", neighbours),
             ("gmm_accuracy", clusters.accuracy),
@@ -101,30 +76,112 @@ def _accuracy(train: Tensor, fitted: Images, test: Tensor, scored: Images, **key
     return accuracy(train, fitted.labels, test=(test, scored.labels), **keywords)
 
 
+def confusion(
+    train: Float[Tensor, "n d"], test: Float[Tensor, "m d"], labels: Int[Tensor, " m"], classes: int
+) -> np.ndarray:
+    """Test images of each class (rows) in each cluster (columns), `(classes, classes)`, clusters in the order that
+    matches classes best: the diagonal over the sum is `mixture_clustering`'s accuracy of this member.
+    """
+    if not bool(train.isfinite().all() and test.isfinite().all()):
+        return np.full((classes, classes), np.nan)
+    mean, scale = train.double().mean(0), train.double().var(0, correction=0).mean().sqrt()
+    fitted, scored = ((r.double() - mean).div(scale if scale > 0 else torch.inf).cpu().numpy() for r in (train, test))
+    mixture = GaussianMixture(classes, n_init=3, random_state=0, reg_covar=1e-4).fit(fitted)
+    # an image of each class in each cluster too many, so that none is missing, and taken off again
+    known, every = np.arange(classes).repeat(classes), np.tile(np.arange(classes), classes)
+    said = np.concatenate([labels.cpu().numpy(), known]), np.concatenate([mixture.predict(scored), every])
+    counts = contingency_matrix(*said) - 1
+    return counts[:, linear_sum_assignment(counts, maximize=True)[1]]
+
+
 def style(transform: Transform, exam: Examination) -> pd.DataFrame:
     """R² of every recorded factor, by a linear and by an MLP probe, on views of the test images."""
     train, test = (transform(views.x.flatten(0, 1)) for views in (exam.train_views, exam.test_views))
     fitted, scored = (views.style.flatten(0, 1) for views in (exam.train_views, exam.test_views))
+    return _told("style", exam.factors, (train, test), (fitted, scored))
+
+
+def known(train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], exam: Examination) -> pd.DataFrame:
+    """What the data set itself says of its images besides their label, read from the plain images.
+
+    Whole-numbered attributes by adjusted balanced accuracy: the mean over classes of the share told right, less what
+    a constant guess gets, over what is left: 0 a constant guess, 1 all. Real-valued factors by R².
+    """
+    told = [pd.DataFrame()]
+    for at, name in enumerate(exam.attributes):
+        fitted, scored = (part.attributes[:, at] for part in (exam.train, exam.test))  # type: ignore[index]
+        told += [rows_of("attribute", kind, name, balanced(train, fitted, test, scored, kind)) for kind in PROBES]
+    if exam.image_factors:
+        assert exam.train.factors is not None
+        assert exam.test.factors is not None
+        told.append(_told("factor", exam.image_factors, (train, test), (exam.train.factors, exam.test.factors)))
+    return pd.concat(told, ignore_index=True)
+
+
+def balanced(
+    train: Float[Tensor, "E n d"], fitted: Int[Tensor, " n"], test: Float[Tensor, "E m d"], scored: Tensor, kind: str
+) -> Float[Tensor, " E"]:
+    """Adjusted balanced accuracy; NaN where only one value is ever met."""
+    values = scored.unique()
+    if len(values) < 2 or len(fitted.unique()) < 2:
+        return torch.full((len(train),), torch.nan)
+    guess, truth, keep = held_out_classes(train, fitted, kind=kind, test=(test, scored))
+    right = (guess == truth).double()
+    recall = torch.stack([right[:, scored == value].mean(1) for value in values]).mean(0)
+    adjusted = (recall - 1 / len(values)) / (1 - 1 / len(values))
+    return torch.where(keep, adjusted, torch.nan)
+
+
+def _told(
+    aspect: str, names: Sequence[str], representation: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]
+) -> pd.DataFrame:
     rows = []
     for probe in PROBES:
-        scores = r2(train, fitted, kind=probe, test=(test, scored), per_target=True)
-        rows += [_rows_of("style", probe, name, scores[:, at]) for at, name in enumerate(exam.factors)]
+        scores = r2(representation[0], target[0], kind=probe, test=(representation[1], target[1]), per_target=True)
+        rows += [rows_of(aspect, probe, name, scores[:, at]) for at, name in enumerate(names)]
     return pd.concat(rows, ignore_index=True)
 
 
 def reconstruction(reconstruct: Transform | None, exam: Examination, members: int) -> pd.DataFrame:
-    """Mean squared error a pixel on views of the test images; NaN where nothing is reconstructed."""
+    """Mean squared error a pixel on views of the test images, by a method's own decoder; NaN where it has none."""
     if reconstruct is None:
-        return _rows_of("reconstruction", "mse", "image", torch.full((members,), torch.nan))
+        return rows_of("reconstruction", "mse", "image", torch.full((members,), torch.nan))
     x = exam.test_views.x.flatten(0, 1)
-    return _rows_of("reconstruction", "mse", "image", (reconstruct(x) - x).square().flatten(1).mean(1))
+    return rows_of("reconstruction", "mse", "image", (reconstruct(x) - x).square().flatten(1).mean(1))
+
+
+def decoded(transform: Transform, exam: Examination) -> tuple[pd.DataFrame, Float[Tensor, "m C H W"]]:
+    """What a network, the same for all, trained to decode the frozen representation makes of views of test images.
+
+    Their mean squared error a pixel, and the images that are shown, by the first member. It begins at ridge
+    regression and is never worse than that on the views of the train images it stops on.
+    """
+    fitted, scored = _rows(exam.train_views), _rows(exam.test_views, exam.shown)
+    shape = scored.shape[1:]
+    predicted, truth, keep = held_out_predictions(
+        transform(fitted), fitted.flatten(1), kind="mlp", test=(transform(scored), scored.flatten(1)), **DECODER
+    )
+    errors = torch.where(keep, (predicted - truth).square().mean((1, 2)), torch.nan)
+    images = torch.where(keep[0], predicted[0, : len(exam.shown)], torch.nan).float()
+    return rows_of("reconstruction", "decoded", "image", errors), images.unflatten(1, shape)
+
+
+def _rows(views: ImageViews, first: Int[Tensor, " m"] | None = None) -> Float[Tensor, "n C H W"]:
+    """Single views, as many as `DECODED_VALUES` allows but not fewer than 500; the first view of `first` on top."""
+    n, J = views.x.shape[:2]
+    most = max(500, DECODED_VALUES // math.prod(views.x.shape[2:]))
+    rows = torch.arange(n * J)
+    if first is not None:
+        top = first * J
+        rows = torch.cat([top, rows[~torch.isin(rows, top)]])
+    return views.x.flatten(0, 1)[rows[:most]]
 
 
 def choice(name: str, value: float, members: int) -> pd.DataFrame:
-    return _rows_of("choice", name, "validation", torch.full((members,), float(value)))
+    return rows_of("choice", name, "validation", torch.full((members,), float(value)))
 
 
-def _rows_of(aspect: str, measure: str, target: str, values: Float[Tensor, " E"]) -> pd.DataFrame:
+def rows_of(aspect: str, measure: str, target: str, values: Float[Tensor, " E"]) -> pd.DataFrame:
     numbers = values.detach().double().cpu().numpy()
     table = pd.DataFrame({"member": range(len(numbers)), "value": numbers})
     return table.assign(aspect=aspect, measure=measure, target=target)

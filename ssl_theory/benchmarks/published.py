@@ -6,21 +6,29 @@ jitter of brightness, contrast and saturation, a turn of the hue). Four differen
 is exact and everything is one batch: the crop box is not rounded to whole pixels; its aspect is drawn among
 those that fit the frame, where libraries draw area and aspect again until the box fits (so that nearly full
 crops are rarer there); the colour operations come in one order for all images, where libraries shuffle it;
-and pixels between them are not rounded to bytes."""
+and pixels between them are not rounded to bytes. `speed/benchmarks.py` measures them against images augmented
+one by one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
-from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, warped
+from ssl_theory.benchmarks.augmentation import PIECE, Affine, Augmentation, Chain, Redrawing
 from ssl_theory.benchmarks.errors import InputError
+
+if TYPE_CHECKING:
+    from ssl_theory.benchmarks.data import Splits
+
+GREY = (0.299, 0.587, 0.114)  # shares of red, green and blue in a pixel's grey level (ITU-R BT.601)
 
 
 @dataclass(frozen=True)
@@ -56,10 +64,14 @@ class Crop:
         return torch.cat([centre, torch.stack([log_area, log_aspect, flip], -1)], -1)
 
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 5"]) -> Float[Tensor, "m C H W"]:
+        """The box blown up to the frame, bilinear; beyond the frame its outermost pixels go on."""
         style = style.to(images)
         sides = self._sides(style[:, 2], style[:, 3])
-        upright = torch.stack([torch.ones_like(style[:, 4]), 1 - 2 * style[:, 4]], -1)
-        return warped(images, torch.diag_embed(sides * upright), style[:, :2], outside="border")
+        x = _along(images.shape[-1], sides[:, 0], style[:, 0])
+        y = _along(images.shape[-2], sides[:, 1] * (1 - 2 * style[:, 4]), style[:, 1])
+        grid = images.new_empty(len(images), *images.shape[-2:], 2)
+        grid[..., 0], grid[..., 1] = x[:, None, :], y[:, :, None]
+        return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
     @staticmethod
     def _sides(log_area: Float[Tensor, "*m"], log_aspect: Float[Tensor, "*m"]) -> Float[Tensor, "*m 2"]:
@@ -67,19 +79,29 @@ class Crop:
         return torch.stack([log_area + log_aspect, log_area - log_aspect], -1).div(2).exp()
 
 
+def _along(pixels: int, share: Float[Tensor, " m"], centre: Float[Tensor, " m"]) -> Float[Tensor, "m pixels"]:
+    """Where each of so many pixels looks, in [-1, 1] over the frame: a box of that share about that centre."""
+    ends = torch.arange(pixels, dtype=share.dtype, device=share.device).mul(2).add(1).div(pixels).sub(1)
+    return share[:, None] * ends + centre[:, None] * (2 / pixels)
+
+
 @dataclass(frozen=True)
 class Colour:
-    """Jitter of brightness, contrast, saturation and hue of RGB images in [0, 1], in this order, by kornia's
-    operators.
+    """Jitter of brightness, contrast, saturation and hue of RGB images in [0, 1], in this order; after each but
+    the last, which cannot leave it, values are cut to [0, 1].
 
     Style: `brightness`, `contrast`, `saturation` are factors, uniform on `1 +- strength` (not below 0); `hue`
     is an angle in radians, uniform on `+- 2 pi strength`. Contrast is about the mean grey level, saturation
-    about each pixel's."""
+    about each pixel's.
+
+    `compiled`: the same in one loop over the pixels by `torch.compile`, which needs a C++ compiler and some twenty
+    seconds the first time; several times as fast on a CPU, equal up to rounding."""
 
     brightness: float = 0.8
     contrast: float = 0.8
     saturation: float = 0.8
     hue: float = 0.2
+    compiled: bool = False
     names: ClassVar[tuple[str, ...]] = ("brightness", "contrast", "saturation", "hue")
 
     def __post_init__(self) -> None:
@@ -96,24 +118,73 @@ class Colour:
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 4"]) -> Float[Tensor, "m C H W"]:
         if images.shape[1] != 3:
             raise InputError(f"colour jitter needs RGB images; these have {images.shape[1]} channel(s): use crop.")
-        for operator, amount in zip(_operators(), style.to(images).unbind(-1), strict=True):
-            images = operator(images, amount)
-        return images
+        style = style.to(images)
+        if self.compiled:
+            return _compiled()(images, style)
+        if images.device.type != "cpu":
+            return jittered(images, style)
+        height, width = images.shape[2:]
+        values = PIECE * torch.get_num_threads()
+        few, rows = max(1, values // (3 * height * width)), max(1, values // (3 * width))
+        parts = zip(images.split(few), style.split(few), strict=True)
+        return torch.cat([jittered(some, theirs, rows=rows) for some, theirs in parts])
 
 
-def _operators() -> tuple[Callable[[Tensor, Tensor], Tensor], ...]:
+def jittered(
+    x: Float[Tensor, "m 3 H W"], style: Float[Tensor, "m 4"], *, rows: int | None = None
+) -> Float[Tensor, "m 3 H W"]:
+    """Brightness, contrast and saturation by factors, hue turned by an angle in radians; so many rows at a time
+    where the rest would not stay in the cache."""
+    brightness, contrast, saturation, angle = style[:, :, None, None, None].unbind(1)
+    x = (x * brightness).clamp_(max=1.0)
+    mean = _grey(x.mean((2, 3), keepdim=True))
+    for some in x.split(max(1, rows or x.shape[2]), dim=2):
+        toned = torch.lerp(mean, some, contrast).clamp_(0.0, 1.0)
+        toned = torch.lerp(_grey(toned), toned, saturation).clamp_(0.0, 1.0)
+        some.copy_(turned(toned, angle[:, 0]))
+    return x
+
+
+def _grey(x: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m 1 h w"]:
+    red, green, blue = x.split(1, dim=1)
+    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+
+
+def turned(x: Float[Tensor, "m 3 H W"], angle: Float[Tensor, "m 1 1"]) -> Float[Tensor, "m 3 H W"]:
+    """RGB images in [0, 1] with their hue in the hexcone (Smith 1978) turned by `angle` in radians.
+
+    With M and m a pixel's largest and smallest value, its hue as a share of the circle is
+
+        h = (M - 2 m + G + B - R) / (6 (M - m)), with the sign of G - B,
+
+    in one formula for all six sectors, and with d(a) the distance of a from the nearest integer a channel is
+    `min(max(M - 2 (M - m) + 6 (M - m) d(h - h0), m), M)`; `h0` is the hue opposite to the channel's own: 1/2 for
+    red, 5/6 for green, 1/6 for blue. So no pixel is sorted into its sector, and saturation is never divided out.
+    """
+    red, green, blue = x.unbind(1)
+    most, least = x.amax(1), x.amin(1)
+    spread = most - least
+    six = 6 * spread
+    hue = (green + blue).sub_(red).add_(most).sub_(least, alpha=2).copysign_(green - blue)
+    hue.div_(six.clamp_min(torch.finfo(x.dtype).tiny)).add_(angle / (2 * math.pi))  # 0 / tiny for a grey pixel
+    off = hue[:, None] - x.new_tensor([1 / 2, 5 / 6, 1 / 6])[:, None, None]
+    off.sub_(off.round()).abs_()
+    channel = torch.addcmul(torch.sub(most, spread, alpha=2)[:, None], off, six[:, None])
+    return torch.clamp(channel, least[:, None], most[:, None])
+
+
+@cache
+def _compiled() -> Callable[[Tensor, Tensor], Tensor]:
+    """`jittered` in one loop, where that can be made here."""
+    compiled = torch.compile(jittered)
     try:
-        from kornia import enhance
-    except ImportError:
+        compiled(torch.zeros(2, 3, 4, 4), torch.ones(2, 4))
+    except Exception as error:  # no compiler, no room for what it makes, a platform without it
         raise InputError(
-            "colour augmentation needs the package kornia, which is not installed: pip install 'ssl-theory[bench]'."
-        ) from None
-    return (
-        enhance.adjust_brightness_accumulative,
-        enhance.adjust_contrast_with_mean_subtraction,
-        enhance.adjust_saturation_with_gray_subtraction,
-        enhance.adjust_hue,
-    )
+            f"Colour(compiled=True) needs a C++ compiler that torch.compile can use ({type(error).__name__}): "
+            "install one, or leave it out."
+        ) from error
+    return compiled
 
 
 def _affine(shape: tuple[int, ...]) -> Augmentation:
@@ -137,12 +208,25 @@ NAMED: dict[str, Callable[[tuple[int, ...]], Augmentation]] = {
 }
 
 
+WORLD = "world"
+
+
 def named(name: str | None, shape: tuple[int, ...]) -> Augmentation:
-    """The augmentation of that name for images `(C, H, W)`; by default affine for grey, crop and colour for
+    """The augmentation of that name for photographs `(C, H, W)`; by default affine for grey, crop and colour for
     RGB images."""
     chosen = name or ("affine" if shape[0] == 1 else "crop-colour")
+    if chosen == WORLD:
+        raise InputError("--augmentation world is for images that can be drawn anew, as sprites: choose another one.")
     if chosen not in NAMED:
-        raise InputError(f"unknown augmentation {chosen!r}; known: {', '.join(NAMED)}.")
+        raise InputError(f"unknown augmentation {chosen!r}; known: {', '.join(NAMED)}, and {WORLD} for sprites.")
     if chosen == "crop-colour" and shape[0] != 3:
         raise InputError(f"--augmentation crop-colour needs RGB images; these have {shape[0]} channel(s): use crop.")
     return NAMED[chosen](shape)
+
+
+def chosen(name: str | None, splits: Splits) -> Augmentation | Redrawing:
+    """What makes views of this data set: the world that it comes from where it has one and no other augmentation
+    is asked for, else the augmentation of that name."""
+    if splits.world is not None and name in (None, WORLD):
+        return splits.world
+    return named(name, splits.shape)

@@ -7,86 +7,99 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from figures import look
-from ssl_theory.benchmarks import cache, draw, table
-from ssl_theory.benchmarks.augmentation import Augmentation
+from ssl_theory.benchmarks import cache, draw, generation, table
 from ssl_theory.benchmarks.cache import Result
-from ssl_theory.benchmarks.data import Splits
-from ssl_theory.benchmarks.measures import Examination
-from ssl_theory.benchmarks.methods import METHODS, Method
-from ssl_theory.benchmarks.run import Settings, originals
+from ssl_theory.benchmarks.examination import Examination
+from ssl_theory.benchmarks.methods import Method
+from ssl_theory.benchmarks.run import Job
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "ssl-theory")
 
 
 def tidy(results: dict[str, Result]) -> pd.DataFrame:
-    return pd.concat([result.rows for result in results.values()], ignore_index=True)
+    """The rows of all methods, and those derived from several of them."""
+    return table.with_retained(pd.concat([result.rows for result in results.values()], ignore_index=True))
 
 
-def titles(methods: list[Method]) -> dict[str, str]:
+def titles(methods: Sequence[Method]) -> dict[str, str]:
     return {method.key: method.title for method in methods}
 
 
-def caption(splits: Splits, settings: Settings) -> str:
+def caption(jobs: Sequence[Job]) -> str:
+    splits, settings = jobs[0].splits, jobs[0].settings
+    headed = any(len(job.method.layers) > 1 for job in jobs)
     return (
         f"{splits.name}: {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"images; mean ± half of the 95 % t interval over {settings.seeds} training seeds; representation where "
-        "the loss acts; training length and k chosen on the validation images."
+        f"the loss acts{', and before the projection head' if headed else ''}; training length and k chosen on the "
+        "validation images."
     )
 
 
-def write(
-    folder: Path,
-    results: dict[str, Result],
-    splits: Splits,
-    augmentation: Augmentation,
-    settings: Settings,
-    seconds: float,
-) -> list[Path]:
+def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds: float) -> list[Path]:
     """Write table, figures and provenance to `folder`; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows, names = tidy(results), titles([METHODS[key] for key in results])
+    rows, names = tidy(results), titles([job.method for job in jobs])
     partial = folder / f".table.{os.getpid()}.partial"
     rows.to_parquet(partial)
     partial.replace(folder / "table.parquet")
     texts = {
         "table.json": table.as_json(rows),
-        "table.md": table.markdown(rows, names, caption(splits, settings)),
-        "provenance.json": json.dumps(provenance(results, splits, augmentation, settings, seconds), indent=1),
+        "table.md": table.markdown(rows, names, caption(jobs)),
+        "table.tex": table.latex(rows, names, caption(jobs)),
+        "provenance.json": json.dumps(provenance(jobs, seconds), indent=1),
     }
     for name, text in texts.items():
         cache.replace_text(folder / name, text)
-    drawn = _figures(rows, results, splits, augmentation, settings)
+    drawn = _figures(rows, results, jobs)
     written = [path for name, figure in drawn.items() for path in _save(figure, folder / name)]
     return [folder / "table.parquet", *(folder / name for name in texts), *written]
 
 
-def _figures(
-    rows: pd.DataFrame,
-    results: dict[str, Result],
-    splits: Splits,
-    augmentation: Augmentation,
-    settings: Settings,
-) -> dict[str, Figure]:
-    redrawn = {METHODS[k].title: r.pictures for k, r in results.items() if r.pictures is not None}
+def _figures(rows: pd.DataFrame, results: dict[str, Result], jobs: Sequence[Job]) -> dict[str, Figure]:
+    names, redrawn = titles([job.method for job in jobs]), _redrawn(results, jobs)
     history = {key: result.history for key, result in results.items() if len(result.history)}
+    sampled = {names[k]: r.arrays["samples"] for k, r in results.items() if "samples" in r.arrays}
+    clusters = {k: r.arrays["confusion-representation"] for k, r in results.items()}
     with look():
-        figures = {}
-        if set(results) - {draw.REFERENCE}:
-            figures["content-against-style"] = draw.content_against_style(rows, splits.name)
+        figures = {"clusters": draw.confusions(clusters)}
+        if set(results) - {table.REFERENCE}:
+            figures["content-against-style"] = draw.content_against_style(rows, jobs[0].splits.name)
         if redrawn:
-            views = originals(Examination.of(splits, augmentation, settings.split_seed))
-            figures["reconstructions"] = draw.reconstructions(views.numpy(), redrawn)
+            figures["reconstructions"] = draw.reconstructions(_originals(jobs[0]), redrawn)
+        if sampled:
+            figures["samples"] = draw.samples(sampled)
         if history:
             figures["training"] = draw.training_curves(history)
     return figures
+
+
+def _redrawn(results: dict[str, Result], jobs: Sequence[Job]) -> dict[str, NDArray[np.floating]]:
+    """A method's own reconstruction where it has a decoder, else those by a decoder trained on each of its layers."""
+    images = {}
+    for job in jobs:
+        arrays = results[job.method.key].arrays
+        for layer in ("own", *job.method.layers):
+            name = "decoded" if layer == "own" else f"decoded-{layer}"
+            if name in arrays and (layer == "own" or "decoded" not in arrays):
+                images[table.row_name(job.method.key, layer, titles([job.method]))] = arrays[name]
+    return images
+
+
+def _originals(job: Job) -> NDArray[np.floating]:
+    exam = Examination.of(job.splits, job.augmentation, job.settings.split_seed, job.settings.views)
+    return exam.originals.cpu().numpy()
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:
@@ -101,14 +114,9 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def provenance(
-    results: dict[str, Result],
-    splits: Splits,
-    augmentation: Augmentation,
-    settings: Settings,
-    seconds: float,
-) -> dict[str, object]:
+def provenance(jobs: Sequence[Job], seconds: float) -> dict[str, object]:
     """Where the numbers came from: everything needed to make them again."""
+    splits, settings = jobs[0].splits, jobs[0].settings
     return {
         "data": {
             "name": splits.name,
@@ -117,10 +125,11 @@ def provenance(
             "images": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
             "sha256": splits.fingerprint(),
         },
-        "augmentation": repr(augmentation),
+        "augmentation": repr(jobs[0].augmentation),
         "settings": asdict(settings),
         "seeds": list(range(settings.seeds)),
-        "methods": {key: repr(METHODS[key].learner) for key in results},
+        "methods": {job.method.key: repr(job.method.learner) for job in jobs},
+        "image features": generation.extractor(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)},
         "python": platform.python_version(),
         "platform": platform.platform(),

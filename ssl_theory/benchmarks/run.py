@@ -1,40 +1,38 @@
 """Train every method once as an ensemble over seeds, examine it, and keep the result.
 
-One method is one unit of work: it runs in a process of its own with one thread (two at a time on two cores),
-its training goes on from a checkpoint where a killed run left one, and its result is cached. The length of
-training and the k of k-NN are chosen on the validation images; the test images are met once, by what was
-chosen."""
+One method is one unit of work: its training goes on from a checkpoint where a killed run left one, and its result
+is cached. The length of training and the k of k-NN are chosen on the validation images, where the loss acts; the
+test images are met once, by what was chosen. `processes` and `cluster` do several methods at a time."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import queue
 import shutil
-import signal
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from ssl_theory.benchmarks import cache, measures
-from ssl_theory.benchmarks.augmentation import Augmentation, AugmentedImages
+from ssl_theory.benchmarks import cache, generation, measures
+from ssl_theory.benchmarks.augmentation import Augmentation, Redrawing
 from ssl_theory.benchmarks.cache import Result
 from ssl_theory.benchmarks.data import Splits
-from ssl_theory.benchmarks.measures import Examination
+from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.benchmarks.examination import Examination, usable
 from ssl_theory.benchmarks.methods import Method
 from ssl_theory.learners import Fitted, fit
+from ssl_theory.learners.parallel import Fabric
 
+Style = Augmentation | Redrawing  # what makes views
 Report = Callable[[str, str, int, int], None]  # method, stage, steps done, steps in all
+Many = Callable[[Sequence["Job"]], None]  # evaluates jobs elsewhere and stores their results
 SHARES = (0.25, 0.5, 1.0)  # the training lengths to choose from, as shares of the longest
-PICTURES = 10
+COLUMNS = ["method", "layer", "seed", "aspect", "measure", "target", "value"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Settings:
     views: int = 2
     split_seed: int = 0
     device: str = "cpu"
+    precision: str = "32-true"
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ class Job:
 
     method: Method
     splits: Splits
-    augmentation: Augmentation
+    augmentation: Style
     settings: Settings
     entry: Path
 
     @classmethod
-    def of(cls, method: Method, splits: Splits, augmentation: Augmentation, settings: Settings, folder: Path) -> Job:
+    def of(cls, method: Method, splits: Splits, augmentation: Style, settings: Settings, folder: Path) -> Job:
         method = method.among(splits.classes)
         facts: dict[str, object] = {
             "method": method.key,
@@ -69,6 +68,7 @@ class Job:
             "settings": asdict(settings),
             "augmentation": repr(augmentation),
             "images": splits.fingerprint(),
+            "extractor": generation.extractor(),
         }
         return cls(method, splits, augmentation, settings, folder / f"{method.key}-{cache.key(facts)}")
 
@@ -85,24 +85,37 @@ class Job:
     def clear(self) -> None:
         """Remove what an unfinished run left."""
         for path in self.entry.parent.glob(f"{self.entry.name}.*"):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
-def run(jobs: Sequence[Job], *, workers: int, fresh: bool, report: Report) -> dict[str, Result]:
-    """The result of every job, from the cache where it is there, in the order of the jobs."""
-    for job in jobs if fresh else ():
-        shutil.rmtree(job.entry, ignore_errors=True)
-        job.clear()
+def run(
+    jobs: Sequence[Job], *, workers: int, fresh: bool, report: Report, elsewhere: Many | None = None
+) -> dict[str, Result]:
+    """The result of every job, from the cache where it is there, in the order of the jobs.
+
+    What is missing is computed here, one job after the other, by so many `workers` (processes), or `elsewhere`."""
+    forget(jobs if fresh else ())
     missing = [job for job in jobs if cache.read(job.entry) is None]
     for job in jobs:
         if job not in missing:
             report(job.method.key, "cached", 1, 1)
-    if workers > 1 and len(missing) > 1:
-        _in_processes(missing, workers, report)
+    if elsewhere is not None:
+        elsewhere(missing)
+    elif workers > 1 and len(missing) > 1:
+        from ssl_theory.benchmarks import processes
+
+        processes.evaluate(missing, workers, report)
     else:
         for job in missing:
             evaluate(job, report)
     return {job.method.key: _stored(job) for job in jobs}
+
+
+def forget(jobs: Sequence[Job]) -> None:
+    """Remove the results of these jobs, and what is unfinished."""
+    for job in jobs:
+        shutil.rmtree(job.entry, ignore_errors=True)
+        job.clear()
 
 
 def _stored(job: Job) -> Result:
@@ -112,39 +125,88 @@ def _stored(job: Job) -> Result:
     return result
 
 
-def evaluate(job: Job, report: Report) -> None:
+def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
     """Train, choose, examine, and store the result."""
     job.entry.parent.mkdir(parents=True, exist_ok=True)
-    exam = Examination.of(job.splits, job.augmentation, job.settings.split_seed)
-    ks = measures.usable(measures.NEIGHBOURS, exam.train)
-    trained = _trained(job, report)
-    scores = torch.stack([measures.neighbour_accuracies(t.transform, exam, ks) for t in trained])
-    length, at = _best(scores)
-    chosen = trained[length]
-    report(job.method.key, "examining", 1, 1)
-    cache.write(job.entry, _examined(job, chosen, exam, ks[at]))
+    with _memory_watched(job):
+        trained = _trained(job, report, fabric)
+        report(job.method.key, "examining", 1, 1)
+        result = _examined(job, trained)
+    cache.write(job.entry, result)
     job.clear()
     report(job.method.key, "done", 1, 1)
 
 
+def train(job: Job, report: Report, fabric: Fabric) -> None:
+    """The part of `evaluate` in which every process of several has to take part."""
+    if job.method.learner is not None:
+        with _memory_watched(job):
+            _trained(job, report, fabric)
+
+
+@contextmanager
+def _memory_watched(job: Job) -> Iterator[None]:
+    """Say which batch to try where memory does not suffice.
+
+    Nothing is halved here: losses that compare data points (contrast, variances) are another loss on another batch.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)):
+            raise
+        batch, seeds = job.settings.batch_size, job.settings.seeds
+        raise InputError(
+            f"{job.method.title}: out of memory with {batch} images x {job.settings.views} views x {seeds} seeds a "
+            f"step; try --batch {max(2, batch // 2)}, fewer --seeds, or --encoder conv."
+        ) from error
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A representation to examine; `steps` is NaN where nothing was trained."""
+    """A method after some length of training; `fitted` is None for the pixels themselves."""
 
-    transform: measures.Transform
-    reconstruct: measures.Transform | None
-    steps: float
-    history: pd.DataFrame
+    method: Method
+    fitted: Fitted | None
+
+    @property
+    def members(self) -> int:
+        return len(self.fitted.seeds) if self.fitted else 1
+
+    @property
+    def steps(self) -> float:
+        """NaN where nothing was trained."""
+        return float(self.fitted.steps) if self.fitted and self.method.trains else float("nan")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        return self.fitted.history if self.fitted else _no_history()
+
+    def transform(self, exam: Examination, layer: str = "representation") -> measures.Transform:
+        """Rows at a time: convolutions hold many times what they are given."""
+        if self.fitted is None:
+            return exam.pixels()
+        return partial(self.fitted.transform, layer=layer, batch_size=self._rows)
+
+    @property
+    def reconstruct(self) -> measures.Transform | None:
+        if self.fitted is None or not self.method.generative:
+            return None
+        return partial(self.fitted.reconstruct, batch_size=self._rows)
+
+    @property
+    def _rows(self) -> int:
+        return 4096 if self.fitted and self.fitted.learner.network == "mlp" else 512
 
 
-def _trained(job: Job, report: Report) -> list[Trained]:
+def _trained(job: Job, report: Report, fabric: Fabric | None) -> list[Trained]:
     """The method after each length of training; a single one where it does not train."""
     if job.method.learner is None:
-        return [Trained(_pixels, None, float("nan"), _no_history())]
-    return [_of(_fitted(job, steps, report), job.method) for steps in job.lengths]
+        return [Trained(job.method, None)]
+    return [Trained(job.method, _fitted(job, steps, report, fabric)) for steps in job.lengths]
 
 
-def _fitted(job: Job, steps: int, report: Report) -> Fitted:
+def _fitted(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitted:
     """The method after `steps` steps: as a killed run left it, or trained on from the length before.
 
     Each length is saved when it is reached, because the checkpoint moves on.
@@ -153,41 +215,47 @@ def _fitted(job: Job, steps: int, report: Report) -> Fitted:
     if saved.exists():
         return Fitted.load(saved, device=job.settings.device)
     try:
-        fitted = _train(job, steps, report)
+        fitted = _train(job, steps, report, fabric)
     except ValueError:  # perhaps a damaged checkpoint; a fault of ours shows again
         job.beside("checkpoint").unlink(missing_ok=True)
-        fitted = _train(job, steps, report)
-    fitted.save(saved)
+        fitted = _train(job, steps, report, fabric)
+    if fabric is None or fabric.global_rank == 0:
+        fitted.save(saved)
     return fitted
 
 
-def _train(job: Job, steps: int, report: Report) -> Fitted:
+def _train(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitted:
     assert job.method.learner is not None
     return fit(
         job.method.learner,
-        AugmentedImages(job.splits.train, job.augmentation),
+        job.splits.views("train", job.augmentation),
         steps=steps,
         seeds=range(job.settings.seeds),
         batch_size=job.settings.batch_size,
         views=job.settings.views,
-        device=job.settings.device,
+        device=job.settings.device if fabric is None else "auto",
         progress=lambda done, _: report(job.method.key, "training", done, job.lengths[-1]),
         checkpoint=job.beside("checkpoint"),
+        fabric=fabric,
     )
-
-
-def _of(fitted: Fitted, method: Method) -> Trained:
-    steps = float(fitted.steps) if method.trains else float("nan")
-    return Trained(fitted.transform, fitted.reconstruct if method.generative else None, steps, fitted.history)
-
-
-def _pixels(x: Tensor) -> Tensor:
-    """The image itself as representation: an ensemble of one, since no seed changes it."""
-    return x.flatten(1)[None]
 
 
 def _no_history() -> pd.DataFrame:
     return pd.DataFrame({"step": np.zeros(0, int), "seed": np.zeros(0, int), "loss": np.zeros(0, float)})
+
+
+def _examined(job: Job, trained: Sequence[Trained]) -> Result:
+    """Of several lengths of training, the one chosen; examined at every layer."""
+    exam = Examination.of(job.splits, job.augmentation, job.settings.split_seed, job.settings.views)
+    ks = usable(measures.NEIGHBOURS, exam.train)
+    scores = torch.stack([measures.neighbour_accuracies(one.transform(exam), exam, ks) for one in trained])
+    length, at = _best(scores)
+    chosen = trained[length]
+    parts = [_layer(chosen, layer, exam, ks[at]) for layer in job.method.layers]
+    parts.append(_whole(chosen, exam, ks[at], job.settings.split_seed))
+    rows = pd.concat([rows for rows, _ in parts], ignore_index=True).rename(columns={"member": "seed"})
+    arrays = {name: array for _, named in parts for name, array in named.items()}
+    return Result(rows.assign(method=job.method.key)[COLUMNS], chosen.history, arrays)
 
 
 def _best(scores: Tensor) -> tuple[int, int]:
@@ -201,89 +269,37 @@ def _best(scores: Tensor) -> tuple[int, int]:
     return at // mean.shape[1], at % mean.shape[1]
 
 
-def _examined(job: Job, chosen: Trained, exam: Examination, k: int) -> Result:
-    members = job.settings.seeds if job.method.learner is not None else 1
-    rows = pd.concat(
-        [
-            measures.content(chosen.transform, exam, k),
-            measures.style(chosen.transform, exam),
-            measures.reconstruction(chosen.reconstruct, exam, members),
-            measures.choice("steps", chosen.steps, members),
-            measures.choice("k", float(k), members),
-        ],
-        ignore_index=True,
-    )
-    rows = rows.rename(columns={"member": "seed"}).assign(method=job.method.key)
-    columns = ["method", "seed", "aspect", "measure", "target", "value"]
-    return Result(rows[columns], chosen.history, _pictures(chosen, exam))
+Part = tuple[pd.DataFrame, dict[str, np.ndarray]]  # rows, and arrays to draw
 
 
-def originals(exam: Examination) -> Tensor:
-    """One view of the first test image of each of the first classes, `(m, C, H, W)`."""
-    labels = exam.test_views.label
-    first = [int((labels == c).nonzero()[0, 0]) for c in range(exam.classes) if bool((labels == c).any())]
-    return exam.test_views.x[first[:PICTURES], 0]
+def _layer(chosen: Trained, layer: str, exam: Examination, k: int) -> Part:
+    """What one layer kept, the images decoded from it, and its clusters."""
+    transform = chosen.transform(exam, layer)
+    train, test = measures.plain(transform, exam)
+    rows = [measures.content(train, test, exam, k), measures.style(transform, exam), measures.known(train, test, exam)]
+    arrays = {f"confusion-{layer}": measures.confusion(train[0], test[0], exam.test.labels, exam.classes)}
+    if chosen.fitted is not None:
+        errors, images = measures.decoded(transform, exam)
+        rows.append(errors)
+        arrays[f"decoded-{layer}"] = images.cpu().numpy()
+    return pd.concat(rows, ignore_index=True).assign(layer=layer), arrays
 
 
-def _pictures(chosen: Trained, exam: Examination) -> np.ndarray | None:
-    """The same views, decoded by the first member."""
-    return None if chosen.reconstruct is None else chosen.reconstruct(originals(exam))[0].cpu().numpy()
-
-
-# Two methods at a time, each in a process of its own.
-
-
-def _in_processes(jobs: Sequence[Job], workers: int, report: Report) -> None:
-    context = multiprocessing.get_context("spawn")
-    messages: Any = context.Queue()
-    waiting, running = list(jobs), dict[str, Any]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop(0)
-                running[job.method.key] = context.Process(target=_work, args=(job, messages), daemon=True)
-                running[job.method.key].start()
-            _listen(messages, report)
-            for name in [name for name, process in running.items() if not process.is_alive()]:
-                _listen(messages, report)
-                _check(name, running.pop(name).exitcode)
-    finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.join()
-
-
-def _listen(messages: Any, report: Report) -> None:
-    """Pass on what the workers said, waiting a little when they are silent."""
-    try:
-        for _ in range(100):
-            message = messages.get(timeout=0.2)
-            if message[1] == "failed":
-                raise RuntimeError(f"{message[0]} failed in its process:\n{message[2]}")
-            report(*message)
-    except queue.Empty:
-        return
-
-
-def _check(name: str, code: int | None) -> None:
-    if code != 0:
-        raise RuntimeError(f"{name}: its process ended with code {code} (-9: killed, often for want of memory).")
-
-
-def _work(job: Job, messages: Any) -> None:
-    """The life of a worker: one thread, deaf to Ctrl-C (its parent answers that), gone when its parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    parent = os.getppid()
-
-    def report(*message: object) -> None:
-        if os.getppid() != parent:
-            os._exit(1)
-        messages.put(message)
-
-    try:
-        with threadpool_limits(1):
-            evaluate(job, report)
-    except Exception:
-        messages.put((job.method.key, "failed", traceback.format_exc()))
+def _whole(chosen: Trained, exam: Examination, k: int, seed: int) -> Part:
+    """What belongs to the method as a whole: its own decoder and prior, and what was chosen for it."""
+    rows = [
+        measures.reconstruction(chosen.reconstruct, exam, chosen.members),
+        measures.choice("steps", chosen.steps, chosen.members),
+        measures.choice("k", float(k), chosen.members),
+    ]
+    arrays, drawn = dict[str, np.ndarray](), None
+    if chosen.reconstruct is not None:
+        arrays["decoded"] = chosen.reconstruct(exam.originals)[0].cpu().numpy()
+    if chosen.fitted is None:
+        rows.append(generation.absent(chosen.members))
+    else:
+        judged, drawn = generation.judged(chosen.fitted, exam, seed)
+        rows.append(judged)
+    if drawn is not None:
+        arrays["samples"] = drawn.numpy()
+    return pd.concat(rows, ignore_index=True).assign(layer="representation"), arrays

@@ -1,6 +1,6 @@
 """The tidy table, its means with intervals, and how they are printed and written.
 
-Tidy: one row a (method, seed, aspect, measure, target), `value` NaN where it was not measured. An interval is
+Tidy: one row a (method, layer, seed, aspect, measure, target), `value` NaN where it was not measured. An interval is
 the 95 % t interval of the mean over seeds, `t_{0.975, E-1} s / sqrt(E)`: it says what another set of training
 seeds would change, for these images; it does not cover another draw of the images."""
 
@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy.stats import t as student
 
-KEYS = ["method", "aspect", "measure", "target"]
+ROW = ["method", "layer"]
+KEYS = [*ROW, "aspect", "measure", "target"]
+REFERENCE = "pixels"
+MOST_COLUMNS = 8  # of one block; more attributes than these are shown by their mean
 TITLES = {
     ("content", "linear"): "linear",
     ("content", "mlp"): "MLP",
@@ -22,11 +27,55 @@ TITLES = {
     ("content", "gmm_accuracy"): "GMM acc.",
     ("content", "nmi"): "NMI",
     ("content", "ari"): "ARI",
+    ("retained", "mlp"): "retained, MLP",
+    ("retained", "linear"): "retained, linear",
+    ("reconstruction", "mse"): "MSE, own decoder",
+    ("reconstruction", "decoded"): "MSE, trained decoder",
+    ("evidence", "elbo"): "ELBO",
+    ("evidence", "evidence"): "evidence",
 }
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table: the aspects it shows, of one probe where it is about probes.
+
+    A `sparse` one leaves out the methods and the columns for which nothing was measured."""
+
+    title: str
+    aspects: tuple[str, ...]
+    probe: str | None = None
+    sparse: bool = False
+
+    def rows(self, tidy: pd.DataFrame) -> pd.DataFrame:
+        rows = tidy[tidy["aspect"].isin(self.aspects)]
+        rows = rows if self.probe is None else rows[rows["measure"] == self.probe]
+        if self.probe is not None and rows["target"].nunique() > MOST_COLUMNS:
+            many = f"mean of {rows['target'].nunique()}"
+            rows = rows.groupby([*ROW, "seed", "measure"], sort=False)["value"].mean().reset_index()
+            rows = rows.assign(aspect=self.aspects[0], target=many)
+        return rows
+
+    def column(self, aspect: str, measure: str, target: str) -> str:
+        return target if self.probe else TITLES.get((aspect, measure), measure)
+
+
 BLOCKS = (
-    ("content", None, "Content: accuracy and clustering, test images"),
-    ("style", "mlp", "Style: R² of an MLP probe, views of test images"),
-    ("style", "linear", "Style: R² of a linear probe, views of test images"),
+    Block("Content: accuracy and clustering, test images", ("content",)),
+    Block("Style: R² of an MLP probe, views of test images", ("style",), "mlp"),
+    Block("Style: R² of a linear probe, views of test images", ("style",), "linear"),
+    Block("Known of the images: MLP probe, R² or adjusted balanced accuracy", ("attribute", "factor"), "mlp"),
+    Block("Known of the images: linear probe, R² or adjusted balanced accuracy", ("attribute", "factor"), "linear"),
+    Block(
+        "Style over that of the pixels, and squared error a pixel of reconstructions",
+        ("retained", "reconstruction"),
+        sparse=True,
+    ),
+    Block(
+        "Generation: distance of samples, evidence of test views in nats a view",
+        ("generation", "evidence"),
+        sparse=True,
+    ),
 )
 
 
@@ -37,10 +86,22 @@ def half_width(values: pd.Series) -> float:
 
 
 def summary(tidy: pd.DataFrame) -> pd.DataFrame:
-    """`mean`, `half_width` and number of `seeds` of every (method, aspect, measure, target), in the order
+    """`mean`, `half_width` and number of `seeds` of every (method, layer, aspect, measure, target), in the order
     they came."""
     grouped = tidy.groupby(KEYS, sort=False)["value"]
     return grouped.agg(mean="mean", half_width=half_width, seeds="count").reset_index()
+
+
+def with_retained(tidy: pd.DataFrame) -> pd.DataFrame:
+    """The rows, and derived ones: *retained* style, R² averaged over the factors over that of the pixels.
+
+    Pixels are the ceiling, and the floor is zero: our views draw style apart from content. NaN without the pixels."""
+    rows = tidy[tidy["aspect"] == "style"]
+    told = rows.groupby([*ROW, "seed", "measure"], sort=False)["value"].mean().reset_index()
+    ceiling = told[told["method"] == REFERENCE].set_index("measure")["value"]
+    ceiling = ceiling[ceiling > 0]
+    told["value"] = told["value"] / told["measure"].map(ceiling).astype(float)
+    return pd.concat([tidy, told.assign(aspect="retained", target="all factors")[tidy.columns]], ignore_index=True)
 
 
 def cell(mean: float, half: float) -> str:
@@ -48,19 +109,46 @@ def cell(mean: float, half: float) -> str:
     measured."""
     if math.isnan(mean):
         return "–"
-    return f"{mean:.3f}" if math.isnan(half) else f"{mean:.3f} ±{half:.3f}"
+    digits = _digits(mean)
+    return f"{mean:.{digits}f}" if math.isnan(half) else f"{mean:.{digits}f} ±{half:.{digits}f}"
 
 
-def block(means: pd.DataFrame, aspect: str, probe: str | None, names: dict[str, str]) -> pd.DataFrame:
-    """Cells as text, a row a method and a column a measure (content) or a style factor."""
-    rows = means[means["aspect"] == aspect]
-    rows = rows if probe is None else rows[rows["measure"] == probe]
-    titles = rows["target"] if probe else [TITLES[aspect, measure] for measure in rows["measure"]]
-    cells = [cell(m, h) for m, h in zip(rows["mean"], rows["half_width"], strict=True)]
-    long = pd.DataFrame({"method": rows["method"].map(names), "title": list(titles), "cell": cells})
-    order = list(dict.fromkeys(long["title"]))
-    wide = long.pivot(index="method", columns="title", values="cell")
-    return wide.reindex(index=list(dict.fromkeys(long["method"])), columns=order)
+def _digits(mean: float) -> int:
+    return 3 if abs(mean) < 10 else 2 if abs(mean) < 100 else 1
+
+
+def tex_cell(mean: float, half: float) -> str:
+    text = cell(mean, half)
+    return "--" if math.isnan(mean) else "$" + text.replace(" ±", r" \pm ") + "$"
+
+
+def row_name(method: str, layer: str, names: dict[str, str]) -> str:
+    return names[method] + (", before head" if layer == "encoder" else "")
+
+
+def blocks(
+    tidy: pd.DataFrame, names: dict[str, str], written: Callable[[float, float], str] = cell
+) -> list[tuple[str, pd.DataFrame]]:
+    """Title and cells (as text) of every block of which anything is there: a row a method and layer, in the order of
+    `names`, and a column a measure or factor."""
+    made = [(block.title, _cells(block, tidy, names, written)) for block in BLOCKS]
+    return [(title, cells) for title, cells in made if cells.size]
+
+
+def _cells(
+    block: Block, tidy: pd.DataFrame, names: dict[str, str], written: Callable[[float, float], str]
+) -> pd.DataFrame:
+    means = summary(block.rows(tidy))
+    if block.sparse:
+        means = means[means.groupby(ROW)["seeds"].transform("sum") > 0]
+        means = means[means.groupby(["aspect", "measure"])["seeds"].transform("sum") > 0]
+    row = [row_name(m, layer, names) for m, layer in zip(means["method"], means["layer"], strict=True)]
+    title = [block.column(*key) for key in zip(means["aspect"], means["measure"], means["target"], strict=True)]
+    text = [written(m, h) for m, h in zip(means["mean"], means["half_width"], strict=True)]
+    long = pd.DataFrame({"method": row, "title": title, "cell": text}, dtype=object)
+    order = [name for key in names for name in (row_name(key, layer, names) for layer in ("representation", "encoder"))]
+    wide = long.pivot(index="method", columns="title", values="cell").fillna(written(math.nan, math.nan))
+    return wide.reindex(index=[name for name in order if name in wide.index], columns=list(dict.fromkeys(title)))
 
 
 def choices(tidy: pd.DataFrame, names: dict[str, str]) -> str:
@@ -75,11 +163,10 @@ def choices(tidy: pd.DataFrame, names: dict[str, str]) -> str:
 
 
 def terminal(tidy: pd.DataFrame, names: dict[str, str]) -> list[Table]:
-    means = summary(tidy)
-    return [_rich(block(means, aspect, probe, names), title) for aspect, probe, title in BLOCKS]
+    return [rich_table(cells, title) for title, cells in blocks(tidy, names)]
 
 
-def _rich(cells: pd.DataFrame, title: str) -> Table:
+def rich_table(cells: pd.DataFrame, title: str) -> Table:
     drawn = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     drawn.add_column("method", no_wrap=True)
     for name in cells.columns:
@@ -90,17 +177,52 @@ def _rich(cells: pd.DataFrame, title: str) -> Table:
 
 
 def markdown(tidy: pd.DataFrame, names: dict[str, str], caption: str) -> str:
-    means = summary(tidy)
     parts = [caption]
-    for aspect, probe, title in BLOCKS:
-        cells = block(means, aspect, probe, names)
-        lines = ["| method | " + " | ".join(cells.columns) + " |", "|---" * (len(cells.columns) + 1) + "|"]
-        lines += [
-            f"| {m} | " + " | ".join(row) + " |"
+    for title, cells in blocks(tidy, names):
+        parts += [f"**{title}**", markdown_table(cells)]
+    return "\n\n".join([*parts, choices(tidy, names)]) + "\n"
+
+
+def markdown_table(cells: pd.DataFrame) -> str:
+    lines = ["| method | " + " | ".join(cells.columns) + " |", "|---" * (len(cells.columns) + 1) + "|"]
+    lines += [
+        f"| {m} | " + " | ".join(row) + " |" for m, row in zip(cells.index, cells.itertuples(index=False), strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def latex(tidy: pd.DataFrame, names: dict[str, str], caption: str) -> str:
+    r"""A `table` environment a block, in the style of booktabs: \usepackage{booktabs} is all it needs."""
+    parts = [f"% {caption}\n% Needs \\usepackage{{booktabs}}."]
+    for title, cells in blocks(tidy, names, tex_cell):
+        head = " & ".join(["method", *map(_escaped, cells.columns)])
+        body = [
+            f"    {_escaped(str(m))} & " + " & ".join(row) + r" \\"
             for m, row in zip(cells.index, cells.itertuples(index=False), strict=True)
         ]
-        parts += [f"**{title}**", "\n".join(lines)]
-    return "\n\n".join([*parts, choices(tidy, names)]) + "\n"
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    rf"  \caption{{{_escaped(title)}. {_escaped(caption)}}}",
+                    rf"  \begin{{tabular}}{{l{'r' * len(cells.columns)}}}",
+                    r"    \toprule",
+                    rf"    {head} \\",
+                    r"    \midrule",
+                    *body,
+                    r"    \bottomrule",
+                    r"  \end{tabular}",
+                    r"\end{table}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _escaped(text: str) -> str:
+    for sign, written in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"), ("²", "$^2$"), ("±", r"$\pm$")):
+        text = text.replace(sign, written)
+    return text
 
 
 def as_json(tidy: pd.DataFrame) -> str:

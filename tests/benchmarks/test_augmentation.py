@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from ssl_theory.benchmarks import augmentation
 from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages
 from ssl_theory.benchmarks.data import Images
 
@@ -21,10 +22,10 @@ def apply(image: torch.Tensor, *style: float) -> torch.Tensor:
     return Affine().apply(image, torch.tensor([style], dtype=image.dtype))
 
 
-def world(n: int = 20, augmentation: Affine | None = None) -> AugmentedImages:
+def world(n: int = 20) -> AugmentedImages:
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randint(256, (n, 1, 8, 8), generator=generator, dtype=torch.uint8)
-    return AugmentedImages(Images(pixels, torch.arange(n) % 4), augmentation or Affine(1.5, 0.5, 0.2))
+    return AugmentedImages(Images(pixels, torch.arange(n) % 4), Affine(1.5, 0.5, 0.2))
 
 
 def test_zero_style_changes_nothing():
@@ -68,8 +69,8 @@ def test_equals_scipys_affine_transform(dx, dy, angle, log_scale, size):
 
 
 def test_style_is_uniform_in_its_intervals_and_independent():
-    augmentation = Affine(shift=2.0, rotation=0.5, log_scale=0.1)
-    style = augmentation.draw((4000, 2), torch.Generator().manual_seed(0)).flatten(0, 1)
+    affine = Affine(shift=2.0, rotation=0.5, log_scale=0.1)
+    style = affine.draw((4000, 2), torch.Generator().manual_seed(0)).flatten(0, 1)
     widths = torch.tensor([2.0, 2.0, 0.5, 0.1])
     assert (style.abs() <= widths).all()
     torch.testing.assert_close(style.var(0) / (widths**2 / 3), torch.ones(4), atol=0.06, rtol=0)
@@ -116,6 +117,20 @@ def test_every_keeps_the_order():
     data = world()
     sampled = data.every(views=2, generator=torch.Generator())
     assert torch.equal(sampled.label, data.images.labels)
+
+
+def test_pieces_change_nothing(monkeypatch):
+    """All at once, one datum at a time, and a last piece that is shorter."""
+    drawn = []
+    for piece in (2**16, 1, 3 * 2 * 64):
+        monkeypatch.setattr(augmentation, "PIECE", piece)
+        drawn.append(world().sample(7, views=2, generator=torch.Generator().manual_seed(3)).x)
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
+
+
+def test_names_are_the_augmentations():
+    assert world().names == Affine.names
 
 
 def test_refusals():

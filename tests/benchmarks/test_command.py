@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from ssl_theory.benchmarks import __main__ as command
-from ssl_theory.benchmarks import run
+from ssl_theory.benchmarks import board, run
 from tests.benchmarks.scans import encoded, table
 
 
@@ -54,8 +55,9 @@ def finished(scans, tmp_path_factory, short_probes):
 
 def test_files_written(finished):
     folder, _ = finished
-    names = {"table.parquet", "table.json", "table.md", "provenance.json", "cache"}
-    names |= {f"{n}.{s}" for n in ("content-against-style", "reconstructions", "training") for s in ("png", "pdf")}
+    names = {"table.parquet", "table.json", "table.md", "table.tex", "provenance.json", "cache"}
+    figures = ("content-against-style", "reconstructions", "training", "samples", "clusters")
+    names |= {f"{n}.{s}" for n in figures for s in ("png", "pdf")}
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "reconstructions.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "training.pdf").read_bytes().startswith(b"%PDF")
@@ -63,8 +65,10 @@ def test_files_written(finished):
 
 def test_table_is_tidy_and_complete(finished):
     rows = pd.read_parquet(finished[0] / "table.parquet")
-    assert list(rows.columns) == ["method", "seed", "aspect", "measure", "target", "value"]
-    assert not rows.duplicated(["method", "seed", "aspect", "measure", "target"]).any()
+    assert list(rows.columns) == ["method", "layer", "seed", "aspect", "measure", "target", "value"]
+    assert not rows.duplicated(["method", "layer", "seed", "aspect", "measure", "target"]).any()
+    assert set(rows.query("layer == 'encoder'")["method"]) == {"simclr"}  # a head of one layer, as all but digits have
+    assert "SimCLR, before head" in (finished[0] / "table.md").read_text()
     assert set(rows["method"]) == {"pixels", "simclr", "simvae"}
     accuracy = rows.query("method == 'pixels' and measure == 'linear' and target == 'label'")["value"].item()
     assert accuracy > 0.9
@@ -105,6 +109,13 @@ def test_second_run_computes_nothing_and_prints_the_same(finished, monkeypatch, 
         (["digits", "--colour", "red"], "No such option"),
         (["digits", "--device", "abacus"], "auto, cpu or cuda"),
         (["digits", "--jobs", -1], "--jobs"),
+        (["digits", "--encoder", "vit"], "auto, mlp, conv, resnet18"),
+        (["digits", "--head", -1], "0 for no head"),
+        (["digits", "--batch", 1], "at least 2"),
+        (["digits", "--batch", 5, "--devices", 2], "multiple"),
+        (["digits", "--nodes", 0], "at least 1"),
+        (["digits", "--precision", "16-mixed"], "bf16-mixed"),
+        (["digits", "--cluster", "local", "--devices", 2], "leave out"),
         (["folder"], "--data-dir"),
         (["mnist", "--data-dir", "/nowhere/at/all"], "no such folder"),
     ],
@@ -164,8 +175,117 @@ def test_faults_of_ours_are_not_dressed_up_as_bad_input(tmp_path, monkeypatch):
 def test_help_teaches(capsys):
     assert bench("--help") == 0
     shown = capsys.readouterr().out
-    for words in ("ssl-bench digits", "--data-dir", "STYLE", "CONTENT", "provenance.json", "--fresh"):
+    for words in (
+        "ssl-bench digits",
+        "--data-dir",
+        "STYLE",
+        "CONTENT",
+        "provenance.json",
+        "--fresh",
+        "ssl-bench compare",
+    ):
         assert words in shown
+    assert bench("compare", "--help") == 0
+    assert "intervals" in capsys.readouterr().out
+
+
+def test_compare_with_itself_and_with_other_settings(finished, tmp_path, capsys):
+    folder, _ = finished
+    assert bench("compare", folder, folder) == 0
+    shown = capsys.readouterr().out
+    assert "differs" not in shown
+    assert "+0.000" in shown
+    assert "* 0 of" in shown
+    other = tmp_path / "other"
+    other.mkdir()
+    rows = pd.read_parquet(folder / "table.parquet")
+    rows.assign(value=rows["value"] + 1000).to_parquet(other / "table.parquet")
+    said = json.loads((folder / "provenance.json").read_text())
+    said["settings"]["steps"] = 21
+    (other / "provenance.json").write_text(json.dumps(said))
+    assert bench("compare", folder, other) == 0
+    shown = capsys.readouterr().out
+    assert "differs: settings, steps: 20 | 21" in shown
+    assert "+1000.000*" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "/nowhere/a", "/nowhere/b"], "/nowhere/a: no results there"),
+        (["compare", "/nowhere/a"], "Missing argument"),
+        (["download"], "Missing argument"),
+    ],
+)
+def test_bad_input_to_the_other_commands(arguments, said, capsys):
+    assert bench(*arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert said in shown.err
+
+
+def test_download_is_handed_name_and_folder(monkeypatch, tmp_path):
+    fetched = []
+    monkeypatch.setattr("ssl_theory.benchmarks.download.fetch", lambda *a: fetched.append(a))
+    assert bench("download", "mnist", "--to", tmp_path) == 0
+    assert bench("download", "mnist") == 0
+    assert [call[:2] for call in fetched] == [("mnist", tmp_path), ("mnist", Path("data/mnist"))]
+
+
+def test_tensorboard_that_is_missing_is_told_before_anything_is_trained(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setattr(run, "run", lambda *_, **__: pytest.fail("trained"))
+    assert bench("digits", "--tensorboard", "--out", tmp_path) == 2
+    assert "pip install tensorboard" in capsys.readouterr().err
+
+
+class Board:
+    """Notes what would be written for TensorBoard."""
+
+    written: ClassVar[list[tuple[str, str, float, int]]] = []
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> "Board":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.written.append((self.folder, name, value, step))
+
+
+def test_tensorboard_gets_the_losses_of_every_method_and_seed(monkeypatch, finished):
+    monkeypatch.setattr(board, "writer", lambda: Board)
+    assert bench(*finished[1], "--tensorboard") == 0
+    places = {Path(folder).relative_to(finished[0] / "tensorboard").as_posix() for folder, *_ in Board.written}
+    assert places == {f"{method}/seed-{seed}" for method in ("simclr", "simvae") for seed in (0, 1)}
+    assert max(step for *_, step in Board.written) <= 20
+
+
+def test_defaults_follow_from_the_data_and_options_come_before_them(monkeypatch, scans, tmp_path):
+    seen = []
+
+    def stop(jobs, **_):
+        seen.append(jobs[0].settings)
+        seen.append(jobs[0].method.learner)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run", stop)
+    one = ["--out", tmp_path, "--methods", "simclr", "--device", "cpu"]
+    bench("digits", *one)
+    bench("folder", "--data-dir", scans, *one)
+    bench("folder", "--data-dir", scans, *one, "--published", "--seeds", 4, "--head", 0)
+    bench("digits", *one, "--steps", 7, "--batch", 32, "--encoder", "conv", "--head", 2)
+    settings, learners = seen[::2], seen[1::2]
+    assert [s.steps for s in settings] == [4000, 2000, 400 * 51 // 64 + 1, 7]
+    assert [s.seeds for s in settings] == [5, 3, 4, 5]
+    assert settings[-1].batch_size == 32
+    assert [learner.head for learner in learners] == [None, (128, 10), None, (128, 128, 10)]
+    assert [learner.network for learner in learners] == ["mlp", "mlp", "mlp", "conv"]
+    assert learners[2].hidden == (2000, 500, 500)
 
 
 def started(out: Path, *more: object) -> subprocess.Popen:

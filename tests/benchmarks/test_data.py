@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ssl_theory.benchmarks import data, hub
-from ssl_theory.benchmarks.data import Images, load
+from ssl_theory.benchmarks.augmentation import Affine
+from ssl_theory.benchmarks.data import Images, Splits, load
 from ssl_theory.benchmarks.errors import InputError
 from tests.benchmarks.scans import encoded, table
 
@@ -178,10 +179,105 @@ def test_no_network_says_how_to_fetch_ahead(monkeypatch):
         hub.read("ylecun/mnist", ("image", "label"), 10)
 
 
+def failing(monkeypatch, error):
+    def raising(_):
+        raise error
+
+    monkeypatch.setattr("datasets.load_dataset", raising)
+
+
+def test_no_room_for_the_tables_says_where(tmp_path, monkeypatch):
+    table(tmp_path)
+    wrapped = RuntimeError("while generating")
+    wrapped.__cause__ = OSError(28, "No space left on device")
+    for error in (wrapped, OSError("Not enough disk space. Needed: 3 GiB")):
+        failing(monkeypatch, error)
+        assert "no space left on the disk" in one_line(tmp_path)
+
+
+def test_any_data_set_of_the_hub_by_its_name(monkeypatch, tmp_path):
+    asked = []
+    table(tmp_path, n=40)
+    read = hub.read
+    monkeypatch.setattr(hub, "read", lambda place, *rest: asked.append(place) or read(tmp_path, *rest))
+    splits = load("someone/scans-2.0")
+    assert asked == ["someone/scans-2.0"]
+    assert splits.name == "someone/scans-2.0"
+    assert splits.classes == 3
+
+
+def test_a_hub_name_that_is_not_there_or_is_a_folder(monkeypatch, tmp_path):
+    class DatasetNotFoundError(FileNotFoundError):
+        pass
+
+    failing(monkeypatch, DatasetNotFoundError("someone/nothing"))
+    with pytest.raises(InputError, match="misspelt, not public, or no network"):
+        load("someone/nothing")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "scans").mkdir(parents=True)
+    with pytest.raises(InputError, match="ssl-bench folder --data-dir mine/scans"):
+        load("mine/scans")
+
+
+@pytest.mark.parametrize("name", ["../scans", "a/b/c", "owner/", "/etc"])
+def test_paths_are_no_hub_names(name):
+    with pytest.raises(InputError, match="unknown data set"):
+        load(name)
+
+
+def known(n: int = 6) -> Images:
+    """Images with attributes and factors that tell their row."""
+    rows = torch.arange(n)
+    pixels = torch.zeros(n, 1, 2, 2, dtype=torch.uint8)
+    return Images(pixels, rows % 2, torch.stack([rows, rows + 10], 1), rows[:, None] / 10)
+
+
+def test_attributes_and_factors_go_with_their_image():
+    some = known()[torch.tensor([4, 1])].to("cpu")
+    assert some.attributes is not None
+    assert some.factors is not None
+    assert some.attributes.tolist() == [[4, 14], [1, 11]]
+    torch.testing.assert_close(some.factors, torch.tensor([[0.4], [0.1]]))
+    first, second = data._cut(known(12), 0.25, 2, torch.Generator().manual_seed(0))
+    for part in (first, second):
+        assert part.attributes is not None
+        assert torch.equal(part.attributes[:, 0] % 2, part.labels)
+
+
+def test_fingerprint_sees_attributes_and_factors():
+    whole = known()
+    fewer = [
+        Images(whole.pixels, whole.labels),
+        Images(whole.pixels, whole.labels, whole.attributes),
+        Images(whole.pixels, whole.labels, factors=whole.factors),
+        Images(whole.pixels, whole.labels, whole.attributes + 1, whole.factors),
+        Images(whole.pixels, whole.labels, whole.attributes, whole.factors + 1),
+    ]
+    assert len({one.fingerprint() for one in (whole, *fewer)}) == 6
+
+
+def test_all_parts_have_the_same_attributes_or_none_has_any():
+    whole, bare = known(), Images(known().pixels, known().labels)
+    Splits("mine", 2, whole, whole, whole, ("a", "b"), ("f",))
+    Splits("mine", 2, bare, bare, bare)
+    for parts, names in (((whole, whole, bare), ("a", "b")), ((bare, bare, bare), ("a",)), ((whole,) * 3, ("a",))):
+        with pytest.raises(ValueError, match="as many as have names"):
+            Splits("mine", 2, *parts, names, ("f",) if parts[0] is whole else ())
+
+
+def test_views_of_a_part():
+    splits = load("digits")
+    views = splits.views("validation", Affine(shift=1.0))
+    assert views.names == Affine.names
+    assert len(views.every(views=1, generator=torch.Generator()).label) == len(splits.validation)
+    with pytest.raises(ValueError, match="train, validation or test"):
+        splits.views("valid", Affine())
+
+
 def test_fingerprint_sees_a_pixel_a_label_and_the_shape():
     images = Images(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
     pixel, label = images.pixels.clone(), images.labels.clone()
-    pixel[0, 0, 0, 0], label[0] = 1, 1
+    pixel[-1, 0, 1, 1], label[-1] = 1, 1
     others = [
         Images(pixel, images.labels),
         Images(images.pixels, label),

@@ -59,15 +59,19 @@ def test_changed_folder_and_other_columns_are_decoded_anew(scans, calls):
     assert len(calls) == 4
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "said"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "emptied", "said", "unsaid"])
 def test_damage_is_detected_and_mended(scans, calls, damage):
     whole = load("folder", folder=scans).fingerprint()
     entry = next(decoded.home().iterdir())
-    file = entry / ("parts.json" if damage == "said" else "train.pixels.npy")
+    file = entry / ("parts.json" if "said" in damage else "train.pixels.npy")
     content = bytearray(file.read_bytes())
     content[-5] ^= 1
     if damage == "gone":
         file.unlink()
+    elif damage == "unsaid":
+        file.write_text(file.read_text().replace('"classes"', '"grades"'))
+    elif damage == "emptied":
+        file.write_bytes(b"")
     else:
         file.write_bytes(content[:-9] if damage == "cut" else content)
     assert load("folder", folder=scans).fingerprint() == whole

@@ -2,6 +2,9 @@
 
 import colorsys
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from ssl_theory.benchmarks import published
 from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages, Chain
-from ssl_theory.benchmarks.data import Images
+from ssl_theory.benchmarks.data import Images, load
 from ssl_theory.benchmarks.errors import InputError
-from ssl_theory.benchmarks.published import Colour, Crop, named
+from ssl_theory.benchmarks.published import Colour, Crop, chosen, named
 
 
 def picture(height: int = 8, width: int = 8, channels: int = 3) -> torch.Tensor:
@@ -95,6 +99,96 @@ def test_hue_turns_by_the_recorded_angle(hue):
             np.testing.assert_allclose(ours[0, :, row, column].numpy(), expected, atol=1e-6)
 
 
+def test_crop_equals_the_affine_map_of_its_box():
+    """The box by torch's own affine grid, for boxes that touch the frame too."""
+    crop, images = Crop((9, 12)), picture(9, 12).expand(16, -1, -1, -1)
+    style = crop.draw((16,), torch.Generator().manual_seed(0)).double()
+    style[:4, 0] = 6 - 12 * torch.exp((style[:4, 2] + style[:4, 3]) / 2) / 2
+    width, height = torch.exp((style[:, 2] + style[:, 3]) / 2), torch.exp((style[:, 2] - style[:, 3]) / 2)
+    theta = torch.zeros(16, 2, 3, dtype=torch.float64)
+    theta[:, 0, 0], theta[:, 0, 2] = width, style[:, 0] / 6
+    theta[:, 1, 1], theta[:, 1, 2] = height * (1 - 2 * style[:, 4]), style[:, 1] / 4.5
+    grid = torch.nn.functional.affine_grid(theta, [16, 3, 9, 12], align_corners=False)
+    expected = torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(crop.apply(images, style), expected)
+
+
+def kornias(images: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+    from kornia import enhance
+
+    operators = (
+        enhance.adjust_brightness_accumulative,
+        enhance.adjust_contrast_with_mean_subtraction,
+        enhance.adjust_saturation_with_gray_subtraction,
+        enhance.adjust_hue,
+    )
+    for operator, amount in zip(operators, style.unbind(-1), strict=True):
+        images = operator(images, amount)
+    return images
+
+
+@given(st.integers(0, 1000), st.sampled_from([torch.float32, torch.float64]))
+def test_jitter_equals_kornias_operators(seed, dtype):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(8, 3, 5, 7, generator=generator).to(dtype)
+    images[:, :, 0] = images[:, :1, 0]  # grey pixels, and black, white and pure ones, which have ties
+    images[:, :, 1] = (images[:, :, 1] > 0.5).to(dtype)
+    style = Colour(hue=0.5).draw((8,), generator).to(dtype)
+    torch.testing.assert_close(Colour().apply(images, style), kornias(images, style), atol=1e-5, rtol=0)
+
+
+def test_jitter_in_pieces_is_the_same(monkeypatch):
+    """Some images at a time, and some rows of one: contrast is about the mean of the whole image all the same."""
+    images, style = picture(9, 12).expand(5, -1, -1, -1), Colour().draw((5,), torch.Generator().manual_seed(0))
+    whole = published.jittered(images, style.double())
+    for piece in (2 * 3 * 9 * 12, 4 * 3 * 12, 1):
+        monkeypatch.setattr(published, "PIECE", piece)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        torch.testing.assert_close(Colour().apply(images, style), whole)
+
+
+def test_no_jitter_changes_nothing_and_leaves_its_input_alone():
+    image = picture()
+    kept = image.clone()
+    torch.testing.assert_close(Colour().apply(image, torch.tensor([[1.0, 1.0, 1.0, 0.0]])), image)
+    Colour().apply(image, torch.tensor([[0.3, 1.5, 0.2, 1.0]]))
+    assert torch.equal(image, kept)
+
+
+COMPILED = """
+import torch
+from ssl_theory.benchmarks.published import Colour
+images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+style = Colour().draw((6,), torch.Generator().manual_seed(1))
+for n in (6, 5, 3):
+    difference = Colour(compiled=True).apply(images[:n], style[:n]) - Colour().apply(images[:n], style[:n])
+    print(float(difference.abs().max()))
+"""
+
+
+@pytest.mark.slow
+def test_compiled_equals_not_compiled(tmp_path):
+    """In a process of its own: here shapes are checked at run time, which the compiler cannot look through."""
+    own = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", COMPILED], env=own, capture_output=True, text=True, check=True)
+    errors = [float(line) for line in done.stdout.split()]
+    assert len(errors) == 3
+    assert max(errors) < 1e-5
+
+
+def test_no_compiler_is_said_in_one_line(monkeypatch):
+    def failing(_):
+        def call(*_):
+            raise RuntimeError("no g++\nanywhere")
+
+        return call
+
+    published._compiled.cache_clear()
+    monkeypatch.setattr(torch, "compile", failing)
+    with pytest.raises(InputError, match="C\\+\\+ compiler"):
+        Colour(compiled=True).apply(picture(), torch.ones(1, 4))
+
+
 def test_colour_is_drawn_by_its_law():
     style = Colour(0.8, 0.4, 1.5, 0.1).draw((20000,), torch.Generator().manual_seed(0))
     low, high = style.min(0).values, style.max(0).values
@@ -126,7 +220,15 @@ def test_every_named_augmentation_samples_without_the_global_generator():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_refusals(monkeypatch):
+def test_photographs_have_no_world():
+    digits = load("digits")
+    assert chosen(None, digits) == named(None, digits.shape)
+    assert chosen("crop", digits) == named("crop", digits.shape)
+    with pytest.raises(InputError, match="drawn anew"):
+        chosen("world", digits)
+
+
+def test_refusals():
     with pytest.raises(InputError, match="known: affine, crop"):
         named("blur", (1, 8, 8))
     with pytest.raises(InputError, match="RGB"):
@@ -137,6 +239,3 @@ def test_refusals(monkeypatch):
         Crop((8, 8), area=(0.5, 1.5))
     with pytest.raises(ValueError, match="hue at most"):
         Colour(hue=0.7)
-    monkeypatch.setitem(__import__("sys").modules, "kornia", None)
-    with pytest.raises(InputError, match="pip install 'ssl-theory"):
-        Colour().apply(picture(), torch.ones(1, 4))

@@ -13,7 +13,8 @@ import torch
 from ssl_theory.benchmarks import cache, run
 from ssl_theory.benchmarks.augmentation import Affine
 from ssl_theory.benchmarks.data import Images, Splits
-from ssl_theory.benchmarks.methods import CORE, METHODS, named
+from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.benchmarks.methods import CORE, METHODS, Design, named
 from ssl_theory.benchmarks.run import Job, Settings
 from ssl_theory.learners import Supervised
 
@@ -54,12 +55,22 @@ def test_every_seed_and_measure_has_one_row(tmp_path):
     for key, result in results.items():
         counts = result.rows.groupby(["aspect", "measure", "target"])["seed"].apply(list)
         assert (counts.map(len) == (1 if key == "pixels" else 2)).all()
-        assert set(result.rows["aspect"]) == {"content", "style", "reconstruction", "choice"}
-    errors = {k: r.rows[r.rows["aspect"] == "reconstruction"]["value"] for k, r in results.items()}
-    assert errors["random"].isna().all()
-    assert (errors["vae"] > 0).all()
-    assert results["random"].pictures is None
-    assert results["vae"].pictures.shape == (3, 1, 4, 4)
+        assert set(result.rows["aspect"]) == {
+            "content", "style", "reconstruction", "choice", "generation", "evidence",
+        }  # fmt: skip
+        assert set(result.rows["layer"]) == {"representation"}
+    values = {k: r.rows.set_index(["aspect", "measure"])["value"] for k, r in results.items()}
+    assert values["random"]["reconstruction", "mse"].isna().all()
+    assert (values["random"]["reconstruction", "decoded"] > 0).all()
+    assert ("reconstruction", "decoded") not in values["pixels"].index
+    assert (values["vae"]["reconstruction"] > 0).all()
+    for key, measured in (("random", False), ("vae", True)):
+        assert (values[key]["evidence"].notna() == measured).all()
+        assert (values[key]["generation"].notna() == measured).all()
+    assert set(results["pixels"].arrays) == {"confusion-representation"}
+    assert set(results["random"].arrays) == {"confusion-representation", "decoded-representation"}
+    for name in ("decoded", "decoded-representation", "samples"):
+        assert results["vae"].arrays[name].shape == (3, 1, 4, 4)
     steps = results["random"].rows.query("measure == 'steps'")["value"]
     assert steps.isna().all()
 
@@ -109,13 +120,13 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, uninterrupted, stop,
     with pytest.raises(InterruptedError):
         run.run([job(tmp_path)], workers=1, fresh=False, report=kill)
     assert not job(tmp_path).entry.exists()
-    seen, lengths, of = [], [], run._of
-    monkeypatch.setattr(run, "_of", lambda fitted, method: lengths.append(fitted.steps) or of(fitted, method))
+    seen, lengths, of = [], [], run._fitted
+    monkeypatch.setattr(run, "_fitted", lambda *a: lengths.append(of(*a)) or lengths[-1])
     resumed = run.run(
         [job(tmp_path)], workers=1, fresh=False, report=lambda _, stage, done, __: seen.append((stage, done))
     )["simclr"]
     assert min(done for stage, done in seen if stage == "training") >= 20
-    assert lengths == [50, 100, 200]  # not what the checkpoint had reached
+    assert [fitted.steps for fitted in lengths] == [50, 100, 200]  # not what the checkpoint had reached
     pd.testing.assert_frame_equal(resumed.rows, uninterrupted.rows)
     assert [p.name for p in tmp_path.iterdir()] == [job(tmp_path).entry.name]
 
@@ -146,20 +157,72 @@ def test_best_choice_by_mean_over_members():
     assert run._best(torch.tensor([[[math.nan, math.nan]], [[0.1, math.nan]]])) == (1, 0)
 
 
-def test_originals_are_one_view_a_class():
-    exam = run.Examination.of(SPLITS, VIEWS, 0)
-    shown = run.originals(exam)
-    assert shown.shape == (3, 1, 4, 4)
-    for label, picture in enumerate(shown):
-        at = int((exam.test_views.label == label).nonzero()[0, 0])
-        assert torch.equal(picture, exam.test_views.x[at, 0])
+def test_both_sides_of_a_head_are_examined_and_chosen_by_one(tmp_path):
+    headed = named("simclr", Design(head=1))[0]
+    one = Job.of(headed, SPLITS, VIEWS, replace(SETTINGS, steps=8), tmp_path)
+    assert one.entry != job(tmp_path, steps=8).entry
+    result = run.run([one], workers=1, fresh=False, report=silent)["simclr"]
+    assert not result.rows.duplicated([name for name in run.COLUMNS if name != "value"]).any()
+    sides = dict(list(result.rows.groupby("layer")))
+    assert set(sides) == {"representation", "encoder"}
+    assert set(sides["encoder"]["aspect"]) == {"content", "style", "reconstruction"}
+    assert set(sides["representation"]["aspect"]) > {"choice", "evidence"}
+    style = {side: rows.query("aspect == 'style'")["value"].to_numpy() for side, rows in sides.items()}
+    assert not np.allclose(style["encoder"], style["representation"])
+    assert {"decoded-encoder", "confusion-encoder"} <= set(result.arrays)
+
+
+def test_length_and_k_are_chosen_where_the_loss_acts(tmp_path, monkeypatch):
+    asked = []
+    scored = run.measures.neighbour_accuracies
+    monkeypatch.setattr(
+        run.measures, "neighbour_accuracies", lambda t, *a: asked.append(t.keywords["layer"]) or scored(t, *a)
+    )
+    headed = named("simclr", Design(head=1))[0]
+    run.evaluate(Job.of(headed, SPLITS, VIEWS, replace(SETTINGS, steps=8), tmp_path), silent)
+    assert asked == ["representation"] * 3
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out"), MemoryError(), RuntimeError("can't allocate memory")])
+def test_want_of_memory_names_a_batch_to_try(tmp_path, monkeypatch, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(run, "fit", full)
+    with pytest.raises(InputError, match=r"out of memory.* 8 images .*--batch 4") as told:
+        run.evaluate(job(tmp_path), silent)
+    assert "\n" not in str(told.value)
+    assert not job(tmp_path).entry.exists()
+
+
+def test_other_faults_are_not_taken_for_want_of_memory(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(run, "fit", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        run.evaluate(job(tmp_path), silent)
 
 
 def test_entry_appears_whole_or_not_at_all(tmp_path, monkeypatch):
-    result = cache.Result(pd.DataFrame({"value": [1.0]}), run._no_history(), np.zeros((2, 1, 4, 4)))
-    monkeypatch.setattr(cache.np, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    result = cache.Result(pd.DataFrame({"value": [1.0]}), run._no_history(), {"samples": np.zeros((2, 1, 4, 4))})
+    monkeypatch.setattr(cache.np, "savez", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(OSError, match="full"):
         cache.write(tmp_path / "entry", result)
+    assert cache.read(tmp_path / "entry") is None
+
+
+def test_a_result_comes_back_as_it_was_and_not_at_all_when_damaged(tmp_path):
+    kept = cache.Result(
+        pd.DataFrame({"value": [1.0]}), run._no_history(), {"samples": np.eye(2), "decoded": np.ones(3)}
+    )
+    cache.write(tmp_path / "entry", kept)
+    again = cache.read(tmp_path / "entry")
+    assert again is not None
+    assert set(again.arrays) == {"samples", "decoded"}
+    assert (again.arrays["samples"] == np.eye(2)).all()
+    file = tmp_path / "entry/arrays.npz"
+    file.write_bytes(file.read_bytes()[:40])
     assert cache.read(tmp_path / "entry") is None
 
 
@@ -197,8 +260,3 @@ def test_the_supervised_method_is_told_the_classes_of_the_images() -> None:
     assert isinstance(learner, Supervised)
     assert learner.classes == SPLITS.classes
     assert METHODS["vae"].among(3) is METHODS["vae"]
-
-
-def test_the_core_is_the_default_and_all_is_every_method() -> None:
-    assert tuple(method.key for method in named(None)) == CORE
-    assert [method.key for method in named("all")] == list(METHODS)

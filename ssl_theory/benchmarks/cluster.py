@@ -1,0 +1,108 @@
+"""Methods on a cluster: a `dask.distributed` scheduler hands them to its workers, and their results come back here.
+
+    dask scheduler                                     on one machine; prints its address
+    dask worker tcp://HOST:8786 --nthreads 1           on each of the others, with this package installed
+    ssl-bench mnist --cluster tcp://HOST:8786          where the results are to be
+
+The images travel once to each worker. This process alone writes results, each when it arrives, so that workers need
+no folder in common with it; a run that is killed computes anew what had not arrived. A worker whose source or torch
+differs from this process's refuses, instead of returning other numbers.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from ssl_theory.benchmarks import cache, run
+from ssl_theory.benchmarks.data import Splits
+from ssl_theory.benchmarks.errors import InputError
+
+try:
+    from distributed import Client, LocalCluster, as_completed
+except ImportError:
+    raise InputError("--cluster needs dask.distributed, found none; pip install 'ssl-theory[cluster]'") from None
+
+LOCAL = "local"
+PATIENCE = 20  # seconds to find the scheduler
+
+
+def evaluate(jobs: Sequence[run.Job], address: str, processes: int, report: run.Report) -> None:
+    """Every job by a worker of the scheduler at `address`, or of one started here with so many for "local"."""
+    if not jobs:
+        return
+    with _client(address, processes) as client:
+        splits = client.scatter(jobs[0].splits)
+        futures = {client.submit(answer, _light(job), splits, cache.runtime(), pure=False): job for job in jobs}
+        for job in jobs:
+            report(job.method.key, "on the cluster", 0, 1)
+        try:
+            for future in as_completed(futures):
+                _keep(futures[future], future, report)
+        finally:
+            client.cancel(list(futures))
+
+
+def _light(job: run.Job) -> run.Job:
+    """Without the images, which travel apart."""
+    few = torch.arange(1)
+    parts: dict[str, Any] = {name: getattr(job.splits, name)[few] for name in ("train", "validation", "test")}
+    return replace(job, splits=replace(job.splits, **parts))
+
+
+def answer(job: run.Job, splits: Splits, runtime: str) -> cache.Result | str:
+    """On a worker: the result of a job, or why the user's input does not allow one; one thread, as everywhere."""
+    if cache.runtime() != runtime:
+        raise RuntimeError("this worker has another source or another torch; install the same and restart it")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
+        here = replace(job, splits=splits, entry=Path(folder) / job.entry.name)
+        try:
+            run.evaluate(here, lambda *_: None)
+        except InputError as error:
+            return str(error)
+        result = cache.read(here.entry)
+    assert result is not None
+    return result
+
+
+def _keep(job: run.Job, future: Any, report: run.Report) -> None:
+    try:
+        result = future.result()
+    except Exception as error:
+        if type(error).__name__ == "KilledWorker":
+            raise InputError(
+                f"{job.method.title}: ended every worker it was given to (out of memory?); try a smaller --batch."
+            ) from None
+        raise
+    if isinstance(result, str):
+        raise InputError(result)
+    job.entry.parent.mkdir(parents=True, exist_ok=True)
+    cache.write(job.entry, result)
+    report(job.method.key, "done", 1, 1)
+
+
+@contextmanager
+def _client(address: str, processes: int) -> Iterator[Any]:
+    """A connection to the scheduler, which for "local" is started here with workers of one thread each."""
+    if address == LOCAL:
+        options = {"n_workers": processes, "threads_per_worker": 1, "dashboard_address": ":0"}
+        with LocalCluster(**options) as own, Client(own) as client:
+            yield client
+        return
+    try:
+        client = Client(address, timeout=PATIENCE)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"--cluster {address}: no scheduler there ({str(error) or type(error).__name__}); start one with "
+            "`dask scheduler` and give the address it prints."
+        ) from None
+    with client:
+        yield client

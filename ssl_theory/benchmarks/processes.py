@@ -1,0 +1,78 @@
+"""Several methods at a time, each in a process of its own with one thread."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from ssl_theory.benchmarks import run
+from ssl_theory.benchmarks.errors import InputError
+
+
+def evaluate(jobs: Sequence[run.Job], workers: int, report: run.Report) -> None:
+    """Every job, `workers` at a time, each result stored by its process."""
+    context = multiprocessing.get_context("spawn")
+    messages: Any = context.Queue()
+    waiting, running = list(jobs), dict[str, Any]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop(0)
+                running[job.method.key] = context.Process(target=_work, args=(job, messages), daemon=True)
+                running[job.method.key].start()
+            _listen(messages, report)
+            for name in [name for name, process in running.items() if not process.is_alive()]:
+                _listen(messages, report)
+                _check(name, running.pop(name).exitcode)
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.join()
+
+
+def _listen(messages: Any, report: run.Report) -> None:
+    """Pass on what the workers said, waiting a little when they are silent."""
+    try:
+        for _ in range(100):
+            message = messages.get(timeout=0.2)
+            if message[1] == "refused":
+                raise InputError(message[2])
+            if message[1] == "failed":
+                raise RuntimeError(f"{message[0]} failed in its process:\n{message[2]}")
+            report(*message)
+    except queue.Empty:
+        return
+
+
+def _check(name: str, code: int | None) -> None:
+    if code != 0:
+        raise RuntimeError(f"{name}: its process ended with code {code} (-9: killed, often for want of memory).")
+
+
+def _work(job: run.Job, messages: Any) -> None:
+    """The life of a worker: one thread, deaf to Ctrl-C (its parent answers that), gone when its parent is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    parent = os.getppid()
+
+    def report(*message: object) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+        messages.put(message)
+
+    try:
+        with threadpool_limits(1):
+            run.evaluate(job, report)
+    except InputError as error:
+        messages.put((job.method.key, "refused", str(error)))
+    except Exception:
+        messages.put((job.method.key, "failed", traceback.format_exc()))

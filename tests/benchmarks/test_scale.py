@@ -1,0 +1,160 @@
+"""Clusters and several devices give the numbers of one process; what they cannot do is one line."""
+
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from ssl_theory.benchmarks import cache, cluster, ranks, run
+from ssl_theory.benchmarks.errors import InputError
+from tests.benchmarks.test_run import SPLITS, job, silent
+
+pytestmark = pytest.mark.usefixtures("short_probes")
+
+
+class Done:
+    """A future whose answer is there."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def result(self) -> object:
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+class Worker:
+    """A client whose only worker is this process."""
+
+    def scatter(self, splits):
+        return splits
+
+    def submit(self, function, *arguments, pure: bool):
+        try:
+            return Done(function(*arguments))
+        except Exception as error:
+            return Done(error)
+
+    def cancel(self, futures) -> None:
+        return None
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The cluster is this process."""
+    monkeypatch.setattr(cluster, "_client", lambda *_: nullcontext(Worker()))
+    monkeypatch.setattr(cluster, "as_completed", list)
+    monkeypatch.setattr(cluster.torch, "set_num_threads", lambda n: None)
+
+
+def on_cluster(jobs, said=silent):
+    return run.run(
+        jobs, workers=1, fresh=False, report=said, elsewhere=lambda missing: cluster.evaluate(missing, "x", 1, said)
+    )
+
+
+def test_a_worker_returns_what_this_process_computes(here, tmp_path):
+    stages = []
+    keys = ("random", "vae")
+    there = on_cluster([job(tmp_path / "there", k, steps=8) for k in keys], lambda m, s, *_: stages.append((m, s)))
+    alone = run.run([job(tmp_path / "alone", k, steps=8) for k in keys], workers=1, fresh=False, report=silent)
+    for key in keys:
+        pd.testing.assert_frame_equal(there[key].rows, alone[key].rows)
+    assert set(stages) == {(m, s) for m in keys for s in ("on the cluster", "done")}
+    stages.clear()
+    on_cluster([job(tmp_path / "there", k, steps=8) for k in keys], lambda m, s, *_: stages.append((m, s)))
+    assert set(stages) == {(m, "cached") for m in keys}
+
+
+def test_images_do_not_travel_with_every_job(tmp_path):
+    light = cluster._light(job(tmp_path))
+    assert len(light.splits.train) == 1
+    assert light.entry == job(tmp_path).entry
+    assert len(job(tmp_path).splits.train) == len(SPLITS.train)
+
+
+def test_another_source_is_refused(here, tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="install the same"):
+        cluster.answer(job(tmp_path), SPLITS, "another source")
+
+
+def test_refusals_of_a_worker_are_refusals_here(here, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(run, "fit", full)
+    with pytest.raises(InputError, match="out of memory"):
+        on_cluster([job(tmp_path)])
+    assert cache.read(job(tmp_path).entry) is None
+
+
+def test_a_job_that_kills_workers_is_named(tmp_path):
+    killed = type("KilledWorker", (Exception,), {})()
+    with pytest.raises(InputError, match="SimCLR: ended every worker"):
+        cluster._keep(job(tmp_path), Done(killed), silent)
+
+
+def test_no_scheduler_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "PATIENCE", 0.2)
+    with pytest.raises(InputError, match="no scheduler there"):
+        cluster.evaluate([job(tmp_path)], "nonsense://nowhere:1", 1, silent)
+
+
+class Alone:
+    """What is used of a launched Fabric on one device."""
+
+    world_size, global_rank, device = 1, 0, torch.device("cpu")
+
+    def autocast(self):
+        raise AssertionError("nothing is computed")
+
+
+def test_a_leader_evaluates_what_is_missing_and_followers_only_train(tmp_path, monkeypatch):
+    evaluated, trained = [], []
+    monkeypatch.setattr(run, "evaluate", lambda job, report, fabric: evaluated.append(job.method.key))
+    monkeypatch.setattr(run, "train", lambda job, report, fabric: trained.append(job.method.key))
+    jobs = [job(tmp_path, key) for key in ("pixels", "simclr", "vae")]
+    ranks.lead(jobs[:2], silent, Alone())
+    assert evaluated == ["pixels", "simclr"]
+    monkeypatch.setattr(ranks, "_told", lambda names, fabric: [jobs[2].entry.name])
+    ranks.follow(jobs, Alone())
+    assert trained == ["vae"]
+
+
+def test_devices_that_are_not_there_are_one_line():
+    with pytest.raises(InputError, match="--devices 3"):
+        ranks.launched("cuda", 3, 1, "32-true")
+
+
+def started(out: Path, *more: object) -> subprocess.CompletedProcess:
+    arguments = [sys.executable, "-m", "ssl_theory.benchmarks", "digits", "--out", out, "--seeds", 2, "--steps", 20]
+    arguments += ["--methods", "simclr,vae", "--device", "cpu", "--jobs", 1, *more]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([str(a) for a in arguments], env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [("--devices", 2), ("--cluster", "local")])
+def test_two_devices_and_a_cluster_give_the_numbers_of_one_process(tmp_path, more):
+    tables = []
+    for folder, options in (("one", ()), ("many", more)):
+        done = started(tmp_path / folder, *options)
+        assert done.returncode == 0, done.stderr
+        tables.append(pd.read_parquet(tmp_path / folder / "digits/table.parquet"))
+    exact = ["choice", "reconstruction", "evidence"]
+    a, b = (t[t["aspect"].isin(exact)].reset_index(drop=True) for t in tables)
+    pd.testing.assert_frame_equal(a, b, rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_half_precision_is_another_result(tmp_path):
+    done = started(tmp_path, "--precision", "bf16-mixed")
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_parquet(tmp_path / "digits/table.parquet")
+    assert rows.query("aspect == 'content'")["value"].notna().all()
