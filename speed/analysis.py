@@ -1,9 +1,15 @@
 """Time of the probes beside scikit-learn called member by member: `python speed/analysis.py [--members 10] ...`.
 
-Like with like: the same halves, grids, held-out rows and refits on both sides, in scikit-learn's own one call for it
-(`RidgeCV` for all targets, `LogisticRegressionCV`, `GridSearchCV`). Prints one line a measure (seconds, processor
-seconds, score, times faster) and writes `speed/results/NAME.json`, with the date, the machine's load and the number of
-threads. On a busy machine only the processor seconds mean something.
+Like with like: the same halves, grids, held-out rows, refits, tolerance and one thread on both sides, in
+scikit-learn's own one call for it (`RidgeCV` for all targets, `LogisticRegressionCV`, `GridSearchCV`). Prints one line
+a measure and writes `speed/results/NAME.json`, with the date and the machine's load. On a busy machine only the
+processor seconds mean something.
+
+Bare products: the time of nothing but the matrix products that this algorithm cannot do without, in the same precision
+and through the same BLAS; scikit-learn's time over it is the most that any code could win here. Logistic regression has
+no such line, because how many products it needs is the solver's merit. Networks of other seeds are other networks: the
+difference of their scores is to be read beside scikit-learn's own spread, the largest range of a member's score over
+seeds.
 """
 
 import argparse
@@ -13,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +33,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 from ssl_theory.analysis import accuracy, kernel, linear, mixture_clustering, neighbours, profile, r2
 
-Fit = Callable[[np.ndarray, np.ndarray], float]
-"""Standardised (train, test) of one member -> score."""
+Fit = Callable[..., float]
+"""Standardised (train, test) of one member -> score; of networks also `seed=`."""
 Row = dict[str, Any]
 
 STEPS, BATCH, RATE = 720, 256, 1e-2  # of the MLP probe
@@ -82,7 +90,7 @@ class Theirs:
         """Fitted and held-out rows, as scikit-learn's one fold."""
         return [(self.kept, self.held)]
 
-    def network(self, cls: Any) -> Any:
+    def network(self, cls: Any, seed: int) -> Any:
         """The same widths, batches, optimiser, number of epochs and share held out; one stopping time for all."""
         epochs = round(STEPS * BATCH / len(self.kept))
         stop: Row = {"early_stopping": True, "validation_fraction": 0.2, "n_iter_no_change": epochs}
@@ -92,7 +100,7 @@ class Theirs:
             learning_rate_init=RATE,
             max_iter=epochs,
             alpha=0,
-            random_state=0,
+            random_state=seed,
             **stop,
         )
 
@@ -100,13 +108,13 @@ class Theirs:
         """Leave-one-out, a penalty a target."""
         return RidgeCV(linear.PENALTIES, alpha_per_target=True).fit(a, self.t).score(b, self.u)
 
-    def mlp_r2(self, a: np.ndarray, b: np.ndarray) -> float:
+    def mlp_r2(self, a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
         """In single precision, as the toolkit's."""
-        return self.network(MLPRegressor).fit(a.astype(np.float32), self.t).score(b.astype(np.float32), self.u)
+        return self.network(MLPRegressor, seed).fit(a.astype(np.float32), self.t).score(b.astype(np.float32), self.u)
 
-    def mlp_accuracy(self, a: np.ndarray, b: np.ndarray) -> float:
+    def mlp_accuracy(self, a: np.ndarray, b: np.ndarray, seed: int = 0) -> float:
         """In single precision, as the toolkit's."""
-        return self.network(MLPClassifier).fit(a.astype(np.float32), self.k).score(b.astype(np.float32), self.l)
+        return self.network(MLPClassifier, seed).fit(a.astype(np.float32), self.k).score(b.astype(np.float32), self.l)
 
     def logistic(self, a: np.ndarray, b: np.ndarray) -> float:
         """The same grid and held-out rows, by log-loss, refitted."""
@@ -116,7 +124,8 @@ class Theirs:
             l1_ratios=(0,),
             cv=self.fold,
             scoring="neg_log_loss",
-            max_iter=1000,
+            max_iter=5000,
+            tol=linear.LOGISTIC_TOLERANCE,
             use_legacy_attributes=False,
         ).fit(a, self.k)
         return float((model.predict(b) == self.l).mean())
@@ -127,22 +136,22 @@ class Theirs:
         return GridSearchCV(KNeighborsClassifier(), grid, cv=self.fold).fit(a, self.k).score(b, self.l)
 
     def kernel(self, a: np.ndarray, b: np.ndarray) -> float:
-        """Nystroem features and `RidgeCV` for each width, the width chosen a target on the held-out rows."""
+        """Nystroem features and `RidgeCV`; the width chosen a target on the held-out rows, and only such refitted."""
         rows = np.random.default_rng(0).choice(len(a), 300, replace=False)
         unit = np.median(np.linalg.norm(a[rows, None] - a[rows], axis=-1))
-        errors, guesses = [], []
-        for width in kernel.WIDTHS:
-            gamma = 1 / (2 * (width * unit) ** 2)
-            model = make_pipeline(
-                Nystroem(gamma=gamma, n_components=300, random_state=0),
+        models = [
+            make_pipeline(
+                Nystroem(gamma=1 / (2 * (width * unit) ** 2), n_components=300, random_state=0),
                 RidgeCV(linear.PENALTIES, alpha_per_target=True),
             )
-            errors.append(
-                np.square(model.fit(a[self.kept], self.t[self.kept]).predict(a[self.held]) - self.t[self.held]).mean(0)
-            )
-            guesses.append(model.fit(a, self.t).predict(b))
-        best = np.argmin(errors, 0)
-        return r2_score(self.u, np.stack([guesses[w][:, i] for i, w in enumerate(best)], 1))
+            for width in kernel.WIDTHS
+        ]
+        fits = [model.fit(a[self.kept], self.t[self.kept]).predict(a[self.held]) for model in models]
+        best = np.argmin([np.square(fit - self.t[self.held]).mean(0) for fit in fits], 0)
+        guess = np.empty_like(self.u)
+        for width in np.unique(best):
+            guess[:, best == width] = models[width].fit(a, self.t[:, best == width]).predict(b).reshape(len(b), -1)
+        return r2_score(self.u, guess)
 
 
 def comparisons(members: int, n: int, d: int) -> dict[str, tuple[Callable[[], Any], Fit, np.ndarray]]:
@@ -163,8 +172,42 @@ def comparisons(members: int, n: int, d: int) -> dict[str, tuple[Callable[[], An
     }
 
 
-def compared(name: str, ours: Callable[[], Any], theirs: Fit | None, raw: np.ndarray) -> Row:
-    """One row of the table."""
+def bare_products(members: int, n: int, d: int) -> dict[str, Callable[[], Any]]:
+    """name -> the products of all members and nothing else, `x @ y` of these shapes."""
+    half, fit, held = n // 2, n // 2 - n // 10, n // 10
+    width, looks, m, curves = 64, STEPS // 20, 300, 8 * len(linear.PENALTIES)
+    ridge = [((d, half), (half, d)), ((d, d), (d, half)), ((curves, d), (d, half)), ((8, d), (d, half))]
+    width_tried = [((m, fit), (fit, m)), ((m, held), (held, m)), ((m, m), (m, fit)), ((curves, m), (m, fit))]
+    refitted = [((m, m), (m, half)), ((curves, m), (m, half)), ((8, m), (m, half))]
+    nystroem = [((half, d), (d, m))] * 2 + width_tried * len(kernel.WIDTHS) + refitted
+    forward = [((BATCH, d), (d, width)), ((BATCH, width), (width, width)), ((8, width), (width, BATCH))]
+    backward = [((d, BATCH), (BATCH, width)), ((width, BATCH), (BATCH, width)), ((8, BATCH), (BATCH, width))]
+    backward += [((BATCH, 8), (8, width)), ((BATCH, width), (width, width))]
+    look = [((held, d), (d, width)), ((held, width), (width, width)), ((8, width), (width, held))]
+    network = [(forward + backward, STEPS), (look, looks)]
+    near = [((256, d), (d, half))] * (half // 256) + [((256, d), (d, fit))] * (held // 256)
+    return {
+        "ridge R^2": lambda: multiply([(ridge, members)], torch.float64, 1),
+        "kernel R^2": lambda: multiply([(nystroem, members)], torch.float64, 1),
+        "MLP R^2": lambda: multiply(network, torch.float32, members),
+        "MLP accuracy": lambda: multiply(network, torch.float32, members),
+        "k-NN accuracy": lambda: multiply([(near, members)], torch.float32, 1),
+    }
+
+
+def multiply(jobs: list[tuple[list[Any], int]], dtype: torch.dtype, batch: int) -> dict[str, float]:
+    """Seconds of the products of each list of shapes, so many times over; memory is taken beforehand."""
+    spent = {"processor seconds": 0.0, "seconds": 0.0}
+    for shapes, times in jobs:
+        pairs = {pair: [torch.randn(batch, *shape, dtype=dtype) for shape in pair] for pair in dict.fromkeys(shapes)}
+        space = {pair: a @ b for pair, (a, b) in pairs.items()}
+        once, _ = timed(lambda: [torch.bmm(*pairs[p], out=space[p]) for _ in range(times) for p in shapes])  # noqa: B023
+        spent = {clock: seconds + once[clock] for clock, seconds in spent.items()}
+    return spent
+
+
+def compared(name: str, ours: Callable[[], Any], theirs: Fit | None, raw: np.ndarray, seeds: int) -> Row:
+    """One row of the table, but for the bare products."""
     spent, value = timed(ours)
     row: Row = {"measure": name, **spent, "score": float(np.mean(np.asarray(value)))}
     if theirs is not None:
@@ -173,6 +216,19 @@ def compared(name: str, ours: Callable[[], Any], theirs: Fit | None, raw: np.nda
         row["times faster"] = spent["processor seconds"] / row["processor seconds"]
         row["scikit-learn score"] = float(np.mean(other))
         row["largest difference"] = float(np.abs(np.asarray(value) - np.asarray(other)).max())
+        if name.startswith("MLP") and seeds > 1:
+            again = [by_member(partial(theirs, seed=seed), raw) for seed in range(1, seeds)]
+            row["scikit-learn spread"] = float(np.ptp([other, *again], axis=0).max())
+            row["difference of means"] = float(abs(np.mean(np.asarray(value)) - np.mean([other, *again])))
+    return row
+
+
+def bounded(row: Row, products: Callable[[], dict[str, float]]) -> Row:
+    """A row with the time of the bare products, and the most that could be won over scikit-learn."""
+    seconds = products()["processor seconds"]
+    row["bare products, processor seconds"] = seconds
+    if "scikit-learn processor seconds" in row:
+        row["times faster at most"] = row["scikit-learn processor seconds"] / seconds
     return row
 
 
@@ -186,6 +242,23 @@ def wholes(members: int, n: int, d: int) -> dict[str, Callable[[], Any]]:
     }
 
 
+def measured(options: argparse.Namespace, size: tuple[int, int, int]) -> list[Row]:
+    """The rows of the table, each printed when it is made."""
+    r2(*representations(1, 64, 3)[:2], kind="mlp", steps=2)  # what is loaded at first use is nobody's time
+    jobs: list[tuple[str, Callable[[], Any], Fit | None, np.ndarray]] = [
+        (name, ours, None if options.no_scikit_learn else theirs, raw)
+        for name, (ours, theirs, raw) in comparisons(*size).items()
+    ]
+    jobs += [(name, compute, None, np.empty(0)) for name, compute in wholes(*size).items()]
+    rows, products = [], bare_products(*size)
+    for job in jobs:
+        if options.only in job[0]:
+            row = compared(*job, options.seeds)
+            rows.append(bounded(row, products[job[0]]) if job[0] in products else row)
+            print({key: round(v, 4) if isinstance(v, float) else v for key, v in rows[-1].items()}, flush=True)
+    return rows
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -194,24 +267,17 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=10)
     parser.add_argument("--name", default="analysis", help="of the file in speed/results")
     parser.add_argument("--only", default="", help="measures whose name holds this")
+    parser.add_argument("--seeds", type=int, default=3, help="scikit-learn networks a member, for their spread")
     parser.add_argument("--no-scikit-learn", action="store_true", help="leave out the comparison")
     options = parser.parse_args()
     size = (options.members, options.points, options.width)
-    r2(*representations(1, 64, 3)[:2], kind="mlp", steps=2)  # what is loaded at first use is nobody's time
-    jobs: list[tuple[str, Callable[[], Any], Fit | None, np.ndarray]] = [
-        (name, ours, None if options.no_scikit_learn else theirs, raw)
-        for name, (ours, theirs, raw) in comparisons(*size).items()
-    ]
-    jobs += [(name, compute, None, np.empty(0)) for name, compute in wholes(*size).items()]
-    rows = []
-    for job in jobs:
-        if options.only in job[0]:
-            rows.append(compared(*job))
-            print({key: round(v, 4) if isinstance(v, float) else v for key, v in rows[-1].items()}, flush=True)
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        rows = measured(options, size)
     record = {
         "date": date.today().isoformat(),
         "members, points, width": size,
-        "threads": torch.get_num_threads(),
+        "threads": 1,
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "rows": rows,

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 Array: TypeAlias = Tensor | np.ndarray
@@ -18,8 +18,10 @@ Array: TypeAlias = Tensor | np.ndarray
 Score: TypeAlias = Any
 
 
-def members(x: Array, name: str = "representation", *, dtype: torch.dtype = torch.float64) -> Float[Tensor, "E n d"]:
-    """`x` as a detached `(E, n, d)` tensor on its own device; E = 1 for `(n, d)`.
+def members(
+    x: Array, name: str = "representation", *, dtype: torch.dtype | None = torch.float64
+) -> Shaped[Tensor, "E n d"]:
+    """`x` as a detached `(E, n, d)` tensor on its own device; E = 1 for `(n, d)`; dtype None: that of `x`.
 
     Raises:
         ValueError: for another number of axes, an empty axis, or no array at all.
@@ -27,7 +29,8 @@ def members(x: Array, name: str = "representation", *, dtype: torch.dtype = torc
     tensor = as_tensor(x, name)
     if tensor.ndim not in (2, 3) or 0 in tensor.shape:
         raise ValueError(f"{name}: expected (n, d) or (E, n, d), none of them empty; found {tuple(tensor.shape)}")
-    return (tensor if tensor.ndim == 3 else tensor[None]).to(dtype)
+    tensor = tensor if tensor.ndim == 3 else tensor[None]
+    return tensor if dtype is None else tensor.to(dtype)
 
 
 def views_of(x: Array, name: str = "views", *, dtype: torch.dtype = torch.float64) -> Float[Tensor, "E n J d"]:

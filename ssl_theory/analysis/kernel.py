@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_theory.analysis.linear import PENALTIES, ridge_predictions
+from ssl_theory.analysis.linear import PENALTIES, affine, ridge_weights
 
 WIDTHS = (0.3, 1.0, 3.0)
 
@@ -30,9 +30,10 @@ def kernel_ridge_predictions(
     held-out rows, per member and target; the penalty by leave-one-out.
     """
     rows = torch.randperm(train.shape[1], generator=generator)[:landmarks].to(train.device)
+    order = torch.cat([kept, held_out])
     # One member after the other: features are many times as wide as the representation.
     members = [
-        _member_predictions(x, t, y, x[:, rows], held_out, kept, widths, penalties)
+        _member_predictions(x[:, order], t[:, order], y, x[:, rows], len(kept), widths, penalties)
         for x, t, y in zip(train.split(1), target.split(1), test.split(1), strict=True)
     ]
     return torch.cat(members)
@@ -43,40 +44,78 @@ def _member_predictions(
     t: Float[Tensor, "1 n t"],
     y: Float[Tensor, "1 m d"],
     centres: Float[Tensor, "1 k d"],
-    held_out: Int[Tensor, " v"],
-    kept: Int[Tensor, " f"],
+    kept: int,
     widths: Sequence[float],
     penalties: Sequence[float],
 ) -> Float[Tensor, "1 m t"]:
-    """Widths are tried on the train rows; only those that some target has chosen are fitted again, and see test."""
-    maps = [Features(centres, width) for width in widths]
-    near, predictions = _squared_distances(x, centres), y.new_zeros(1, y.shape[1], t.shape[2])
-    seen, losses = [features(near) for features in maps], []
-    for fit in seen:
-        guess = ridge_predictions(fit[:, kept], t[:, kept], fit[:, held_out], penalties)
-        losses.append((guess - t[:, held_out]).square().mean(1))
-    best, far = torch.stack(losses).argmin(0)[0], _squared_distances(y, centres)
+    """Widths are tried on the first rows of train; only those that some target has chosen are fitted again, on all."""
+    near, apart = _squared_distances(x, centres), torch.cdist(centres, centres)
+    unit = float(apart.median()) or 1.0
+    fits = [Fit(near, apart.square(), width * unit, kept) for width in widths]
+    best = torch.stack([fit.loss(t, penalties) for fit in fits]).argmin(0)[0]
+    far, predictions = _squared_distances(y, centres), y.new_zeros(1, y.shape[1], t.shape[2])
     for width in best.unique().tolist():
         own = best == width
-        predictions[:, :, own] = ridge_predictions(seen[width], t[:, :, own], maps[width](far), penalties)
+        predictions[:, :, own] = fits[width].predictions(far, t[:, :, own], penalties)
     return predictions
 
 
-class Features:
-    """Nystroem features `K_xm K_mm^-1/2`, from squared distances to the landmarks."""
+class Fit:
+    """Ridge `K_xm w` with penalty `alpha w^T K_mm w`, which is ridge on `K_xm K_mm^-1/2`, for one width.
 
-    def __init__(self, centres: Float[Tensor, "1 k d"], width: float) -> None:
-        apart = torch.cdist(centres, centres)
-        unit = apart.flatten(1).median(1).values[:, None, None]
-        self.scale = 2 * (width * torch.where(unit > 0, unit, torch.ones_like(unit))).square()
-        values, vectors = torch.linalg.eigh(torch.exp(-apart.square() / self.scale))
-        # Directions below rounding carry noise only.
-        inverse_root = torch.where(values > 1e-10 * values[:, -1:], values.clamp(min=1e-300).rsqrt(), 0.0)
-        self.root = vectors * inverse_root[:, None]
+    The features are not made where K_mm is well conditioned: scatter matrices of K_xm, once for the first rows and once
+    for the others, serve the choice and the last fit. Else rounding of these, over the least eigenvalue of K_mm, would
+    come near the penalties.
+    """
 
-    def __call__(self, squared_distances: Float[Tensor, "1 n k"]) -> Float[Tensor, "1 n k"]:
-        return (squared_distances / -self.scale).exp_() @ self.root
+    def __init__(
+        self, squared_distances: Float[Tensor, "1 n k"], apart: Float[Tensor, "1 k k"], width: float, kept: int
+    ) -> None:
+        self.scale = -1 / (2 * width**2)
+        root, condition = _inverse_root((apart * self.scale).exp_())
+        well = condition < 1e7
+        self.turn: Tensor | None = None if well else root
+        self.root: Tensor | None = root if well else None
+        self.k, self.kept = self._features(squared_distances), kept
+        first, others = self.k[:, :kept], self.k[:, kept:]
+        self.first = first.mT @ first
+        self.all = self.first + others.mT @ others
+
+    def loss(self, t: Float[Tensor, "1 n t"], penalties: Sequence[float]) -> Float[Tensor, "1 t"]:
+        """Squared error on the other rows of ridge fitted on the first ones."""
+        first, others = self.k[:, : self.kept], self.k[:, self.kept :]
+        solved = ridge_weights(
+            first, t[:, : self.kept], penalties, scatter=_about_mean(self.first, first), root=self.root
+        )
+        return (affine(others, *solved) - t[:, self.kept :]).square().mean(1)
+
+    def predictions(
+        self, squared_distances: Float[Tensor, "1 m k"], t: Float[Tensor, "1 n t"], penalties: Sequence[float]
+    ) -> Float[Tensor, "1 m t"]:
+        """At other points, fitted on all rows."""
+        solved = ridge_weights(self.k, t, penalties, scatter=_about_mean(self.all, self.k), root=self.root)
+        return affine(self._features(squared_distances), *solved)
+
+    def _features(self, squared_distances: Float[Tensor, "1 m k"]) -> Float[Tensor, "1 m k"]:
+        k = (squared_distances * self.scale).exp_()
+        return k if self.turn is None else k @ self.turn
+
+
+def _inverse_root(gram: Float[Tensor, "1 k k"]) -> tuple[Float[Tensor, "1 k k"], float]:
+    """`V diag(1 / sqrt(lambda))`, a rotation of any other root, which ridge does not see; and its condition number."""
+    values, vectors = torch.linalg.eigh(gram)
+    # Directions below rounding carry noise only.
+    kept = values > 1e-10 * values[:, -1:]
+    root = vectors * torch.where(kept, values.clamp(min=1e-300).rsqrt(), 0.0)[:, None]
+    return root, float(values[kept].max() / values[kept].min())
+
+
+def _about_mean(products: Float[Tensor, "1 k k"], x: Float[Tensor, "1 n k"]) -> Float[Tensor, "1 k k"]:
+    mean = x.mean(1, keepdim=True)
+    return products - x.shape[1] * (mean.mT @ mean)
 
 
 def _squared_distances(x: Float[Tensor, "1 n d"], centres: Float[Tensor, "1 k d"]) -> Float[Tensor, "1 n k"]:
-    return torch.cdist(x, centres).square_()
+    """`|x|^2 - 2 x c + |c|^2`, of coordinates about zero."""
+    ends = centres.square().sum(2)[:, None] + x.square().sum(2, keepdim=True)
+    return ends.baddbmm_(x, centres.mT, alpha=-2).clamp_(min=0)

@@ -14,6 +14,7 @@ from ssl_theory.analysis.lbfgs import minimise
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 LOGISTIC_PENALTIES = (1e-1, 1e1, 1e3)
+LOGISTIC_TOLERANCE = 1e-5  # of a gradient; at 1e-4 an accuracy may still be 1e-3 from the optimum's
 CHUNK = 2**18  # numbers
 
 
@@ -24,61 +25,94 @@ def ridge_predictions(
     test: Float[Tensor, "E m d"],
     penalties: Sequence[float] = PENALTIES,
 ) -> Float[Tensor, "E m t"]:
-    """Predictions of `min_w |t - X w - b|^2 + alpha |w|^2`, alpha chosen per member and target.
+    """Predictions of `min_w |t - X w - b|^2 + alpha |w|^2`, alpha chosen as in `ridge_weights`."""
+    parts = groups(len(train), train[0].numel())
+    return torch.cat([affine(test[p], *ridge_weights(train[p], target[p], penalties)) for p in parts])
+
+
+def groups(members: int, numbers: int) -> list[slice]:
+    """Members, `numbers` each, as many together as fit into the processor's cache.
+
+    Memory, not arithmetic, is what a pass over a whole ensemble costs.
+    """
+    size = max(1, CHUNK // max(1, numbers))
+    return [slice(first, min(first + size, members)) for first in range(0, members, size)]
+
+
+@torch.no_grad()
+def ridge_weights(
+    train: Float[Tensor, "E n d"],
+    target: Float[Tensor, "E n t"],
+    penalties: Sequence[float] = PENALTIES,
+    *,
+    scatter: Float[Tensor, "E d d"] | None = None,
+    root: Float[Tensor, "E d k"] | None = None,
+) -> tuple[Float[Tensor, "E d t"], Float[Tensor, "E 1 t"]]:
+    """`w` and `b` of `min |t - X w - b|^2 + alpha |c|^2`, `w = root c`; alpha chosen per member and target.
 
     alpha minimises the exact leave-one-out error `sum_i ((t_i - hat t_i) / (1 - h_ii))^2`, with
     `h_ii = 1/n + sum_k u_ik^2 s_k^2 / (s_k^2 + alpha)` (Allen 1974; Golub, Heath, Wahba 1979). One decomposition
     serves all penalties and targets.
+
+    Args:
+        scatter: `sum_i (x_i - mean)(x_i - mean)^T`, where it is known already.
+        root: the identity without it. Needs n >= d or `scatter`.
     """
-    # Members that fit into the processor's cache together: memory, not arithmetic, is what this costs.
-    size = max(1, CHUNK // train[0].numel())
-    parts = zip(train.split(size), target.split(size), test.split(size), strict=True)
-    return torch.cat([_ridge(*part, penalties) for part in parts])
-
-
-def _ridge(train: Tensor, target: Tensor, test: Tensor, penalties: Sequence[float]) -> Float[Tensor, "E m t"]:
     mean, level = train.mean(1, keepdim=True), target.mean(1, keepdim=True)
-    centred = target - level
-    u, s, v = _thin_svd(train - mean)
-    projected = u.mT @ centred
+    x, centred = train - mean if scatter is None else train, target - level
+    s, v = _singular(x, scatter, root)
+    inward = v / torch.where(s > 0, s, torch.inf)[:, None, :]
+    projected = inward.mT @ (centred.mT @ x).mT
     grid = torch.as_tensor(penalties, dtype=s.dtype, device=s.device)
-    alpha = grid[_leave_one_out(u, s, projected, centred, grid).argmin(1)]
+    alpha = grid[_leave_one_out(x, inward, s, projected, centred, grid).argmin(1)]
     weights = v @ (projected * s[..., None] / (s[..., None].square() + alpha[:, None, :]))
-    return torch.baddbmm(level - mean @ weights, test, weights)
+    return weights, level - mean @ weights
+
+
+def affine(
+    x: Float[Tensor, "E n d"], weights: Float[Tensor, "E d o"], offset: Float[Tensor, "E 1 o"]
+) -> Float[Tensor, "E n o"]:
+    """`x w + b`, rows last while it is made: products with few columns are several times slower than with few rows."""
+    return (weights.mT @ x.mT).add_(offset.mT).mT
 
 
 def _leave_one_out(
-    u: Float[Tensor, "E n k"],
+    x: Float[Tensor, "E n d"],
+    inward: Float[Tensor, "E d k"],
     s: Float[Tensor, "E k"],
     projected: Float[Tensor, "E k t"],
     target: Float[Tensor, "E n t"],
     grid: Float[Tensor, " A"],
 ) -> Float[Tensor, "E A t"]:
-    """Mean squared leave-one-out error of every penalty; some penalties at a time, so that memory stays at n 64."""
-    n, t = target.shape[1:]
-    squares = s.square()[..., None]
+    """Mean squared leave-one-out error of every penalty; u is `inward^T (x - mean)`, made for some rows at a time."""
+    squares, n = s.square()[..., None], x.shape[1]
     shrink = squares / (squares + grid)
-    weight = 1 / (1 - 1 / n - u.square() @ shrink).clamp(min=1e-9)
-    losses = []
-    for part, own in zip(shrink.split(max(1, 64 // t), 2), weight.split(max(1, 64 // t), 2), strict=True):
-        fitted = u @ (part[..., None] * projected[:, :, None]).flatten(2)
-        residual = target[:, :, None] - fitted.unflatten(2, (-1, t))
-        losses.append(residual.mul_(own[..., None]).square_().mean(1))
-    return torch.cat(losses, 1)
+    bent = (shrink.mT[:, :, None] * projected.mT[:, None]).flatten(1, 2)
+    shift, rows = inward.mT @ x.mean(1)[..., None], max(64, CHUNK // (len(x) * max(x.shape[2], bent.shape[1])))
+    total = projected.new_zeros(len(x), len(grid), target.shape[2])
+    for part, truth in zip(x.split(rows, 1), target.split(rows, 1), strict=True):
+        u = (inward.mT @ part.mT).sub_(shift)
+        residual = (bent @ u).unflatten(1, total.shape[1:]).sub_(truth.mT[:, None])
+        weight = (1 - 1 / n - shrink.mT @ u.square_()).clamp_(min=1e-9)
+        total += residual.div_(weight[:, :, None]).square_().sum(-1)
+    return total / n
 
 
-def _thin_svd(
+def _singular(
     x: Float[Tensor, "E n d"],
-) -> tuple[Float[Tensor, "E n k"], Float[Tensor, "E k"], Float[Tensor, "E d k"]]:
-    """`x = u diag(s) v^T` by the smaller Gram matrix; directions without variance get u = 0."""
-    if x.shape[1] < x.shape[2]:
-        v, s, u = _thin_svd(x.mT)
-        return u, s, v
-    squares, v = torch.linalg.eigh(x.mT @ x)
+    scatter: Float[Tensor, "E d d"] | None = None,
+    root: Float[Tensor, "E d r"] | None = None,
+) -> tuple[Float[Tensor, "E k"], Float[Tensor, "E d k"]]:
+    """Of `x root = u diag(s) w^T` s, by the smaller Gram matrix, and `v = root w`; s = 0 without variance."""
+    wide = scatter is None and x.shape[1] < x.shape[2]
+    gram = (x @ x.mT if wide else x.mT @ x) if scatter is None else scatter
+    squares, v = torch.linalg.eigh(gram if root is None else root.mT @ gram @ root)
     s = squares.clamp(min=0).sqrt()
     # Squaring loses half of the digits: below 1e-7 of the largest singular value there is only rounding.
     s = torch.where(s > 1e-7 * s.amax(-1, keepdim=True), s, torch.zeros_like(s))
-    return x @ (v / torch.where(s > 0, s, torch.inf)[:, None, :]), s, v
+    if wide:
+        return s, x.mT @ (v / torch.where(s > 0, s, torch.inf)[:, None, :])
+    return s, v if root is None else root @ v
 
 
 def logistic_weights(
@@ -88,7 +122,7 @@ def logistic_weights(
     penalties: Float[Tensor, " E"],
     *,
     start: Float[Tensor, "E p"] | None = None,
-    tolerance: float = 1e-4,
+    tolerance: float = LOGISTIC_TOLERANCE,
 ) -> Float[Tensor, "E p"]:
     """`W: (d, C)` and `b: (C,)`, flat, that minimise `sum_i -log softmax(x_i W + b)[k_i] + alpha/2 |W|^2`.
 
@@ -110,7 +144,8 @@ class Softmax:
     These are `u = L^T w` of each class's weights w (its bias last), with `L L^T = X^T diag(v) X / n + alpha/n` and v
     the mean over classes of p (1 - p) at the start: the Hessian there, less what tells one class from another. A start
     that solves the problem for a near-by penalty, or for most of the rows, so makes L-BFGS several times faster.
-    Products with x are in its own precision, sums over rows in float64.
+    Products with x are in its own precision, sums over rows in float64; members a few at a time, those that have not
+    moved since the last call not at all.
     """
 
     def __init__(
@@ -122,25 +157,31 @@ class Softmax:
         start: Float[Tensor, "E p"],
     ) -> None:
         E, n, d = x.shape
-        self.x, self.shape = torch.cat([x, torch.ones_like(x[..., :1])], 2), (E, classes, d + 1)
+        self.x, self.shape = x, (E, classes, d + 1)
+        self.parts = groups(E, n * d)
         self.shrink = (penalties.double() / n)[:, None].repeat(1, d + 1)
         self.shrink[:, -1] = 0
-        truth = torch.nn.functional.one_hot(labels, classes).to(x.dtype).mT
-        self.moment = (truth @ self.x / n).double()
         weights = start.double().view(E, d + 1, classes).mT
-        p, _ = self._posterior(weights)
-        curvature = (self.x * (p * (1 - p)).mean(1)[..., None]).mT @ self.x / n
+        self.moment = torch.cat([self._moment(x[p], labels[p], classes) for p in self.parts])
+        curvature = torch.cat([self._curvature(weights[p], x[p]) for p in self.parts])
         # The bias is not penalised, and certain posteriors do not bend: a little keeps the root real.
-        self.root = torch.linalg.cholesky(curvature.double() + torch.diag_embed(self.shrink + 1e-7))
+        self.root = torch.linalg.cholesky(curvature + torch.diag_embed(self.shrink + 1e-7))
+        eye = torch.eye(d + 1, dtype=torch.float64, device=x.device)
+        self.inverse = torch.linalg.solve_triangular(self.root, eye.expand_as(self.root), upper=False)
         self.start = (weights @ self.root).flatten(1)
+        self.at = torch.full_like(self.start, torch.nan)
+        self.value, self.slope = self.at[:, 0].clone(), torch.empty_like(weights)
 
     def __call__(self, at: Float[Tensor, "E p"]) -> tuple[Float[Tensor, " E"], Float[Tensor, "E p"]]:
-        weights = self._weights(at)
-        p, log_partition = self._posterior(weights)
+        weights, moved = self._weights(at), (at != self.at).any(1).tolist()
+        self.value, self.slope, self.at = self.value.clone(), self.slope.clone(), at
+        for part in (p for p in self.parts if any(moved[p])):
+            p, self.value[part] = self._posterior(weights[part], self.x[part])
+            self.slope[part] = _with_ones(p, self.x[part])
         penalised = weights * self.shrink[:, None]
-        slope = (p @ self.x / self.x.shape[1]).double() - self.moment + penalised
-        value = log_partition + (weights * (penalised / 2 - self.moment)).sum((1, 2))
-        return value, torch.linalg.solve_triangular(self.root.mT, slope, upper=True, left=False).flatten(1)
+        value = self.value + (weights * (penalised / 2 - self.moment)).sum((1, 2))
+        slope = self.slope - self.moment + penalised
+        return value, (slope @ self.inverse.mT).flatten(1)
 
     def size(self, gradient: Float[Tensor, "E p"]) -> Float[Tensor, " E"]:
         """The largest entry of a gradient, back in the coordinates of x."""
@@ -151,21 +192,40 @@ class Softmax:
         return self._weights(at).mT.flatten(1)
 
     def _weights(self, at: Float[Tensor, "E p"]) -> Float[Tensor, "E C q"]:
-        return torch.linalg.solve_triangular(self.root, at.view(self.shape), upper=False, left=False)
+        return at.view(self.shape) @ self.inverse
 
-    def _posterior(self, weights: Float[Tensor, "E C q"]) -> tuple[Float[Tensor, "E C n"], Float[Tensor, " E"]]:
+    @staticmethod
+    def _moment(x: Float[Tensor, "e n d"], labels: Int[Tensor, "e n"], classes: int) -> Float[Tensor, "e C q"]:
+        return _with_ones(torch.nn.functional.one_hot(labels, classes).to(x.dtype).mT, x)
+
+    @staticmethod
+    def _curvature(weights: Float[Tensor, "e C q"], x: Float[Tensor, "e n d"]) -> Float[Tensor, "e q q"]:
+        """`X^T diag(v) X / n`, the ones of the bias last."""
+        p, _ = Softmax._posterior(weights, x)
+        v = (p * (1 - p)).mean(1, keepdim=True)
+        last = _with_ones(v, x)
+        within = ((x * v.mT).mT @ x / x.shape[1]).double()
+        return torch.cat([torch.cat([within, last[..., :-1]], 1), last.mT], 2)
+
+    @staticmethod
+    def _posterior(
+        weights: Float[Tensor, "e C q"], x: Float[Tensor, "e n d"]
+    ) -> tuple[Float[Tensor, "e C n"], Float[Tensor, " e"]]:
         """Class posteriors, rows last (so that sums over classes are fast), and the mean log-partition."""
-        p = weights.to(self.x.dtype) @ self.x.mT
-        largest = p.amax(1, keepdim=True)
-        p = p.sub_(largest).exp_()
-        total = p.sum(1, keepdim=True)
-        return p.div_(total), (largest + total.log()).double().mean((1, 2))
+        weights = weights.to(x.dtype)
+        scores = (weights[..., :-1] @ x.mT).add_(weights[..., -1:])
+        p, largest = scores.softmax(1), scores.amax(1)
+        return p, (largest - p.amax(1).log()).mean(1, dtype=torch.float64)
+
+
+def _with_ones(p: Float[Tensor, "e C n"], x: Float[Tensor, "e n d"]) -> Float[Tensor, "e C q"]:
+    """Mean over rows of p times x, and of p: the products of p with x and a column of ones."""
+    return torch.cat([(p @ x).double(), p.sum(2, keepdim=True, dtype=torch.float64)], 2) / x.shape[1]
 
 
 def logits(x: Float[Tensor, "E n d"], flat: Float[Tensor, "E p"], classes: int) -> Float[Tensor, "E n C"]:
     """`x W + b` for weights as `logistic_weights` returns them."""
-    weight, bias = flat.view(x.shape[0], -1, classes).split([x.shape[2], 1], 1)
-    return torch.baddbmm(bias, x, weight)
+    return affine(x, *flat.view(x.shape[0], -1, classes).split([x.shape[2], 1], 1))
 
 
 @torch.no_grad()
@@ -202,7 +262,7 @@ def _path(
     grid: Float[Tensor, " P"],
 ) -> tuple[Float[Tensor, "P E p"], Float[Tensor, "P E"]]:
     """Weights fitted on the kept rows at each penalty in turn, and their loss on the held-out ones."""
-    (fit, k), (watched, truth) = ((x[:, rows], labels[:, rows]) for rows in (kept, held_out))
+    (fit, k), (watched, truth) = ((x.index_select(1, r), labels.index_select(1, r)) for r in (kept, held_out))
     found, losses, at = [], [], None
     for alpha in grid:
         at = logistic_weights(fit, k, classes, alpha.expand(len(x)), start=at)

@@ -23,27 +23,32 @@ def neighbour_predictions(
 
     Test rows are taken `rows` at a time, so that memory stays at `rows * n` distances.
     """
-    at = torch.as_tensor(ks, device=train.device) - 1
-    hot = torch.nn.functional.one_hot(labels, classes).to(train.dtype)
     parts = []
     for distance in _distances(train, test, rows):
-        nearest = _nearest(distance, int(at.max()) + 1)
-        parts.append(hot[nearest].cumsum(1)[:, at].argmax(-1))
-    return torch.cat(parts).T
+        nearest = labels[_nearest(distance, max(ks))]
+        parts.append(torch.stack([_majority(nearest[:, :k], classes) for k in ks]))
+    return torch.cat(parts, 1)
+
+
+def _majority(labels: Int[Tensor, "m k"], classes: int) -> Int[Tensor, " m"]:
+    votes = torch.zeros(len(labels), classes, dtype=torch.int64, device=labels.device)
+    return votes.scatter_add_(1, labels, torch.ones_like(labels)).argmax(1)
 
 
 def _distances(train: Float[Tensor, "n d"], test: Float[Tensor, "m d"], rows: int) -> Iterator[Float[Tensor, "b n2"]]:
     """`|x_i|^2 - 2 x_i . y` of each test row y, `rows` at a time: squared distances up to what changes no order.
 
-    One product, in which |x_i|^2 is a coordinate; columns beyond n are far away and make whole groups of them.
+    One product, in which |x_i|^2 is a coordinate; columns beyond n are far away and make whole groups of them. Each
+    yield overwrites the one before: fresh memory would cost as much as the product.
     """
     centre = train.mean(0)
     train, test = train - centre, test - centre
     far = torch.finfo(train.dtype).max / 4
     train = torch.cat([-2 * train, train.square().sum(1, keepdim=True)], 1)
     train = torch.cat([train, torch.tensor([[0.0] * test.shape[1] + [far]]).to(train).expand(-len(train) % GROUP, -1)])
+    space = train.new_empty(min(rows, len(test)), len(train))
     for chunk in torch.cat([test, torch.ones_like(test[:, :1])], 1).split(rows):
-        yield chunk @ train.T
+        yield torch.mm(chunk, train.T, out=space[: len(chunk)])
 
 
 def _nearest(distance: Float[Tensor, "m n"], k: int, group: int = GROUP) -> Int[Tensor, "m k"]:

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import silu
 
+from ssl_theory.analysis.linear import affine
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Loss per member and target: (outputs (E, n, o), targets (E, n, ...)) -> (E, t)."""
 
@@ -45,18 +47,52 @@ def trained_predictions(
         every: steps between two looks at the held-out loss.
     """
     weights = initial([train.shape[2], *hidden, start[0].shape[2]], train, generator)
-    moments = [(torch.zeros_like(w), torch.zeros_like(w)) for w in weights]
-    watched = (train[:, held_out], target[:, held_out])
+    weights, flat = _side_by_side(weights)
+    slopes, flat_slope = _side_by_side(weights)
+    moments = [(torch.zeros_like(flat), torch.zeros_like(flat))]
+    watched = (train.index_select(1, held_out), target.index_select(1, held_out))
     best = Best(loss(start[0], watched[1]), start[1], test)
     for step, rows in enumerate(_batches(kept, min(batch, len(kept)), steps, generator), 1):
-        with torch.enable_grad():
-            total = loss(forward(weights, train[:, rows]), target[:, rows]).mean(1).sum()
-        slopes = torch.autograd.grad(total, weights)
-        adam(weights, slopes, moments, rate * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)), step)
+        _backward(weights, slopes, train.index_select(1, rows), target.index_select(1, rows), loss)
+        adam([flat], [flat_slope], moments, rate * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)), step)
         if step % every == 0 or step == steps:
-            with torch.no_grad():
-                best.watch(step, loss(forward(weights, watched[0]), watched[1]), weights)
+            best.watch(step, loss(forward(weights, watched[0]), watched[1]), weights)
     return best.predictions()
+
+
+def _side_by_side(tensors: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """Copies of the tensors that lie one after the other in one, and that one: what is done to all is done at once."""
+    flat = torch.cat([x.detach().flatten() for x in tensors])
+    parts = flat.split([x.numel() for x in tensors])
+    return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)], flat
+
+
+@torch.no_grad()
+def _backward(
+    weights: list[Tensor], slopes: list[Tensor], x: Float[Tensor, "E n d"], target: Tensor, loss: Loss
+) -> None:
+    """Write the gradient of the mean loss into slopes; by hand, as a narrow last layer is slow the usual way round."""
+    inputs, gates = [x], []
+    for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        pre = torch.baddbmm(b, inputs[-1], w)
+        gates.append(pre.sigmoid())
+        inputs.append(pre.mul_(gates[-1]))
+    slope = _output_slope(affine(inputs[-1], weights[-2], weights[-1]), target, loss)
+    slopes[-2].copy_((slope.mT @ inputs[-1]).mT)
+    torch.sum(slope, 1, keepdim=True, out=slopes[-1])
+    for layer in range(len(gates) - 1, -1, -1):
+        # (z s)' = s + z s (1 - s), s the logistic function of z.
+        gate, out = gates[layer], inputs[layer + 1]
+        slope = (slope @ weights[2 * layer + 2].mT).mul_(torch.addcmul(gate, out, 1 - gate))
+        torch.bmm(inputs[layer].mT, slope, out=slopes[2 * layer])
+        torch.sum(slope, 1, keepdim=True, out=slopes[2 * layer + 1])
+
+
+def _output_slope(output: Float[Tensor, "E n o"], target: Tensor, loss: Loss) -> Float[Tensor, "E n o"]:
+    output = output.requires_grad_()
+    with torch.enable_grad():
+        total = loss(output, target).mean(1).sum()
+    return torch.autograd.grad(total, output)[0]
 
 
 class Best:

@@ -6,11 +6,12 @@ Representations are standardised by the mean and standard deviation of the fitte
 to their scale (`collapse.total_variance` is not).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from ssl_theory.analysis import kernel, linear, neighbours, perceptron
@@ -93,15 +94,17 @@ def held_out_predictions(
 ) -> tuple[Float[Tensor, "E m t"], Float[Tensor, "E m t"], Bool[Tensor, " E"]]:
     """What `r2` scores: predictions and targets of the scored half, and which members are finite."""
     generator = torch.Generator().manual_seed(seed)
-    (x, t), (y, truth), keep = _halves(representation, target, test, targets_of, generator)
+    pair, t, truth = _halves(representation, target, test, targets_of, generator)
     if kind == "linear":
-        return linear.ridge_predictions(x, t, y, penalties), truth, keep
+        parts = [linear.ridge_predictions(x, t[part], y, penalties) for part, x, y in pair.parts()]
+        return torch.cat(parts), truth, pair.keep
     if kind == "mlp":
-        return _network_regression(x, t, y, penalties, generator, network), truth, keep
+        return _network_regression(pair, t, penalties, generator, network), truth, pair.keep
     if kind == "kernel":
-        stopping = _stopping(x.shape[1], x, generator)
+        stopping = _stopping(t.shape[1], t, generator)
+        x, y = pair.whole(torch.float64)
         predicted = kernel.kernel_ridge_predictions(x, t, y, *stopping, generator=generator, penalties=penalties)
-        return predicted, truth, keep
+        return predicted, truth, pair.keep
     raise ValueError(f"kind: expected 'linear', 'mlp' or 'kernel', found {kind!r}")
 
 
@@ -176,12 +179,13 @@ def held_out_logits(
 ) -> tuple[Float[Tensor, "E m C"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     """What `accuracy` scores: logits and classes (as column numbers) of the scored half, and the finite members."""
     generator = torch.Generator().manual_seed(seed)
-    (x, k), (y, truth), keep, classes = _labelled_halves(representation, labels, test, generator)
-    stopping = _stopping(k.shape[1], x, generator)
+    pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
+    stopping = _stopping(k.shape[1], k, generator)
+    x, y = pair.whole(torch.float32)
     if kind == "linear":
-        return linear.penalised_logits(x, k, y, classes, *stopping, penalties), truth, keep
+        return linear.penalised_logits(x, k, y, classes, *stopping, penalties), truth, pair.keep
     if kind == "mlp":
-        return _network_logits(x, k, y, classes, stopping, generator, network), truth, keep
+        return _network_logits(x, k, y, classes, stopping, generator, network), truth, pair.keep
     raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")
 
 
@@ -192,14 +196,42 @@ def halves(n: int, generator: torch.Generator) -> Split:
 
 
 def standardised(
-    train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], precision: torch.dtype
+    train: Shaped[Tensor, "E n d"], test: Shaped[Tensor, "E m d"], precision: torch.dtype
 ) -> tuple[Float[Tensor, "E n d"], Float[Tensor, "E m d"]]:
-    """Both less the mean and over the standard deviation of train; columns constant in train become zero."""
-    mean = train.mean(1, keepdim=True)
-    centred = train - mean
-    scale = torch.linalg.vector_norm(centred, dim=1) / train.shape[1] ** 0.5
-    scale = scale.masked_fill(scale <= rounding(train, precision), torch.inf)[:, None]
-    return centred.div_(scale), (test - mean).div_(scale)
+    """Both less the mean and over the standard deviation of train, in double precision; columns constant in train
+    become zero."""
+    x = train.double()
+    mean = x.mean(1, keepdim=True)
+    centred = x - mean
+    scale = torch.linalg.vector_norm(centred, dim=1) / x.shape[1] ** 0.5
+    over = scale.masked_fill(scale <= rounding(x, precision), torch.inf).reciprocal()[:, None]
+    return centred.mul_(over), (test.double() - mean).mul_(over)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Representations of the fitted and the scored half as they were given, and which members are finite.
+
+    They are standardised a few members at a time, which then stay in the processor's cache.
+    """
+
+    train: Tensor
+    test: Tensor
+    keep: Tensor
+    precision: torch.dtype
+
+    def parts(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Some members, and both of their halves, standardised, in double precision."""
+        for part in linear.groups(len(self.train), self.train[0].numel()):
+            train, test = (cleared(half[part], self.keep[part]) for half in (self.train, self.test))
+            yield part, *standardised(train, test, self.precision)
+
+    def whole(self, dtype: torch.dtype) -> Split:
+        """Both halves of all members, standardised."""
+        train, test = (half.new_empty(half.shape, dtype=dtype) for half in (self.train, self.test))
+        for part, x, y in self.parts():
+            train[part], test[part] = x, y
+        return train, test
 
 
 def _halves(
@@ -208,23 +240,21 @@ def _halves(
     test: tuple[Array, Array] | None,
     read: Any,
     generator: torch.Generator,
-) -> tuple[Split, Split, Tensor]:
-    """Fitted and scored `(standardised representation, target)`, and which members are finite."""
-    x = members(representation)
+) -> tuple[Pair, Tensor, Tensor]:
+    """Representations of the fitted and scored halves, and targets of both."""
+    x = members(representation, dtype=None)
     t = read(target, x)
     if test is None:
-        first, second = halves(x.shape[1], generator)
-        x, t, y, truth = x[:, first], t[:, first], x[:, second], t[:, second]
+        first, second = (rows.to(x.device) for rows in halves(x.shape[1], generator))
+        (x, y), (t, truth) = ([a.index_select(1, rows) for rows in (first, second)] for a in (x, t))
     else:
-        y = members(test[0], "test representation")
+        y = members(test[0], "test representation", dtype=None)
         if y.shape[::2] != x.shape[::2]:
             raise ValueError(f"test: expected members and width as {tuple(x.shape)}, found {tuple(y.shape)}")
         truth = read(test[1], y, "test target")
     if min(x.shape[1], y.shape[1]) < 2:
         raise ValueError(f"representation: expected 2 rows or more in each half, found {x.shape[1]} and {y.shape[1]}")
-    keep = finite(x, y)
-    x, y = standardised(cleared(x, keep), cleared(y, keep), precision_of(representation))
-    return (x, t), (y, truth), keep
+    return Pair(x, y, finite(x, y), precision_of(representation)), t, truth
 
 
 def _coefficient(predicted: Float[Tensor, "E m t"], truth: Float[Tensor, "E m t"]) -> Float[Tensor, "E t"]:
@@ -240,36 +270,40 @@ def _stopping(n: int, like: Tensor, generator: torch.Generator) -> Split:
 
 
 def _network_regression(
-    x: Tensor,
-    t: Tensor,
-    y: Tensor,
-    penalties: Sequence[float],
-    generator: torch.Generator,
-    network: dict[str, Any],
+    pair: Pair, t: Tensor, penalties: Sequence[float], generator: torch.Generator, network: dict[str, Any]
 ) -> Float[Tensor, "E m t"]:
-    held_out, kept = _stopping(x.shape[1], x, generator)
+    held_out, kept = _stopping(t.shape[1], t, generator)
     mean, scale = t.mean(1, keepdim=True), t.std(1, correction=0, keepdim=True)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     t = (t - mean) / scale
-    linearly = linear.ridge_predictions(x[:, kept], t[:, kept], torch.cat([x[:, held_out], y], 1), penalties)
-    start = (linearly[:, : len(held_out)].float(), linearly[:, len(held_out) :].float())
+    x, y = pair.whole(torch.float32)
+    linearly = torch.cat([_kept_ridge(a, t[p], b, held_out, kept, penalties).float() for p, a, b in pair.parts()])
+    start = (linearly[:, : len(held_out)], linearly[:, len(held_out) :])
     predicted = perceptron.trained_predictions(
-        x.float(), t.float(), y.float(), start, held_out, kept,
+        x, t.float(), y, start, held_out, kept,
         loss=perceptron.squared_error, generator=generator, **network,
     )  # fmt: skip
     return mean + scale * predicted
 
 
+def _kept_ridge(
+    x: Tensor, t: Tensor, y: Tensor, held_out: Tensor, kept: Tensor, penalties: Sequence[float]
+) -> Float[Tensor, "E m2 t"]:
+    """Ridge fitted on the kept rows, at the held-out ones and at y."""
+    test = torch.cat([x.index_select(1, held_out), y], 1)
+    return linear.ridge_predictions(x.index_select(1, kept), t.index_select(1, kept), test, penalties)
+
+
 def _labelled_halves(
     representation: Array, labels: Array, test: tuple[Array, Array] | None, generator: torch.Generator
-) -> tuple[Split, Split, Tensor, int]:
+) -> tuple[Pair, Tensor, Tensor, int]:
     """As `_halves`, the labels as numbers from 0 to C - 1, and C."""
-    (x, k), (y, truth), keep = _halves(representation, labels, test, labels_of, generator)
+    pair, k, truth = _halves(representation, labels, test, labels_of, generator)
     names, index = torch.unique(torch.cat([k, truth], 1), return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"labels: expected two classes or more, found only {names.tolist()}; nothing to tell apart")
     k, truth = index.split([k.shape[1], truth.shape[1]], 1)
-    return (x, k), (y, truth), keep, len(names)
+    return pair, k, truth, len(names)
 
 
 def _network_logits(
@@ -280,7 +314,7 @@ def _network_logits(
     prior = torch.nn.functional.one_hot(k[:, kept], classes).float().mean(1, keepdim=True).clamp(min=1e-6).log()
     start = (prior.expand(-1, len(held_out), -1), prior.expand(-1, y.shape[1], -1))
     return perceptron.trained_predictions(
-        x.float(), k, y.float(), start, held_out, kept,
+        x, k, y, start, held_out, kept,
         loss=perceptron.cross_entropy, generator=generator, **network,
     )  # fmt: skip
 
@@ -289,10 +323,11 @@ def _neighbour_classes(
     representation: Array, labels: Array, test: tuple[Array, Array] | None, seed: int, ks: Sequence[int]
 ) -> tuple[Int[Tensor, "E m"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     generator = torch.Generator().manual_seed(seed)
-    (x, k), (y, truth), keep, classes = _labelled_halves(representation, labels, test, generator)
-    held_out, kept = _stopping(x.shape[1], x, generator)
+    pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
+    held_out, kept = _stopping(k.shape[1], k, generator)
+    x, y = pair.whole(torch.float32)
     guesses = []
-    for points, names, scored in zip(x.float(), k, y.float(), strict=True):
+    for points, names, scored in zip(x, k, y, strict=True):
         best = neighbours.chosen_neighbours(points, names, classes, held_out, kept, ks)
         guesses.append(neighbours.neighbour_predictions(points, names, scored, classes, [best])[0])
-    return torch.stack(guesses), truth, keep
+    return torch.stack(guesses), truth, pair.keep
