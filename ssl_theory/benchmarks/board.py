@@ -15,7 +15,9 @@ def writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise InputError("--tensorboard needs the package tensorboard, found none: pip install 'ssl-theory[tensorboard]'.") from None
+        raise InputError(
+            "--tensorboard needs the package tensorboard, found none: pip install 'ssl-theory[tensorboard]'."
+        ) from None
     return SummaryWriter
 
 

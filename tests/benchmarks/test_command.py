@@ -236,7 +236,7 @@ def test_tensorboard_that_is_missing_is_told_before_anything_is_trained(monkeypa
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     monkeypatch.setattr(run, "run", lambda *_, **__: pytest.fail("trained"))
     assert bench("digits", "--tensorboard", "--out", tmp_path) == 2
-    assert "pip install tensorboard" in capsys.readouterr().err
+    assert "pip install 'ssl-theory[tensorboard]'" in capsys.readouterr().err
 
 
 class Board:
