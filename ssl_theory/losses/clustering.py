@@ -188,36 +188,40 @@ def _cross_entropy(
         others = target.neg_().add_(total)
     if isinstance(temperature, Tensor) and temperature.requires_grad:
         logits, temperature = logits / per_member(temperature, 3), 1.0
-    return _CrossEntropy.apply(others, logits, per_member(temperature, 3)).mean(-1) / (T * (J - 1))
+    values, _ = _CrossEntropy.apply(others, logits, per_member(temperature, 3), logits.requires_grad)
+    return values.mean(-1) / (T * (J - 1))
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """`-sum w log_softmax(s / tau)` over views and clusters, w and tau constant.
+    """`-sum w log_softmax(s / tau)` over views and clusters, w and tau constant, and its slope by `s / tau` if wanted.
 
-    Large temporary tensors cost more than the arithmetic: the value is worked out in pieces, the gradient in place.
+    Large temporary tensors cost more than the arithmetic: both are worked out together, in pieces.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(weight: Tensor, logits: Tensor, temperature: float | Tensor) -> Tensor:
-        pieces = _pieces(weight, logits)
-        return -torch.cat([(s / temperature).log_softmax(-1).mul_(w).sum((-2, -1)) for w, s in pieces], -1)
+    def forward(weight: Tensor, logits: Tensor, temperature: float | Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
+        slope, values = torch.empty_like(logits if wanted else logits[..., :0, :, :]), []
+        for w, s, into in _pieces(weight, logits, slope if wanted else logits):
+            log_p = (s / temperature).log_softmax(-1)
+            values.append((log_p * w).sum((-2, -1)))
+            if wanted:
+                into.copy_(log_p.exp_().mul_(w.sum(-1, keepdim=True)).sub_(w))
+        return -torch.cat(values, -1), slope
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float | Tensor], output: Tensor) -> None:
-        weight, logits, ctx.temperature = inputs
-        ctx.save_for_backward(weight, logits)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float | Tensor, bool], output: tuple) -> None:
+        weight, logits, ctx.temperature, _ = inputs
+        ctx.save_for_backward(weight, logits, output[1])
+        ctx.mark_non_differentiable(output[1])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
-        (weight, logits), tau = ctx.saved_tensors, ctx.temperature
-        gradient = gradient[..., None, None] / tau
-        if torch.is_grad_enabled():  # the gradient of a softmax needs it as it was
-            return None, ((logits / tau).softmax(-1) * weight.sum(-1, keepdim=True) - weight) * gradient, None
-        pieces = _pieces(weight, logits, gradient)
-        parts = [(s / tau).softmax(-1).mul_(w.sum(-1, keepdim=True)).sub_(w).mul_(g) for w, s, g in pieces]
-        return None, torch.cat(parts, -3), None
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[None, Tensor, None, None]:
+        (weight, logits, slope), tau = ctx.saved_tensors, ctx.temperature
+        if torch.is_grad_enabled():  # the slope has a gradient of its own
+            slope = (logits / tau).softmax(-1) * weight.sum(-1, keepdim=True) - weight
+        return None, slope * (gradient[..., None, None] / tau), None, None
 
 
 def _pieces(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:

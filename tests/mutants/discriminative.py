@@ -206,8 +206,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("cross-entropy: pairs miscounted", ".mean(-1) / (T * (J - 1))", ".mean(-1) / (T * J)"),
         (
             "cross-entropy: gradient of two views",
-            ".softmax(-1).mul_(w.sum(-1, keepdim=True)).sub_(w)",
-            ".softmax(-1).sub_(w)",
+            ".exp_().mul_(w.sum(-1, keepdim=True)).sub_(w)",
+            ".exp_().sub_(w)",
         ),
         (
             "cross-entropy: temperature not in the gradient",
@@ -218,10 +218,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("cross-entropy: gradient overwritten", "if torch.is_grad_enabled():", "if False:"),
         (
             "cross-entropy: second gradient without mass",
-            "softmax(-1) * weight.sum(-1, keepdim=True) - weight)",
-            "softmax(-1) - weight)",
+            "softmax(-1) * weight.sum(-1, keepdim=True) - weight",
+            "softmax(-1) - weight",
         ),
-        ("cross-entropy of the first piece", "for w, s in pieces], -1)", "for w, s in list(pieces)[:1]], -1)"),
+        ("cross-entropy of the first piece", "-torch.cat(values, -1)", "-torch.cat(values[:1], -1)"),
         ("dino centre added", "wide(teacher) - centre.value", "wide(teacher) + centre.value"),
         (
             "dino temperatures swapped",
