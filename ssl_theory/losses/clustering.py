@@ -181,11 +181,12 @@ def _cross_entropy(
     A temperature that is learned divides beforehand, for its gradient's sake.
     """
     T, J = target.shape[-2], logits.shape[-2]
-    total = reduce(torch.add, target.unbind(-2)).unsqueeze(-2)
-    if T < J:
-        others = torch.cat([total - target, total.expand_as(logits[..., T:, :])], -2)
+    if T == J == 2:
+        others = target.flip(-2)
     else:
-        others = target.neg_().add_(total)
+        total = reduce(torch.add, target.unbind(-2)).unsqueeze(-2)
+        without = [total - target, total.expand_as(logits[..., T:, :])]
+        others = torch.cat(without, -2) if T < J else target.neg_().add_(total)
     if isinstance(temperature, Tensor) and temperature.requires_grad:
         logits, temperature = logits / per_member(temperature, 3), 1.0
     values, _ = _CrossEntropy.apply(others, logits, per_member(temperature, 3), logits.requires_grad)
@@ -206,8 +207,8 @@ class _CrossEntropy(torch.autograd.Function):
         for w, s, into in _pieces(weight, logits, slope if wanted else logits):
             log_p = (s / temperature).log_softmax(-1)
             values.append((log_p * w).sum((-2, -1)))
-            if wanted:
-                into.copy_(log_p.exp_().mul_(w.sum(-1, keepdim=True)).sub_(w))
+            if wanted:  # w - softmax * sum w, in one pass
+                into.copy_(torch.ops.aten._log_softmax_backward_data(w, log_p, -1, log_p.dtype))
         return -torch.cat(values, -1), slope
 
     @staticmethod
@@ -215,13 +216,16 @@ class _CrossEntropy(torch.autograd.Function):
         weight, logits, ctx.temperature, _ = inputs
         ctx.save_for_backward(weight, logits, output[1])
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # no zeros for the slope, as large as it is
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[None, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[None, Tensor | None, None, None]:
+        if gradient is None:
+            return None, None, None, None
         (weight, logits, slope), tau = ctx.saved_tensors, ctx.temperature
         if torch.is_grad_enabled():  # the slope has a gradient of its own
-            slope = (logits / tau).softmax(-1) * weight.sum(-1, keepdim=True) - weight
-        return None, slope * (gradient[..., None, None] / tau), None, None
+            slope = weight - (logits / tau).softmax(-1) * weight.sum(-1, keepdim=True)
+        return None, slope * (gradient[..., None, None] / -tau), None, None
 
 
 def _pieces(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
