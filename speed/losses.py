@@ -3,8 +3,9 @@
     python -m speed.losses [--device cuda] [--n 4096] [--d 128] [--only WORD] [--products 16384] [--pairs 65536]
                            [--output speed/results/losses.txt]
 
-Seconds are the least of `--repeats`, after one that is not counted, the two implementations taking turns; on the CPU
-they are the processor's, which other users of the machine change less. Memory is the peak above what the tensors take,
+Seconds are the least of `--repeats` (for short calls of as many as fill a second), after one that is not counted, the
+two implementations taking turns; on the CPU they are the
+processor's, which other users of the machine change less. Memory is the peak above what the tensors take,
 each case in a process of its own on the CPU. `--products n`: InfoNCE of n points against the matrix products it cannot
 do without: one for the scores and two for their gradient, of n by n pairs of the two views ("other"), or of all three
 matrices of pairs of views ("all", where two are symmetric: of these half is enough). With `chunk` the scores are
@@ -33,6 +34,7 @@ from ssl_theory.losses.state import Centre
 
 Loss = Callable[[Tensor], Tensor]
 CLUSTERS = 256
+MOST_REPEATS = 100
 RESULTS = Path(__file__).parent / "results" / "losses.txt"
 
 
@@ -144,6 +146,9 @@ def seconds(calls: list[Callable[[], object]], device: str, repeats: int) -> lis
     """Least time of each call, the calls taking turns."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     best = [float("inf")] * len(calls)
+    start = clock()
+    calls[0]()
+    repeats = max(repeats, min(MOST_REPEATS, math.ceil(1 / (clock() - start))))  # short calls need more
     for turn in range(repeats + 1):
         for k, call in enumerate(calls):
             start = clock()

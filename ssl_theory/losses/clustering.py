@@ -4,10 +4,6 @@ Assign-then-classify is hard EM on the mixture prior; the k-means objective is `
 constant; Sinkhorn's assignment is the posterior under an equal-partition constraint on p(y).
 """
 
-from collections.abc import Iterator
-from functools import reduce
-from typing import Any
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,7 +15,6 @@ from ssl_theory.losses.state import Centre, Queue
 from ssl_theory.losses.views import per_member, require_positive, require_views, unit, wide
 
 BETWEEN_LOGARITHMS = 3  # iterations of Sinkhorn's for each one in the log domain
-PIECE = {"cpu": 2**18}  # numbers in a piece of a loss that stays in the cache; elsewhere all at once
 Views = Float[Tensor, "*batch n J d"]
 Prototypes = Float[Tensor, "*batch K d"]
 Loss = Float[Tensor, "*batch"]
@@ -173,66 +168,15 @@ def _balanced(scores: Tensor, epsilon: float | Tensor, iterations: int) -> Tenso
     return q
 
 
-def _cross_entropy(
-    target: Float[Tensor, "*batch n T K"], logits: Float[Tensor, "*batch n J K"], temperature: float | Tensor = 1.0
-) -> Loss:
-    """`-sum_y t_y^k log softmax_y(s^j / tau)`, mean over data points and pairs of views k != j; consumes t, a constant.
-
-    A temperature that is learned divides beforehand, for its gradient's sake.
-    """
+def _cross_entropy(target: Float[Tensor, "*batch n T K"], logits: Float[Tensor, "*batch n J K"]) -> Loss:
+    """`-sum_y t_y^k log softmax_y(s^j)`, mean over data points and pairs of views k != j; t is a constant."""
     T, J = target.shape[-2], logits.shape[-2]
     if T == J == 2:
         others = target.flip(-2)
     else:
-        total = reduce(torch.add, target.unbind(-2)).unsqueeze(-2)
-        without = [total - target, total.expand_as(logits[..., T:, :])]
-        others = torch.cat(without, -2) if T < J else target.neg_().add_(total)
-    if isinstance(temperature, Tensor) and temperature.requires_grad:
-        logits, temperature = logits / per_member(temperature, 3), 1.0
-    values, _ = _CrossEntropy.apply(others, logits, per_member(temperature, 3), logits.requires_grad)
-    return values.mean(-1) / (T * (J - 1))
-
-
-class _CrossEntropy(torch.autograd.Function):
-    """`-sum w log_softmax(s / tau)` over views and clusters, w and tau constant, and its slope by `s / tau` if wanted.
-
-    Large temporary tensors cost more than the arithmetic: both are worked out together, in pieces.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(weight: Tensor, logits: Tensor, temperature: float | Tensor, wanted: bool) -> tuple[Tensor, Tensor]:
-        slope, values = torch.empty_like(logits if wanted else logits[..., :0, :, :]), []
-        for w, s, into in _pieces(weight, logits, slope if wanted else logits):
-            log_p = (s / temperature).log_softmax(-1)
-            values.append((log_p * w).sum((-2, -1)))
-            if wanted:  # w - softmax * sum w, in one pass
-                into.copy_(torch.ops.aten._log_softmax_backward_data(w, log_p, -1, log_p.dtype))
-        return -torch.cat(values, -1), slope
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, float | Tensor, bool], output: tuple) -> None:
-        weight, logits, ctx.temperature, _ = inputs
-        ctx.save_for_backward(weight, logits, output[1])
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # no zeros for the slope, as large as it is
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[None, Tensor | None, None, None]:
-        if gradient is None:
-            return None, None, None, None
-        (weight, logits, slope), tau = ctx.saved_tensors, ctx.temperature
-        if torch.is_grad_enabled():  # the slope has a gradient of its own
-            slope = weight - (logits / tau).softmax(-1) * weight.sum(-1, keepdim=True)
-        return None, slope * (gradient[..., None, None] / -tau), None, None
-
-
-def _pieces(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Data points of tensors `(*batch, n, ., .)`, few enough at a time that they stay in the cache."""
-    largest = max(part.numel() for part in parts)
-    size = max(1, PIECE.get(parts[0].device.type, largest) * parts[0].shape[-3] // largest)
-    return zip(*(part.split(size, -3) for part in parts), strict=True)
+        total = target.sum(-2, keepdim=True)
+        others = torch.cat([total - target, total.expand_as(logits[..., T:, :])], -2)
+    return -(others * logits.log_softmax(-1)).sum((-2, -1)).mean(-1) / (T * (J - 1))
 
 
 def dino(
@@ -259,4 +203,4 @@ def dino(
     with torch.no_grad():
         centred = wide(teacher) - centre.value[..., None, None, :]
         target = centred.div_(per_member(teacher_temperature, 3)).softmax(-1)
-    return _cross_entropy(target, wide(student), student_temperature)
+    return _cross_entropy(target, wide(student) / per_member(student_temperature, 3))

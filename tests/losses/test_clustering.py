@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from torch.autograd import gradcheck, gradgradcheck
 
-from ssl_theory.losses import clustering, priors
+from ssl_theory.losses import priors
 from ssl_theory.losses.clustering import assign, deep_cluster, dino, kmeans, sinkhorn, swav, update_prototypes
 from ssl_theory.losses.instance import instance_softmax
 from ssl_theory.losses.state import Centre, Queue
@@ -142,15 +142,6 @@ def test_losses_go_through_functional_transforms():
     each = torch.func.vmap(torch.func.grad(lambda z: swav(z, prototypes, temperature=0.5)))(z)
     leaf = z.clone().requires_grad_()
     close(each, torch.autograd.grad(swav(leaf, prototypes.expand(2, -1, -1), temperature=0.5).sum(), leaf)[0])
-
-
-def test_a_loss_worked_out_in_pieces_is_the_same_loss(monkeypatch):
-    z, prototypes = gaussian(2, 7, 3, 4), gaussian(2, 5, 4, seed=1)
-    whole = swav(z, prototypes)
-    monkeypatch.setattr(clustering, "PIECE", {"cpu": 60})  # two data points
-    close(swav(z, prototypes), whole)
-    monkeypatch.setattr(clustering, "PIECE", {"cpu": 1})
-    close(swav(z, prototypes), whole)
 
 
 def test_teachers_are_left_as_they_are():
