@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -186,11 +187,11 @@ def _results(
             return None
     with shown([job.method for job in todo]) as progress:
         if fabric is not None:
-            elsewhere = lambda missing: ranks.lead(missing, progress, fabric)  # noqa: E731
+            elsewhere = partial(ranks.lead, report=progress, fabric=fabric)
         elif cluster is not None:
             from ssl_theory.benchmarks import cluster as dask
 
-            elsewhere = lambda missing: dask.evaluate(missing, cluster, workers, progress)  # noqa: E731
+            elsewhere = partial(dask.evaluate, address=cluster, processes=workers, report=progress)
         alone = 1 if settings.device != "cpu" else workers
         return run.run(todo, workers=alone, fresh=fresh, report=progress, elsewhere=elsewhere)
 
