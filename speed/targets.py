@@ -7,7 +7,8 @@
 Rows of earlier runs stay in speed/results/targets.md, each with its own date.
 
 Memory is the proportional set size (shared pages counted once) of the command and everything it starts, sampled ten
-times a second: a spike shorter than that is missed. Results and caches go to a temporary folder, so nothing is reused.
+times a second: a spike shorter than that is missed. Results and caches go to a folder that is empty at first, so
+nothing is reused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
@@ -79,15 +81,15 @@ class Measured:
         )
 
 
-def measure(names: Sequence[str]) -> Iterator[Measured]:
+def measure(names: Sequence[str], keep: Path | None = None) -> Iterator[Measured]:
     """Run `make TARGET` for each, with an output folder that is empty at first; `checks` twice."""
     for name in names:
-        with tempfile.TemporaryDirectory() as folder:
+        with nullcontext(keep / name) if keep else tempfile.TemporaryDirectory() as folder:
             for run in (name, "again") if name == "checks" else (name,):
                 yield _measured(run, folder)
 
 
-def _measured(name: str, folder: str) -> Measured:
+def _measured(name: str, folder: str | Path) -> Measured:
     target = TARGETS[name]
     command = ["make", target.make, f"ARGS={target.arguments.format(folder=folder)}"]
     started = time.monotonic()
@@ -147,6 +149,9 @@ def main(
     targets: Annotated[
         list[str] | None, typer.Argument(help="checks, full, bench, test; without full if none.")
     ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Leave the results in KEEP/TARGET, a folder that is not there yet.")
+    ] = None,
     write: Annotated[bool, typer.Option(help="Write the table to speed/results/targets.md.")] = True,
 ) -> None:
     """Measure the README's commands."""
@@ -154,8 +159,11 @@ def main(
     if unknown := [name for name in chosen if name not in TARGETS or name == "again"]:
         print(f"expected targets among checks, full, bench, test, found {', '.join(unknown)}", file=sys.stderr)
         raise typer.Exit(2)
+    if keep and (there := [name for name in chosen if (keep / name).exists()]):
+        print(f"{keep} holds {', '.join(there)} already, which would be reused; name another folder", file=sys.stderr)
+        raise typer.Exit(2)
     rows = []
-    for row in measure(chosen):
+    for row in measure(chosen, keep):
         print(row.row)
         rows.append(row)
         if write:
