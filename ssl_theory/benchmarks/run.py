@@ -27,6 +27,7 @@ from ssl_theory.benchmarks.examination import Examination, usable
 from ssl_theory.benchmarks.methods import Method
 from ssl_theory.learners import Fitted, fit
 from ssl_theory.learners.parallel import Fabric
+from ssl_theory.learners.pieces import short_of_memory
 
 Style = Augmentation | Redrawing  # what makes views
 Report = Callable[[str, str, int, int], None]  # method, stage, steps done, steps in all
@@ -148,12 +149,12 @@ def train(job: Job, report: Report, fabric: Fabric) -> None:
 def _memory_watched(job: Job) -> Iterator[None]:
     """Say which batch to try where memory does not suffice.
 
-    Nothing is halved here: losses that compare data points (contrast, variances) are another loss on another batch.
+    Training has gone down to single rows by then (`learners.pieces`), where its networks allow it.
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)):
+    except (MemoryError, RuntimeError) as error:
+        if not short_of_memory(error):
             raise
         batch, seeds = job.settings.batch_size, job.settings.seeds
         raise InputError(

@@ -9,6 +9,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +24,8 @@ from ssl_theory.learners.fitted import Fitted, build
 from ssl_theory.learners.learner import Learner
 from ssl_theory.learners.members import Members
 from ssl_theory.learners.parallel import ALONE, Fabric, Ranks
-from ssl_theory.learners.streams import Sampler, Streams
+from ssl_theory.learners.pieces import Pieces
+from ssl_theory.learners.streams import Batch, Sampler, Streams
 
 Progress = Callable[[int, int], None]
 
@@ -58,6 +60,9 @@ def fit(
     NaN or infinite is stopped, the others go on; see `Fitted.divergences`. With `checkpoint` (a file), the
     state is written every `checkpoint_every` steps, at the end and on Ctrl-C; where the file exists the run
     goes on from it, to the same numbers (bit for bit on the CPU) as if it had never stopped.
+
+    Where memory runs out, the networks take their rows in halves, quarters, ..., with a warning: the same batch and
+    loss, hence the same numbers up to rounding (not with batch normalisation, several processes or `compile`).
 
     With `fabric` (Lightning's, launched: see `parallel.launch`) the networks' work is divided among its processes, on
     its devices and in its precision; every process returns the same members, the first one writes the checkpoint.
@@ -123,6 +128,7 @@ class Training:
             dtype=dtype,
         )
         self.modules = build(learner, self.streams.shape, seeds).to(device=device, dtype=dtype)
+        self.pieces = Pieces(self.modules, able=ranks.size == 1 and not compile)
         self.parameters = [p for p in self.modules.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.parameters, lr=learner.learning_rate, fused=True)
         self.step = 0
@@ -144,7 +150,7 @@ class Training:
     def advance_to(self, steps: int, progress: Progress | None, path: Path | None, every: int) -> None:
         """Train until `steps` steps are done or every member has diverged; keep the checkpoint on the way."""
         self.modules.train()
-        with deferred_interrupt() as interrupted, self.ranks.sharing(self.modules):
+        with deferred_interrupt() as interrupted, self.ranks.sharing(self.modules), self.pieces.watching():
             while self.learner.trains and self.step < steps and not self.failed_at.all():
                 self.advance()
                 last = self.step == steps or bool(self.failed_at.all())
@@ -161,6 +167,15 @@ class Training:
     def advance(self) -> None:
         """One step of every member; waits for the device only when a row of the history is due."""
         batch, row = self.streams.batch(self.step), self.step % self.log_every
+        self.pieces.attempt(partial(self._differentiate, batch, row))
+        self._update()
+        if row == self.log_every - 1:
+            self._find_diverged(row)
+            self.history.append((self.step + 1, self._interval(self.log_every)))
+        self.step += 1
+
+    def _differentiate(self, batch: Batch, row: int) -> None:
+        """The losses, into the trace, and their gradients."""
         label = {} if batch.label is None else {"label": batch.label}
         losses = self.loss(batch.x, batch.noise, **label)
         if losses.shape != self.trace.shape[1:]:
@@ -171,22 +186,16 @@ class Training:
         self.trace[row] = losses.detach()
         if self.device.type == "cpu" and not torch.isfinite(self.trace[row]).all():
             self._find_diverged(row)  # before the update, so that the member keeps its last parameters
-        self._descend(losses)
-        if row == self.log_every - 1:
-            self._find_diverged(row)
-            self.history.append((self.step + 1, self._interval(self.log_every)))
-        self.step += 1
+        if self.failed_at.any():
+            losses = torch.where(torch.as_tensor(self.failed_at == 0, device=self.device), losses, 0.0)
+        self._backward(losses.sum())
 
     def _loss(self, x: Tensor, noise: Tensor | None, **label: Tensor) -> Tensor:
         return self.learner.loss(self.modules, x, noise, **label)
 
-    def _descend(self, losses: Tensor) -> None:
+    def _update(self) -> None:
         if self.failed_at.any():
-            alive = torch.as_tensor(self.failed_at == 0, device=self.device)
-            self._backward(torch.where(alive, losses, 0.0).sum())
-            self._freeze(~alive)
-        else:
-            self._backward(losses.sum())
+            self._freeze(torch.as_tensor(self.failed_at > 0, device=self.device))
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():

@@ -43,7 +43,8 @@ def steps(learner: Any, count: int = 5) -> list[str]:
         for step in range(count):
             batch = run.streams.batch(step)
             label = {} if batch.label is None else {"label": batch.label}
-            run._descend(run.learner.loss(run.modules, batch.x, batch.noise, **label))
+            run._backward(run.learner.loss(run.modules, batch.x, batch.noise, **label).sum())
+            run._update()
     return watch.seen
 
 
