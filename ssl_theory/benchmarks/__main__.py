@@ -42,6 +42,7 @@ ssl-bench download mnist --to ~/mnist        fetch a data set ahead
 ssl-bench mnist --data-dir ~/mnist           a folder fetched before
 ssl-bench folder --data-dir ~/mine --image-column scan --label-column kind
 ssl-bench compare results/a/digits results/b/digits        two folders of results side by side
+ssl-bench map digits                  where SimVAE keeps more content than the VAE
 
 Results go to OUT/NAME: table.parquet, table.json, table.md, table.tex, figures (png, pdf), provenance.json. What
 is done is kept: the same command again computes nothing, and a killed run goes on where it was. """
@@ -54,13 +55,22 @@ DOWNLOAD = """\
 Fetches a data set from the hub ahead, so that ssl-bench NAME --data-dir FOLDER needs no network. An interrupted
 download goes on where it was. """
 
+MAP = """\
+Maps where SimVAE keeps more content than the VAE and where not: over decoder variance and style variance, number of
+views, latent size, strength of the augmentation and length of training. Differences are paired by seed; views by shift,
+turn and scale. Writes OUT/NAME: content-map.md, content-map.parquet, plane.png, axes.png. Finished parts are kept.
+
+\b
+ssl-bench map digits --steps 4000 --seeds 5
+ssl-bench map mnist --data-dir ~/mnist --narrow """
+
 INTERRUPTED = 130
 DIGITS_STEPS, STEPS, DIGITS_SEEDS, SEEDS = 4000, 2000, 5, 3
 
-app, compare_app, download_app = (
-    typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False) for _ in range(3)
+app, compare_app, download_app, map_app = (
+    typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False) for _ in range(4)
 )
-COMMANDS = {"compare": compare_app, "download": download_app}
+COMMANDS = {"compare": compare_app, "download": download_app, "map": map_app}
 
 
 @app.command(help=HELP)
@@ -235,7 +245,36 @@ def download(
     fetch(name, to or Path("data") / name, lambda line: console.print(line, soft_wrap=True))
 
 
-def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int, devices: int, nodes: int) -> None:
+@map_app.command(help=MAP)
+def content_map(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Data set, as for ssl-bench.")] = "digits",
+    steps: Annotated[int, typer.Option(help="Longest training; a quarter and a half of it are examined too.")] = STEPS,
+    seeds: Annotated[int, typer.Option(help="Training seeds, at least 2; intervals are over them.")] = SEEDS,
+    narrow: Annotated[bool, typer.Option("--narrow", help="Few values on each axis.")] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/content-map"),
+    jobs: Annotated[int, typer.Option(help="Parts at a time, each with one thread; 0: one a core, at most 2.")] = 0,
+) -> None:
+    """See MAP."""
+    _check_numbers(seeds, steps, jobs)
+    from ssl_theory.benchmarks import content_map as mapping
+    from ssl_theory.benchmarks import data
+
+    splits = data.load(name, folder=data_dir)
+    folder = _folder(out / name, "parts")
+    grid = mapping.NARROW if narrow else mapping.Grid()
+    parts = mapping.Part.all_of(splits, grid, steps=steps, seeds=seeds, folder=folder / "parts")
+    workers = 1 if _device("auto") != "cpu" else jobs or min(2, os.cpu_count() or 1)
+    console = Console(stderr=True, highlight=False)
+    rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
+    command = f"ssl-bench map {name} --steps {steps} --seeds {seeds}{' --narrow' * narrow}"
+    mapping.write(folder, name, rows, command)
+    console.print(f"Written to {folder}.", soft_wrap=True)
+
+
+def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, devices: int = 1, nodes: int = 1) -> None:
     if seeds < 2:
         raise InputError(f"--seeds {seeds}: at least 2 are needed for an interval.")
     if steps is not None and steps < 1:
@@ -269,9 +308,9 @@ def _device(name: str) -> str:
     return name
 
 
-def _folder(path: Path) -> Path:
+def _folder(path: Path, below: str = "cache") -> Path:
     try:
-        (path / "cache").mkdir(parents=True, exist_ok=True)
+        (path / below).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out: cannot write to {path} ({error.strerror}); name another folder.") from error
     return path

@@ -10,11 +10,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures import canvas, image_grid, legend, line_with_band, mark
-from figures.style import QUIET
+from figures.style import INK, QUIET
 from ssl_theory.benchmarks.methods import CORE, METHODS
 from ssl_theory.benchmarks.table import REFERENCE, half_width
 
 FILLS = ("full", "none", "left", "bottom")  # the first, second, ... method of a family: colour and marker are its own
+
+# The map of where SimVAE keeps more than the VAE: what was measured, and along what.
+MAPPED = {"linear": "linear accuracy", "knn": "k-NN accuracy", "nmi": "NMI of a mixture", "style": "style R²"}
+ALONG = {"steps": "steps", "views": "views J", "latent_dim": "latent size", "strength": "strength of the augmentation"}
 
 
 def content_against_style(tidy: pd.DataFrame, dataset: str) -> Figure:
@@ -130,3 +134,59 @@ def training_curves(history: dict[str, pd.DataFrame]) -> Figure:
     for first in axes[:, 0]:
         first.set_ylabel("training loss")
     return figure
+
+
+def plane(found: pd.DataFrame, title: str) -> Figure:
+    """What SimVAE has over the VAE in every cell of decoder and style variance; bold where the interval leaves out
+    zero."""
+    figure, axes = canvas(2, 2, width="page", height=2.5)
+    for axis, (name, label) in zip(axes.flat, MAPPED.items(), strict=True):
+        _cells(axis, found[found["measure"] == name])
+        axis.set_title(label)
+        axis.set_xlabel("decoder variance")
+        axis.set_ylabel("style variance σ²")
+    figure.suptitle(f"{title}: SimVAE less VAE, in hundredths, with half of the 95 % interval", fontsize=9)
+    return figure
+
+
+def _cells(axes: Axes, found: pd.DataFrame) -> None:
+    middle, half = (found.pivot(index="style_variance", columns="decoder_variance", values=v) for v in ("mean", "half"))
+    limit = float(np.nanmax(np.abs(middle.to_numpy()))) or 1.0
+    axes.imshow(middle, cmap="PuOr", vmin=-limit, vmax=limit, origin="lower", aspect="auto")
+    for (row, column), value in np.ndenumerate(middle.to_numpy()):
+        width = half.to_numpy()[row, column]
+        weight = "bold" if abs(value) > width else "normal"
+        shade = "white" if abs(value) > 0.6 * limit else INK
+        text = f"{100 * value:+.1f}\n±{100 * width:.1f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=6.5, weight=weight, color=shade)
+    axes.set_xticks(range(middle.shape[1]), [f"{v:g}" for v in middle.columns])
+    axes.set_yticks(range(middle.shape[0]), [f"{v:g}" for v in middle.index])
+    axes.tick_params(length=0)
+    axes.grid(False)
+
+
+def along(lines: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Content along each axis of the map, one thing at a time; bands are 95 % intervals over seeds."""
+    measures = [name for name in MAPPED if name != "style"]
+    figure, axes = canvas(len(measures), len(lines), width="page", height=1.7, sharey="row", sharex="col")
+    for row, measure in enumerate(measures):
+        for column, (name, table) in enumerate(lines.items()):
+            _curves(axes[row, column], table[table["measure"] == measure], name)
+        axes[row, 0].set_ylabel(MAPPED[measure])
+    for axis, name in zip(axes[-1], lines, strict=True):
+        axis.set_xlabel(ALONG[name])
+    legend(figure)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def _curves(axes: Axes, table: pd.DataFrame, name: str) -> None:
+    usual = table["decoder_variance"].min()
+    for (learner, decoder), line in table.groupby(["learner", "decoder_variance"]):
+        low, high = line["mean"] - line["half"], line["mean"] + line["half"]
+        label, dashes = f"{learner}, decoder variance {decoder:g}", "-" if decoder == usual else "--"
+        line_with_band(axes, line[name], line["mean"], low, high, label=label, method=str(learner), linestyle=dashes)
+    ticks = sorted(table[name].unique())
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()

@@ -1,0 +1,304 @@
+"""Where does SimVAE keep more content than the VAE, and where not? A map with error bars, on any data set of ssl-bench.
+
+    ssl-bench map digits --steps 4000 --seeds 5
+    ssl-bench map mnist --data-dir FOLDER --narrow
+
+Both learners have the same networks, the same decoder variance, and, seed by seed, the same initial weights and
+batches, so their difference is a paired one. What is varied, from a base of 2 views, latent size 10 and the usual
+augmentation:
+
+- the plane: decoder variance (how much reconstruction counts) against SimVAE's style variance (how strongly its
+  prior ties the views; the content variance is 1), each with every value of the other;
+- one thing at a time, at two decoder variances: views J (of as many images a step in all), latent size, and the
+  strength of the augmentation (its intervals shrunk or widened);
+- length of training: everything is examined after a quarter, a half and the whole of the steps.
+
+Content is read from plain test images: linear accuracy, k-NN accuracy, and the NMI of a Gaussian mixture with as many
+components as classes; style is the mean R² of the augmentation's parameters under a linear probe. Tuned against tuned:
+each learner's cell of the plane and length is chosen by validation accuracy and scored on test images.
+
+Finished parts are kept in OUT/NAME/parts and not computed again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+from figures import look
+from ssl_theory.analysis.clustering import mixture_clustering
+from ssl_theory.analysis.probes import accuracy, r2
+from ssl_theory.benchmarks import cache, draw, published
+from ssl_theory.benchmarks.augmentation import Affine, Augmentation, unit
+from ssl_theory.benchmarks.data import Images, Splits
+from ssl_theory.benchmarks.examination import Examination
+from ssl_theory.benchmarks.methods import design
+from ssl_theory.benchmarks.run import SHARES
+from ssl_theory.learners import VAE, Fitted, SimVAE, fit
+
+IMAGES = 128  # a step, over all views
+ROWS = 4000  # images that a probe learns on, and that it is scored on, at most
+BASE_DECODER, BASE_STYLE = 0.01, 0.15  # the benchmark's, as published
+CHOSEN_BY = "validation"  # the measure that choices are made by
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the two learners share besides the decoder variance."""
+
+    views: int = 2
+    latent_dim: int = 10
+    strength: float = 1.0
+
+
+BASE = Setting()
+AXES = tuple(asdict(BASE))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values on each axis of the map."""
+
+    decoder: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    style: tuple[float, ...] = (0.01, 0.05, 0.15, 0.5)
+    views: tuple[int, ...] = (4, 8)
+    latent_dim: tuple[int, ...] = (4, 20, 40)
+    strength: tuple[float, ...] = (0.25, 0.5, 1.5)
+    decoders_elsewhere: tuple[float, ...] = (0.01, 0.1)  # off the base, where one thing at a time is varied
+
+    def parts(self) -> list[tuple[Setting, tuple[float, ...], tuple[float, ...]]]:
+        """(setting, decoder variances, style variances), each with every learner."""
+        base = [(BASE, (decoder,), self.style) for decoder in self.decoder]
+        moved = [replace(BASE, **{name: value}) for name in AXES for value in getattr(self, name)]
+        return [*base, *((setting, self.decoders_elsewhere, (BASE_STYLE,)) for setting in moved)]
+
+
+NARROW = Grid(decoder=(0.01, 0.1), style=(0.02, 0.15), views=(4,), latent_dim=(4, 20), strength=(0.5,))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One setting, all its learners as one ensemble over seeds: a unit of work."""
+
+    splits: Splits
+    setting: Setting
+    decoders: tuple[float, ...]
+    styles: tuple[float, ...]
+    steps: int
+    seeds: int
+    stored: Path  # Parquet
+
+    @classmethod
+    def all_of(cls, splits: Splits, grid: Grid, *, steps: int, seeds: int, folder: Path) -> list[Part]:
+        """Every part of the grid, stored in the folder under a name that tells all it depends on."""
+        images, parts = splits.fingerprint(), []
+        for where in grid.parts():
+            facts = {"images": images, "part": repr(where), "steps": steps, "seeds": seeds}
+            parts.append(cls(splits, *where, steps, seeds, folder / f"{cache.key(facts)}.parquet"))
+        return parts
+
+    def augmentation(self) -> Augmentation:
+        usual, share = published.named("affine", self.splits.shape), self.setting.strength
+        assert isinstance(usual, Affine)
+        return Affine(usual.shift * share, usual.rotation * share, usual.log_scale * share)
+
+    def learners(self) -> list[tuple[float, SimVAE | VAE]]:
+        """(style variance, learner); the VAE, which has none, with NaN."""
+        size: dict[str, Any] = design(self.splits.shape).size | {"latent_dim": self.setting.latent_dim}
+        plain: list[tuple[float, SimVAE | VAE]] = [(np.nan, VAE(**size, decoder_variance=v)) for v in self.decoders]
+        cells = product(self.decoders, self.styles)
+        return plain + [(s, SimVAE(**size, decoder_variance=v, style_variance=s)) for v, s in cells]
+
+
+def compute(part: Part) -> None:
+    """Train and examine; one file at the end, so that a killed run leaves no half of one."""
+    torch.set_num_threads(1)
+    exam = Examination.of(part.splits, part.augmentation(), seed=0)
+    tables = []
+    with threadpool_limits(1):
+        for kind in (VAE, SimVAE):
+            styles, learners = zip(*(pair for pair in part.learners() if isinstance(pair[1], kind)), strict=True)
+            tables += trained(part, exam, learners, styles)
+    part.stored.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = part.stored.with_suffix(".unfinished")
+    pd.concat(tables, ignore_index=True).to_parquet(unfinished)
+    unfinished.rename(part.stored)
+
+
+def trained(
+    part: Part, exam: Examination, learners: Sequence[SimVAE | VAE], styles: Sequence[float]
+) -> list[pd.DataFrame]:
+    """The scores of an ensemble, learner by learner and seed by seed, after each length of training."""
+    who = [(one, style, seed) for one, style in zip(learners, styles, strict=True) for seed in range(part.seeds)]
+    known = pd.DataFrame(
+        {
+            "learner": type(one).__name__,
+            "decoder_variance": one.decoder_variance,
+            "style_variance": style,
+            "seed": seed,
+            **asdict(part.setting),
+        }
+        for one, style, seed in who
+    )
+    tables = []
+    with tempfile.TemporaryDirectory() as folder:
+        for steps in (max(1, round(share * part.steps)) for share in SHARES):
+            fitted = fit(
+                learners,
+                part.splits.views("train", part.augmentation()),
+                steps=steps,
+                seeds=range(part.seeds),
+                batch_size=IMAGES // part.setting.views,
+                views=part.setting.views,
+                checkpoint=Path(folder) / "checkpoint",
+            )
+            scores = examined(fitted, exam)
+            tables += [known.assign(steps=steps, measure=name, value=v.cpu().numpy()) for name, v in scores.items()]
+    return tables
+
+
+def examined(fitted: Fitted, exam: Examination) -> dict[str, torch.Tensor]:
+    """Every measure, `(E,)`; that which choices are made by is linear accuracy on validation images."""
+    parts = {name: _some(getattr(exam, name)) for name in ("train", "validation", "test")}
+    at = {name: fitted.transform(unit(part.pixels), batch_size=4096) for name, part in parts.items()}
+
+    def read(kind: str, scored: str = "test") -> torch.Tensor:
+        return accuracy(at["train"], parts["train"].labels, kind=kind, test=(at[scored], parts[scored].labels))
+
+    views = [fitted.transform(v.x[:, 0][:ROWS], batch_size=4096) for v in (exam.train_views, exam.test_views)]
+    style = [v.style[:, 0][:ROWS] for v in (exam.train_views, exam.test_views)]
+    clusters = mixture_clustering(at["train"], at["test"], parts["test"].labels, exam.classes)
+    return {
+        "linear": read("linear"),
+        "knn": read("knn"),
+        "nmi": torch.as_tensor(clusters.nmi),
+        "style": r2(views[0], style[0], test=(views[1], style[1])),
+        CHOSEN_BY: read("linear", "validation"),
+    }
+
+
+def _some(images: Images) -> Images:
+    return images[torch.arange(min(ROWS, len(images)))]
+
+
+def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], None]) -> pd.DataFrame:
+    """Every part, several at a time, those that are stored already read."""
+    missing = [part for part in parts if not part.stored.exists()]
+    report(0, len(missing))
+    if workers == 1 or len(missing) < 2:
+        for done, part in enumerate(missing, start=1):
+            compute(part)
+            report(done, len(missing))
+    else:
+        with multiprocessing.get_context("spawn").Pool(min(workers, len(missing))) as pool:
+            for done, _ in enumerate(pool.imap_unordered(compute, missing, chunksize=1), start=1):
+                report(done, len(missing))
+    return pd.concat([pd.read_parquet(part.stored) for part in parts], ignore_index=True)
+
+
+def differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """SimVAE less VAE, seed by seed, at the same setting, decoder variance and length: mean and half of the 95 % t
+    interval."""
+    same = ["decoder_variance", *asdict(BASE), "steps", "measure", "seed"]
+    simvae, vae = (rows[rows["learner"] == name] for name in ("SimVAE", "VAE"))
+    paired = simvae.merge(vae[[*same, "value"]], on=same, suffixes=("", "_vae"), validate="many_to_one")
+    paired["value"] = paired["value"] - paired["value_vae"]
+    return means(paired, ["style_variance", *same[:-1]])
+
+
+def means(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Mean over seeds and half of its 95 % t interval."""
+    found = rows.groupby(list(by), dropna=False)["value"].agg(["mean", "std", "count"]).reset_index()
+    found["half"] = stats.t.ppf(0.975, found["count"] - 1) * found["std"] / np.sqrt(found["count"])
+    return found.drop(columns=["std", "count"])
+
+
+def at_base(table: pd.DataFrame) -> pd.DataFrame:
+    return table[_others_at_base(table, "")]
+
+
+def tuned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each learner at the cell of the plane and the length that validation accuracy chooses, and their difference."""
+    cell, plane = ["decoder_variance", "style_variance", "steps"], at_base(rows)
+    best, lines = {}, []
+    for name, own in plane.groupby("learner"):
+        scores = own[own["measure"] == CHOSEN_BY].groupby(cell, dropna=False)["value"].mean()
+        chosen = scores.index[int(np.argmax(scores))]
+        here = np.logical_and.reduce(
+            [own[c].eq(v) | (own[c].isna() & pd.isna(v)) for c, v in zip(cell, chosen, strict=True)]
+        )
+        best[name] = own[here].set_index(["measure", "seed"])["value"].unstack("measure")
+        lines.append({"learner": name, **dict(zip(cell, chosen, strict=True)), **_told(best[name])})
+    return pd.DataFrame([*lines, {"learner": "difference", **_told(best["SimVAE"] - best["VAE"])}])
+
+
+def _told(table: pd.DataFrame) -> dict[str, str]:
+    half = stats.t.ppf(0.975, len(table) - 1) * table.std() / np.sqrt(len(table))
+    return {name: f"{table[name].mean():.3f} ± {half[name]:.3f}" for name in draw.MAPPED}
+
+
+def markdown(rows: pd.DataFrame, found: pd.DataFrame, command: str) -> str:
+    """How often which of the two is better, tuned against tuned, and every difference after the whole training."""
+    last = found[(found["steps"] == found["steps"].max()) & found["measure"].isin(draw.MAPPED)]
+    better = last["mean"].abs() > last["half"]
+    counts = [
+        {
+            "measure": draw.MAPPED[name],
+            "cells": int(own.sum()),
+            "SimVAE above": int((own & better & (last["mean"] > 0)).sum()),
+            "VAE above": int((own & better & (last["mean"] < 0)).sum()),
+        }
+        for name, own in ((name, last["measure"] == name) for name in draw.MAPPED)
+    ]
+    wide = last.assign(told=last["mean"].map("{:+.3f}".format) + last["half"].map(" ± {:.3f}".format))
+    keys = [*asdict(BASE), "decoder_variance", "style_variance"]
+    wide = wide.pivot(index=keys, columns="measure", values="told")[list(draw.MAPPED)].reset_index()
+    return "\n\n".join(
+        [
+            f"Written by `{command}`. Intervals: 95 % t, over seeds.",
+            "**Cells after the whole training in which the interval of the paired difference leaves out zero** "
+            "(by chance alone one in twenty does)",
+            _table(pd.DataFrame(counts)),
+            "**Tuned against tuned: cell and length chosen by validation accuracy, scored on test images**",
+            _table(tuned(rows)),
+            "**SimVAE less VAE, paired by seed, after the whole training**",
+            _table(wide),
+        ]
+    )
+
+
+def _table(frame: pd.DataFrame) -> str:
+    told = [[f"{v:g}" if isinstance(v, float) else str(v) for v in row] for row in frame.itertuples(index=False)]
+    rows = [list(frame.columns), ["---"] * frame.shape[1], *([cell.replace("nan", "") for cell in row] for row in told)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def write(folder: Path, name: str, rows: pd.DataFrame, command: str) -> None:
+    """The rows, the tables and the two figures."""
+    found = differences(rows)
+    rows.to_parquet(folder / "content-map.parquet")
+    (folder / "content-map.md").write_text(markdown(rows, found, command) + "\n")
+    last = rows["steps"].max()
+    own = rows[rows["style_variance"].isna() | (rows["style_variance"] == BASE_STYLE)]
+    own = own[own["decoder_variance"].isin(Grid.decoders_elsewhere)]
+    along = {"steps": at_base(own)} | {axis: own[_others_at_base(own, axis) & (own["steps"] == last)] for axis in AXES}
+    lines = {axis: means(table, ["learner", "decoder_variance", "measure", axis]) for axis, table in along.items()}
+    with look():
+        draw.plane(at_base(found)[at_base(found)["steps"] == last], name).savefig(folder / "plane.png")
+        draw.along(lines, f"{name}, style variance {BASE_STYLE}").savefig(folder / "axes.png")
+
+
+def _others_at_base(table: pd.DataFrame, axis: str) -> pd.Series:
+    others = [table[name] == value for name, value in asdict(BASE).items() if name != axis]
+    return pd.concat(others, axis=1).all(axis=1)

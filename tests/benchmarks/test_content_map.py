@@ -1,0 +1,137 @@
+"""The map of where SimVAE keeps more content than the VAE: pairs, choices, what is kept, what is drawn."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from ssl_theory.benchmarks import content_map, data
+from ssl_theory.benchmarks.content_map import BASE, CHOSEN_BY, Grid, Part
+from ssl_theory.learners import VAE, SimVAE, fit
+
+ONE = Grid(decoder=(0.01, 0.1), style=(0.15,), views=(4,), latent_dim=(), strength=())
+
+
+def made(cells: dict[tuple[str, float, int], list[float]], measure: str = "linear") -> pd.DataFrame:
+    """Rows at the base from (learner, decoder variance, steps) -> a value a seed."""
+    return pd.DataFrame(
+        {
+            "learner": learner,
+            "decoder_variance": decoder,
+            "style_variance": 0.15 if learner == "SimVAE" else np.nan,
+            "seed": seed,
+            "steps": steps,
+            "measure": measure,
+            "value": value,
+            **asdict(BASE),
+        }
+        for (learner, decoder, steps), values in cells.items()
+        for seed, value in enumerate(values)
+    )
+
+
+def test_differences_are_paired_by_seed_at_the_same_decoder_and_length():
+    vae, gain = np.array([0.5, 0.7, 0.9]), np.array([0.1, 0.12, 0.14])
+    rows = made(
+        {
+            ("VAE", 0.01, 8): list(vae),
+            ("VAE", 0.1, 8): [0.0, 0.0, 0.0],
+            ("VAE", 0.01, 16): [1.0, 1.0, 1.0],
+            ("SimVAE", 0.01, 8): list(vae + gain),
+        }
+    )
+    found = content_map.differences(rows)
+    assert len(found) == 1
+    assert found["mean"].item() == pytest.approx(0.12)
+    assert found["half"].item() == pytest.approx(stats.t.ppf(0.975, 2) * 0.02 / np.sqrt(3))
+
+
+def test_tuned_chooses_by_validation_and_tells_of_test():
+    good, bad = [0.9, 0.9], [0.5, 0.5]
+    validation = {("VAE", 0.01, 8): good, ("VAE", 0.1, 8): bad, ("SimVAE", 0.01, 8): bad, ("SimVAE", 0.1, 16): good}
+    test = {
+        ("VAE", 0.01, 8): [0.6, 0.6],
+        ("VAE", 0.1, 8): good,
+        ("SimVAE", 0.01, 8): good,
+        ("SimVAE", 0.1, 16): [0.7, 0.7],
+    }
+    measured = [made(test, name) for name in ("linear", "knn", "nmi", "style")]
+    told = content_map.tuned(pd.concat([made(validation, CHOSEN_BY), *measured], ignore_index=True)).set_index(
+        "learner"
+    )
+    assert told.loc["VAE", "decoder_variance"] == 0.01
+    assert told.loc["SimVAE", "steps"] == 16
+    assert told.loc["difference", "linear"] == "0.100 ± 0.000"
+
+
+def test_both_learners_begin_and_see_alike(tmp_path):
+    splits = data.load("digits")
+    part = Part.all_of(splits, ONE, steps=1, seeds=2, folder=tmp_path)[0]
+    learners = [one for _, one in part.learners()]
+    assert [type(one) for one in learners] == [VAE, SimVAE]
+    settings = {name: value for name, value in asdict(learners[0]).items() if name in asdict(learners[1])}
+    assert settings.items() <= asdict(learners[1]).items()
+    begun = [fit(one, splits.views("train", part.augmentation()), steps=0, seeds=(0, 1)) for one in learners]
+    for one, other in zip(begun[0].modules.parameters(), begun[1].modules.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_grid_has_every_cell_of_the_plane_and_one_thing_at_a_time_elsewhere():
+    grid = Grid()
+    plane = [(decoders, styles) for setting, decoders, styles in grid.parts() if setting == BASE]
+    assert {(d, s) for decoders, styles in plane for d in decoders for s in styles} == {
+        (d, s) for d in grid.decoder for s in grid.style
+    }
+    for setting, _, _ in grid.parts():
+        assert sum(value != asdict(BASE)[name] for name, value in asdict(setting).items()) <= 1
+
+
+def test_strength_widens_the_styles(tmp_path):
+    part = Part.all_of(data.load("digits"), ONE, steps=1, seeds=2, folder=tmp_path)[0]
+    wide = replace(part, setting=replace(BASE, strength=2.0)).augmentation()
+    draws = [how.draw((500,), torch.Generator().manual_seed(0)) for how in (part.augmentation(), wide)]
+    torch.testing.assert_close(draws[1], 2 * draws[0])
+
+
+def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
+    parts = Part.all_of(data.load("digits"), ONE, steps=4, seeds=2, folder=tmp_path / "parts")
+    reports: list[tuple[int, int]] = []
+    rows = content_map.computed(parts, 1, lambda *said: reports.append(said))
+    assert reports == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert set(rows["steps"]) == {1, 2, 4}
+    assert not rows["value"].isna().any()
+    assert rows[rows["measure"] == "linear"]["value"].between(0.05, 1).all()
+    monkeypatch.setattr(content_map, "fit", None)
+    again = content_map.computed(parts, 1, lambda *_: None)
+    pd.testing.assert_frame_equal(rows, again)
+    content_map.write(tmp_path, "digits", rows, "COMMAND")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "parts",
+        "content-map.md",
+        "content-map.parquet",
+        "plane.png",
+        "axes.png",
+    }
+    told = (tmp_path / "content-map.md").read_text()
+    assert "COMMAND" in told
+    assert "nan" not in told
+
+
+def test_a_killed_part_is_computed_again(tmp_path):
+    (part, *_) = Part.all_of(data.load("digits"), ONE, steps=2, seeds=2, folder=tmp_path)
+    part.stored.with_suffix(".unfinished").write_bytes(b"half")
+    content_map.computed([part], 1, lambda *_: None)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"]
+
+
+@pytest.mark.parametrize("wrong", [["mnits"], ["digits", "--seeds", "1"], ["digits", "--steps", "0"]])
+def test_bad_input_is_one_line(wrong, capsys):
+    from ssl_theory.benchmarks.__main__ import main
+
+    with pytest.raises(SystemExit) as stopped:
+        main(["map", *wrong])
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
