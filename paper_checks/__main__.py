@@ -31,6 +31,7 @@ Examples:
   python -m paper_checks style-collapse --profile full     one, with more seeds and steps
   python -m paper_checks my_claim.py                       a claim of your own
   python -m paper_checks --learner my_loss.py:MyLoss       a learner of your own, in every claim that compares methods
+  python -m paper_checks real-data --bench results/bench/mnist      what ssl-bench measured, judged too
   python -m paper_checks --cluster tcp://HOST:8786         the tasks on the workers of a dask scheduler
   python -m paper_checks new my-claim                      a template for one
 
@@ -54,6 +55,10 @@ def check(
         str | None,
         typer.Option(metavar="FILE.py:CLASS", help="A learner of your own, beside those the claims compare."),
     ] = None,
+    bench: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOLDER", help="Results of ssl-bench, judged too in the claim real-data; repeatable."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for report, figures, tables and cache.")] = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Compute again what the cache already has.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Tasks at once; default: one a core (at most 4 on a GPU).")] = None,
@@ -68,6 +73,8 @@ def check(
     entries = registry.chosen(claims or [])
     if learner is not None:
         entries = _comparing(entries, named=bool(claims))
+    if bench:
+        _require_bench(bench, entries)
     if listing:
         _list(entries)
         return
@@ -85,7 +92,7 @@ def check(
 
     mine = None if learner is None else own.name(learner)
     crew = _crew(jobs or _cores(place), cluster)
-    settings = Settings(profile, place, seeds, mine, out, fresh, crew)
+    settings = Settings(profile, place, seeds, mine, tuple(bench or ()), out, fresh, crew)
     plans = [plan(entry, settings) for entry in entries]
     seeded = any("seeds" in made.config for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
@@ -103,6 +110,15 @@ def _comparing(entries: "list[Entry]", *, named: bool) -> "list[Entry]":
     others = [entry.name for entry in entries if entry not in found]
     _require(not (named and others), f"--learner changes nothing in {', '.join(others)}: leave out or choose others")
     return found
+
+
+def _require_bench(folders: list[str], entries: "list[Entry]") -> None:
+    from paper_checks import real_data
+
+    there = any(entry.name == real_data.CLAIM.name for entry in entries)
+    _require(there, f"--bench changes nothing without the claim {real_data.CLAIM.name}: name it too")
+    for folder in folders:
+        real_data.digest_of(folder)
 
 
 def _require_writable(out: Path) -> None:

@@ -174,13 +174,18 @@ class Claim:
         """Module that the claim was written in."""
         return self.findings.__module__
 
-    def settings(self, profile: str, seeds: int | None = None, learner: str | None = None) -> Config:
-        """The profile's configuration, with the number of seeds replaced and a learner added where it has them."""
+    def settings(
+        self, profile: str, seeds: int | None = None, learner: str | None = None, bench: Sequence[str] = ()
+    ) -> Config:
+        """The profile's configuration, with the number of seeds replaced, and a learner and the benchmark's results
+        added, where it has them."""
         config = copy.deepcopy(dict(self.config[profile]))
         if seeds is not None and "seeds" in config:
             config["seeds"] = seeds
         if learner is not None and "methods" in config:
             config["methods"] = [*config["methods"], learner]
+        if "bench" in config:
+            config["bench"] = [*config["bench"], *bench]
         return config
 
 

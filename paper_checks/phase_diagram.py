@@ -235,7 +235,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
         heat_map(panel, np.arange(len(places)), np.arange(len(rows)), mean.to_numpy(), **look)
         deep = rows_of(method, axis) == DEPTH
         named = column == 0 or (deep and measure == RETAINED)
-        panel.set_xticks(np.arange(len(places)), [f"{place:g}" for place in places])
+        panel.set_xticks(np.arange(len(places)), [f"{place:g}" for place in places], fontsize=6, rotation=60)
         panel.set_yticks(np.arange(len(rows)), [f"{row:g}" for row in rows] if named else [])
         panel.minorticks_off()
         panel.set_title(f"{method.split(',')[0]}: {'style' if measure == RETAINED else 'label'}", fontsize=8)

@@ -20,6 +20,7 @@ class Settings:
     device: str = "cpu"
     seeds: int | None = None
     learner: str | None = None
+    bench: tuple[str, ...] = ()
     out: Path = Path("results")
     fresh: bool = False
     jobs: int | Cluster = 1
@@ -78,10 +79,11 @@ def plan(entry: Entry, settings: Settings) -> Plan:
 
         dtype = str(torch.get_default_dtype())
         made.claim = claim = entry.load()
-        made.config = claim.settings(settings.profile, settings.seeds, settings.learner)
+        asked = (settings.profile, settings.seeds, settings.learner, settings.bench)
+        made.config = claim.settings(*asked)
         made.jobs = _jobs(claim.tasks(made.config), settings.device, dtype)
         if claim.control is not None:
-            made.control_config = claim.control(claim.settings(settings.profile, settings.seeds, settings.learner))
+            made.control_config = claim.control(claim.settings(*asked))
             made.control_jobs = _jobs(claim.tasks(made.control_config), settings.device, dtype)
     except Exception as error:
         made.jobs, made.control_jobs = [], []

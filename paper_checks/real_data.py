@@ -14,11 +14,15 @@ seed, which favours them.
 Control: a random encoder in SimVAE's place. It must fail on content. On style it need not: nothing in it was trained to
 discard style, so the finding on style is not asked to fail there; that is why content has a finding of its own.
 
+`--bench FOLDER` judges what `ssl-bench` wrote into OUT/NAME (MNIST, CIFAR-10, images of one's own) in the same way,
+with the same bounds and control, as further findings of this claim.
+
 The quick profile trains 600 steps at most (37 passes over the images); the full one 4,000, as the benchmark does.
 
 Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,11 +38,12 @@ from ssl_theory.benchmarks.methods import named
 DISCRIMINATIVE = ("simclr", "vicreg")
 TITLES = {"simclr": "SimCLR", "vicreg": "VICReg", "vae": "VAE", "simvae": "SimVAE", "random": "Random encoder"}
 STYLE, CONTENT = "style R², SimVAE − best discriminative", "content accuracy, SimVAE − VAE"
+DIGITS = "digits"  # what is trained here
 
 CONFIG = {
-    "smoke": {"seeds": 2, "steps": 8, "images": "digits"},
-    "quick": {"seeds": 5, "steps": 600, "images": "digits"},
-    "full": {"seeds": 10, "steps": 4000, "images": "digits"},
+    "smoke": {"seeds": 2, "steps": 8, "images": DIGITS, "bench": []},
+    "quick": {"seeds": 5, "steps": 600, "images": DIGITS, "bench": []},
+    "full": {"seeds": 10, "steps": 4000, "images": DIGITS, "bench": []},
 }
 
 
@@ -52,12 +57,38 @@ def examined(*, method: str, images: str, seeds: int, steps: int, device: str = 
         return run.run([job], workers=1, fresh=True, report=lambda *_: None)[method].rows
 
 
+def measured(*, folder: str, digest: str) -> pd.DataFrame:
+    """The same of what `ssl-bench` wrote into `folder`, where the loss acts; `digest` is that of its table."""
+    if digest_of(folder) != digest:
+        raise ValueError(f"expected {folder} as it was when this run began, found another table; run it again")
+    table = pd.read_parquet(Path(folder) / "table.parquet")
+    return table[table["layer"] == "representation"].drop(columns="layer")
+
+
+def digest_of(folder: str) -> str:
+    """Of the table in a folder of results; ValueError where there is none that this claim can read."""
+    path = Path(folder) / "table.parquet"
+    if not path.is_file():
+        raise ValueError(f"expected a folder of ssl-bench's results, OUT/NAME with its table.parquet, found {folder}")
+    missing = set(TITLES) - set(pd.read_parquet(path, columns=["method"])["method"])
+    if missing:
+        told = ", ".join(sorted(missing))
+        raise ValueError(f"expected the methods {', '.join(TITLES)} in {path}, found none of {told}; run them too")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def tasks(config: Config) -> list[Task]:
     shared = {key: config[key] for key in ("images", "seeds", "steps")}
-    return [
-        Task(examined, {"method": name} | shared, cost=0.3 if name == "random" else 2.0)
+    made = [
+        Task(examined, {"method": name} | shared, columns={"images": DIGITS}, cost=0.3 if name == "random" else 2.0)
         for name in (*DISCRIMINATIVE, "vae", generative(config))
     ]
+    for folder in config["bench"]:
+        name = Path(folder).name
+        known = {task.columns["images"] for task in made}
+        label = {"images": folder if name in known else name}
+        made.append(Task(measured, {"folder": folder, "digest": digest_of(folder)}, columns=label, cost=0.01))
+    return made
 
 
 def generative(config: Config) -> str:
@@ -81,34 +112,49 @@ def content(table: pd.DataFrame, method: str) -> "pd.Series[float]":
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
+    """Two for each data set, the digits' first."""
+    return [found for name, own in by_images(table) for found in _findings(name, own, config)]
+
+
+def by_images(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """(data set, its rows), the digits first."""
+    return [(str(name), table[table["images"] == name]) for name in table["images"].unique()]
+
+
+def _findings(images: str, table: pd.DataFrame, config: Config) -> list[Finding]:
+    of = "" if images == DIGITS else f"{images}: "
     best = pd.concat([style(table, name) for name in DISCRIMINATIVE], axis=1).max(axis=1, skipna=False)
     gain = style(table, generative(config)) - best
     more = content(table, generative(config)) - content(table, "vae")
     return [
-        Finding.from_seeds(STYLE, gain, ">=", 0.10, reason="reconstruction needs style"),
-        Finding.from_seeds(CONTENT, more, ">=", 0.03, reason="views of an image share content", controlled=True),
+        Finding.from_seeds(of + STYLE, gain, ">=", 0.10, reason="reconstruction needs style"),
+        Finding.from_seeds(of + CONTENT, more, ">=", 0.03, reason="views of an image share content", controlled=True),
     ]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
-    figure, axes = canvas(1, 2, width="page", height=2.7)
-    shown = [(name, table) for name in (*DISCRIMINATIVE, "vae", generative(config))]
-    if control_table is not None:
-        shown.append(("random", control_table))
-    for name, source in shown:
-        across, up = (Finding.from_seeds("", part(source, name), ">=", 0.0) for part in (style, content))
-        scatter_with_errors(
-            axes[0, 0],
-            [across.estimate],
-            [up.estimate],
-            x_interval=([across.low], [across.high]),
-            y_interval=([up.low], [up.high]),
-            label=TITLES[name],
-        )
-    axes[0, 0].set(xlabel="style R², MLP probe, mean over factors", ylabel="label accuracy, linear probe")
+    sets = by_images(table)
+    figure, axes = canvas(1, 1 + len(sets), width="page", height=2.7)
+    for axis, (images, own) in zip(axes[0], sets, strict=False):
+        shown = [(name, own) for name in (*DISCRIMINATIVE, "vae", generative(config))]
+        if control_table is not None:
+            shown.append(("random", dict(by_images(control_table))[images]))
+        for name, source in shown:
+            across, up = (Finding.from_seeds("", part(source, name), ">=", 0.0) for part in (style, content))
+            scatter_with_errors(
+                axis,
+                [across.estimate],
+                [up.estimate],
+                x_interval=([across.low], [across.high]),
+                y_interval=([up.low], [up.high]),
+                label=TITLES[name],
+            )
+        axis.set(title=images, xlabel="style R², MLP probe, mean over factors")
+    axes[0, 0].set(ylabel="label accuracy, linear probe")
+    last = axes[0, -1]
     broken = findings(control_table, control(config)) if control_table is not None else None
     interval_points(
-        axes[0, 1],
+        last,
         [f.name for f in found],
         [f.estimate for f in found],
         [f.low for f in found],
@@ -119,21 +165,22 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
         if broken is None
         else ([f.estimate for f in broken], [f.low for f in broken], [f.high for f in broken]),
     )
-    axes[0, 1].axvline(0, color="0.6", linewidth=0.8)
-    axes[0, 1].set(xlabel="difference, paired by seed")
+    last.axvline(0, color="0.6", linewidth=0.8)
+    last.set(xlabel="difference, paired by seed")
     legend(figure)
     return figure
 
 
 def caption(found: Sequence[Finding]) -> str:
     said = {f.name: f for f in found}
+    others = [f"{f.name}: {f.estimate:+.3f} ({f.verdict})" for f in found if f.name not in (STYLE, CONTENT)]
     return (
         "Handwritten digits, test images. Left: what each method's representation tells of style (shift, turn, scale) "
         f"and of the label. Right: SimVAE tells {said[STYLE].estimate:+.2f} more of style than the best discriminative "
         f"method ({said[STYLE].verdict}), and {said[CONTENT].estimate:+.3f} more of the label than the VAE "
         f"({said[CONTENT].verdict}; the bound is 0.03). Hollow: a random encoder in SimVAE's place (control), which "
         "loses content but has no reason to lose style. Means over training seeds with 95 % intervals, which do not "
-        "cover another draw of the images."
+        "cover another draw of the images." + (f" Other images: {'; '.join(others)}." if others else "")
     )
 
 

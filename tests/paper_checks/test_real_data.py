@@ -1,13 +1,18 @@
 """The claim `real-data`: two findings that are never merged, the control, a run of the smoke profile."""
 
+import sys
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from figures import look
-from paper_checks.claim import Verdict
+from paper_checks.__main__ import main
+from paper_checks.claim import Finding, Verdict
 from paper_checks.judge import judge
-from paper_checks.real_data import CLAIM, CONTENT, STYLE, style
+from paper_checks.real_data import CLAIM, CONTENT, DIGITS, STYLE, measured, style
 
 
 def made_up(told: dict[str, tuple[float, float]]) -> pd.DataFrame:
@@ -21,7 +26,7 @@ def made_up(told: dict[str, tuple[float, float]]) -> pd.DataFrame:
                 rows.append(about | {"aspect": "style", "measure": "linear", "target": target, "value": 0.0})
             content = {"aspect": "content", "target": "label", "value": of_content + 0.002 * seed**2}
             rows += [about | content | {"measure": "linear"}, about | content | {"measure": "knn", "value": 0.5}]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(images=DIGITS)
 
 
 OTHERS = {"simclr": (0.2, 0.8), "vicreg": (0.1, 0.6), "vae": (0.8, 0.9)}
@@ -91,3 +96,66 @@ def test_the_benchmark_gives_what_the_findings_read() -> None:
         for control in (table, None):
             assert isinstance(CLAIM.draw(table, control, findings, config), Figure)
     assert "digits" in CLAIM.caption(findings)
+
+
+def results(folder: Path, told: dict[str, tuple[float, float]]) -> str:
+    """What ssl-bench leaves: a table with layers."""
+    folder.mkdir(parents=True)
+    table = made_up(told).drop(columns="images").assign(layer="representation")
+    before = table.assign(layer="encoder", value=-9.0)
+    pd.concat([table, before], ignore_index=True).to_parquet(folder / "table.parquet")
+    return str(folder)
+
+
+EVERY = OTHERS | {"simvae": (0.8, 0.95), "random": (0.3, 0.5)}
+
+
+def judged(config: dict[str, Any]) -> tuple[pd.DataFrame, list[Finding]]:
+    tasks = [task for task in CLAIM.tasks(config) if task.function is measured]
+    read = [task.labelled(task.run("cpu")) for task in tasks]
+    table = pd.concat([made_up(EVERY), *read], ignore_index=True)
+    return table, list(CLAIM.findings(table, config))
+
+
+def test_what_the_benchmark_wrote_is_judged_beside_the_digits(tmp_path):
+    folder = results(tmp_path / "mnist", EVERY | {"simvae": (0.25, 0.91)})
+    config = CLAIM.settings("quick", bench=[folder])
+    table, found = judged(config)
+    assert [f.name for f in found] == [STYLE, CONTENT, f"mnist: {STYLE}", f"mnist: {CONTENT}"]
+    assert [f.estimate for f in found] == pytest.approx([0.6, 0.05, 0.05, 0.01])
+    assert [f.controlled for f in found] == [False, True, False, True]
+    assert "mnist" in CLAIM.caption(found)
+    with look():
+        figure = CLAIM.draw(table, table, found, config)
+    assert [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes][:2] == ["digits", "mnist"]
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path):
+    folders = [results(tmp_path / at / "digits", EVERY) for at in ("a", "b")]
+    _, found = judged(CLAIM.settings("quick", bench=folders))
+    assert len({f.name for f in found}) == 6
+
+
+def test_a_table_that_changes_while_the_run_goes_on_is_refused(tmp_path):
+    folder = results(tmp_path / "mnist", EVERY)
+    task = CLAIM.tasks(CLAIM.settings("quick", bench=[folder]))[-1]
+    made_up(EVERY).assign(layer="representation").to_parquet(tmp_path / "mnist" / "table.parquet")
+    with pytest.raises(ValueError, match="another table"):
+        task.run("cpu")
+
+
+@pytest.mark.parametrize(
+    ("claim", "told", "words"),
+    [
+        ("real-data", None, "table.parquet"),
+        ("real-data", {name: of for name, of in EVERY.items() if name != "vae"}, "vae"),
+        ("elbo-bound", EVERY, "--bench changes nothing without the claim real-data"),
+    ],
+)
+def test_bad_folders_are_one_line(claim, told, words, tmp_path, monkeypatch, capsys):
+    folder = str(tmp_path) if told is None else results(tmp_path / "mnist", told)
+    monkeypatch.setattr(sys, "argv", ["paper-checks", claim, "--out", str(tmp_path / "out"), "--bench", folder])
+    assert main() == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said
+    assert len(said.splitlines()) == 1
