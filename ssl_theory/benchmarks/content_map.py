@@ -23,6 +23,7 @@ Finished parts are kept in OUT/NAME/parts and not computed again.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -201,7 +202,8 @@ def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], N
             compute(part)
             report(done, len(missing))
     else:
-        with multiprocessing.get_context("spawn").Pool(min(workers, len(missing))) as pool:
+        deaf = (signal.SIGINT, signal.SIG_IGN)  # to Ctrl-C, which the parent answers
+        with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), signal.signal, deaf) as pool:
             for done, _ in enumerate(pool.imap_unordered(compute, missing, chunksize=1), start=1):
                 report(done, len(missing))
     return pd.concat([pd.read_parquet(part.stored) for part in parts], ignore_index=True)
