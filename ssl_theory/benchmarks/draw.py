@@ -18,7 +18,7 @@ FILLS = ("full", "none", "left", "bottom")  # the first, second, ... method of a
 
 # The map of where SimVAE keeps more than the VAE: what was measured, and along what.
 MAPPED = {"linear": "linear accuracy", "knn": "k-NN accuracy", "nmi": "NMI of a mixture", "style": "style R²"}
-ALONG = {"steps": "steps", "views": "views J", "latent_dim": "latent size", "strength": "strength of the augmentation"}
+ALONG = {"steps": "steps", "views": "views J", "latent_dim": "latent size", "strength": "augmentation strength"}
 
 
 def content_against_style(tidy: pd.DataFrame, dataset: str) -> Figure:
@@ -172,7 +172,8 @@ def along(lines: dict[str, pd.DataFrame], title: str) -> Figure:
     for row, measure in enumerate(measures):
         for column, (name, table) in enumerate(lines.items()):
             _curves(axes[row, column], table[table["measure"] == measure], name)
-        axes[row, 0].set_ylabel(MAPPED[measure])
+        low, high = axes[row, 0].get_ylim()
+        axes[row, 0].set(ylabel=MAPPED[measure], ylim=(max(low, 0.0), min(high, 1.0)))  # bands may reach beyond
     for axis, name in zip(axes[-1], lines, strict=True):
         axis.set_xlabel(ALONG[name])
     legend(figure)
@@ -184,8 +185,9 @@ def _curves(axes: Axes, table: pd.DataFrame, name: str) -> None:
     usual = table["decoder_variance"].min()
     for (learner, decoder), line in table.groupby(["learner", "decoder_variance"]):
         low, high = line["mean"] - line["half"], line["mean"] + line["half"]
-        label, dashes = f"{learner}, decoder variance {decoder:g}", "-" if decoder == usual else "--"
-        line_with_band(axes, line[name], line["mean"], low, high, label=label, method=str(learner), linestyle=dashes)
+        look = {} if decoder == usual else {"linestyle": "--", "markerfacecolor": "white"}
+        label = f"{learner}, decoder variance {decoder:g}"
+        line_with_band(axes, line[name], line["mean"], low, high, label=label, method=str(learner), **look)
     ticks = sorted(table[name].unique())
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
