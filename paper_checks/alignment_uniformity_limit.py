@@ -47,7 +47,7 @@ TERMS = np.arange(1, 26)  # of the Fourier series; I_m(4) falls below 1e-16 of I
 CONFIG = {
     "smoke": {"candidates": [16, 32, 64], "points": 10_000, "draws": 5},
     "quick": {"candidates": [4, 8, 16, 32, 64, 128, 256], "points": 30_000, "draws": 10},
-    "full": {"candidates": [4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048], "points": 200_000, "draws": 20},
+    "full": {"candidates": [4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048], "points": 100_000, "draws": 20},
 }
 FIRST_FITTED = 16
 PIECE = 2**20  # pairs of points at a time: 8 MiB, so that each stays in the processor's cache

@@ -46,7 +46,13 @@ TRAINING, FRESH = "NC1, training views", "NC1, fresh views"
 CONFIG = {
     "smoke": {"seeds": 2, "checkpoints": [0, 5, 20], "instances": [8], "views": 16, "batch_size": 32},
     "quick": {"seeds": 5, "checkpoints": [0, 30, 100, 300, 1000], "instances": [8], "views": 256},
-    "full": {"seeds": 10, "checkpoints": [0, 30, 100, 300, 1000, 3000, 6000], "instances": [4, 8, 11], "views": 256},
+    "full": {
+        "seeds": 10,
+        "checkpoints": [0, 30, 100, 300, 1000, 3000, 6000],
+        "instances": [4, 8, 11],
+        "views": 256,
+        "batch_size": 64,
+    },
 }
 for _size in CONFIG.values():
     _size |= {"batch_size": _size.get("batch_size", 128), "labels": "instance"}

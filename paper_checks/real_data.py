@@ -17,7 +17,7 @@ discard style, so the finding on style is not asked to fail there; that is why c
 `--bench FOLDER` judges what `ssl-bench` wrote into OUT/NAME (MNIST, CIFAR-10, images of one's own) in the same way,
 with the same bounds and control, as further findings of this claim.
 
-The quick profile trains 600 steps at most (37 passes over the images); the full one 4,000, as the benchmark does.
+The quick profile trains 600 steps at most (37 passes over the images); the full one 3,000.
 
 Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5.
 """
@@ -43,7 +43,7 @@ DIGITS = "digits"  # what is trained here
 CONFIG = {
     "smoke": {"seeds": 2, "steps": 8, "images": DIGITS, "bench": []},
     "quick": {"seeds": 5, "steps": 600, "images": DIGITS, "bench": []},
-    "full": {"seeds": 10, "steps": 4000, "images": DIGITS, "bench": []},
+    "full": {"seeds": 10, "steps": 3000, "images": DIGITS, "bench": []},
 }
 
 

@@ -13,7 +13,7 @@ No bound is put on SimVAE's shape accuracy; it is drawn.
 Control: p_keep = 1, for the discriminative methods. The two views are then one image, and position, the largest part of
 what tells images apart, must survive in representation and decoding.
 
-Networks are the MLPs of the other worlds. The quick profile trains 600 steps, the full one 3,000.
+Networks are the MLPs of the other worlds. The quick profile trains 600 steps, the full one 2,000.
 
 Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5.
 """
@@ -45,7 +45,7 @@ SIZE, SHOWN, ORIGINAL = 16, 8, "original"
 CONFIG = {
     "smoke": {"seeds": 2, "steps": 8, "points": 120, "batch_size": 32, "decoding": 8, "methods": list(METHODS)},
     "quick": {"seeds": 5, "steps": 600, "points": 2000, "batch_size": 64, "decoding": 400, "methods": list(CHIEF)},
-    "full": {"seeds": 10, "steps": 3000, "points": 4000, "batch_size": 64, "decoding": 1000, "methods": list(METHODS)},
+    "full": {"seeds": 10, "steps": 2000, "points": 4000, "batch_size": 64, "decoding": 1000, "methods": list(METHODS)},
 }
 
 
