@@ -142,7 +142,10 @@ def bench(
     nodes: Annotated[int, typer.Option(help="Machines that each training is divided among.")] = 1,
     precision: Annotated[str, typer.Option(help="Of the networks' arithmetic: 32-true or bf16-mixed.")] = "32-true",
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write the losses for TensorBoard too, to OUT/NAME/tensorboard.")
+        bool,
+        typer.Option(
+            "--tensorboard", help="Write the losses for TensorBoard too, to OUT/NAME/tensorboard, method by method."
+        ),
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier results of these settings.")] = False,
 ) -> None:
@@ -171,18 +174,25 @@ def bench(
     folder = _folder(out / name)
     seen = views.chosen(augmentation, splits)
     todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
-    results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh)
+    boards = folder / "tensorboard" if tensorboard else None
+    results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards)
     if results is None:  # another process writes them
         return
-    _finish(folder, results, todo, time.monotonic() - started, tensorboard)
+    _finish(folder, results, todo, time.monotonic() - started)
 
 
 def _results(
-    todo: list[Job], settings: Settings, jobs: int, cluster: str | None, scale: tuple[int, int], fresh: bool
+    todo: list[Job],
+    settings: Settings,
+    jobs: int,
+    cluster: str | None,
+    scale: tuple[int, int],
+    fresh: bool,
+    boards: Path | None,
 ) -> dict[str, Any] | None:
     """Everything computed, in this process, in several, on several devices or on a cluster; None where this process
     only helps another."""
-    from ssl_theory.benchmarks import run
+    from ssl_theory.benchmarks import board, run
     from ssl_theory.benchmarks.progress import shown
 
     workers = jobs or min(2, os.cpu_count() or 1)
@@ -195,7 +205,8 @@ def _results(
         if fabric.global_rank > 0:
             ranks.follow(todo, fabric)
             return None
-    with shown([job.method for job in todo]) as progress:
+    with shown([job.method for job in todo]) as terminal:
+        progress = terminal if boards is None else board.following(terminal, todo, boards)
         if fabric is not None:
             elsewhere = partial(ranks.lead, report=progress, fabric=fabric)
         elif cluster is not None:
@@ -206,13 +217,11 @@ def _results(
         return run.run(todo, workers=alone, fresh=fresh, report=progress, elsewhere=elsewhere)
 
 
-def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: float, tensorboard: bool) -> None:
+def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: float) -> None:
     """Write everything, and print the table."""
-    from ssl_theory.benchmarks import board, report, table
+    from ssl_theory.benchmarks import report, table
 
     report.write(folder, results, todo, seconds)
-    if tensorboard:
-        board.write(folder / "tensorboard", results)
     rows, names = report.tidy(results), report.titles([job.method for job in todo])
     console = Console(highlight=False)
     for drawn in table.terminal(rows, names):

@@ -265,6 +265,21 @@ def test_tensorboard_gets_the_losses_of_every_method_and_seed(monkeypatch, finis
     assert max(step for *_, step in Board.written) <= 20
 
 
+def test_tensorboard_gets_a_method_as_soon_as_it_is_done(monkeypatch, scans, tmp_path, short_probes):
+    monkeypatch.setattr(board, "writer", lambda: Board)
+    monkeypatch.setattr(Board, "written", [])
+    examined, seen = run.evaluate, []
+
+    def noted(job, report, *given):
+        seen.append({Path(folder).parent.name for folder, *_ in Board.written})
+        examined(job, report, *given)
+
+    monkeypatch.setattr(run, "evaluate", noted)
+    options = ["--out", tmp_path, "--seeds", 2, "--steps", 5, "--jobs", 1, "--device", "cpu", "--tensorboard"]
+    assert bench("folder", "--data-dir", scans, "--methods", "simclr,simvae", *options) == 0
+    assert seen == [set(), {"simclr"}]
+
+
 def test_defaults_follow_from_the_data_and_options_come_before_them(monkeypatch, scans, tmp_path):
     seen = []
 
