@@ -269,7 +269,8 @@ CLAIM = Claim(
         "average), and after 2,000 steps one of five seeds still held two of them in one direction. Within a seed "
         "NC1 may rise between two checkpoints on its way down. In a first run the numbers themselves were averaged; "
         "they span up to three decades between seeds, so that one seed decided. Bounds are unchanged. Fresh views "
-        "were asked of the control at first, but their start is as noisy as its end."
+        "were asked of the control at first, but their start is as noisy as its end. An earlier full run, in batches "
+        "of 128 instead of 64, was inconclusive in the same way: at C = 11 by the deviation from the simplex."
     ),
     source="Papyan, Han, Donoho (2020), arXiv 2008.08186; Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4",
 )
