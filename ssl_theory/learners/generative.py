@@ -117,12 +117,16 @@ class SimVAE(Autoencoding):
     (published code, the mean view for y; not a density, and without its content term "flat" up to a constant),
     "split" (each dimension learns its own share of content, from 1/2), or "standard" (`N(0, I)` for each view: the
     VAE). `style_variance` 0.15 is the published value.
+
+    Centres and shares that are learned move `prior_rate` times as fast as weights do: 2,000 steps of 0.001 take a number
+    no further than 2, and the logit of a share of 0.95 is 3.
     """
 
     prior: str = "gaussian"
     style_variance: float | Tensor = 0.15
     content_variance: float | Tensor = 1.0
     classes: int = 10
+    prior_rate: float = 10.0
 
     minimum_views: ClassVar[int] = 2
 
@@ -130,14 +134,16 @@ class SimVAE(Autoencoding):
         super().__post_init__()
         if self.prior not in PRIORS:
             raise ValueError(f"prior must be one of {', '.join(PRIORS)}, found {self.prior!r}")
+        if not self.prior_rate > 0:
+            raise ValueError(f"prior_rate must be positive, found {self.prior_rate}; 1 is the weights' own rate")
 
     def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
         modules = super().build(shape, seeds)
         if self.prior == "mixture":
             scale = torch.as_tensor(self.content_variance).float().sqrt().cpu().view(-1, 1, 1)
-            modules["prior"] = Free(scale * gaussian((self.classes, self.latent_dim), seeds))
+            modules["prior"] = Free(scale * gaussian((self.classes, self.latent_dim), seeds), self.prior_rate)
         if self.prior == "split":
-            modules["prior"] = Free(torch.zeros(len(seeds), self.latent_dim))
+            modules["prior"] = Free(torch.zeros(len(seeds), self.latent_dim), self.prior_rate)
         return modules
 
     def density(self, modules: nn.ModuleDict) -> priors.Prior:

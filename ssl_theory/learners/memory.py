@@ -8,14 +8,18 @@ from torch import Tensor, nn
 
 
 class Free(nn.Module):
-    """A tensor `(E, ...)` trained by gradient (prototypes, centres of a prior); calling it gives its present value."""
+    """A tensor `(E, ...)` trained by gradient (prototypes, centres of a prior); calling it gives its present value.
 
-    def __init__(self, start: Tensor) -> None:
+    Adam moves a parameter by about the learning rate a step, whatever its gradient. What has to go far is kept in units
+    of `pace`, and so goes `pace` times as far.
+    """
+
+    def __init__(self, start: Tensor, pace: float = 1.0) -> None:
         super().__init__()
-        self.value = nn.Parameter(start)
+        self.value, self.pace = nn.Parameter(start / pace), pace
 
     def forward(self) -> Tensor:
-        return self.value
+        return self.value * self.pace
 
 
 class Buffer(nn.Module):

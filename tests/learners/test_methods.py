@@ -18,7 +18,7 @@ from tests.learners.toy import ALL, FEW, SMALL, STEADY, Toy
 
 BATCH = Toy().sample(24, views=2, generator=torch.Generator().manual_seed(5))
 VIEWS = torch.stack([BATCH.x[:12], BATCH.x[12:]])
-SHARED = {field.name for field in fields(Learner)} | {"instances", "classes", "head", "likelihood"}
+SHARED = {field.name for field in fields(Learner)} | {"instances", "classes", "head", "likelihood", "prior_rate"}
 OWN = [
     pytest.param(name, field.name, id=f"{name}: {field.name}")
     for name, learner in ALL.items()
@@ -154,6 +154,20 @@ def test_simvae_is_its_bound(prior):
     expected = generative.elbo_ssl(VIEWS, decoded, z, log_variance, prior=density, decoder=gaussian)
     torch.testing.assert_close(learner.loss(modules, VIEWS, noise), expected)
     torch.testing.assert_close(learner.represent(modules, VIEWS[:, :, 0], "representation"), mean[:, :, 0])
+
+
+@pytest.mark.parametrize("prior", ["mixture", "split"])
+def test_a_learned_prior_moves_prior_rate_times_as_far(prior):
+    """Adam's first step is the learning rate wherever the gradient is not zero; the start does not depend on it."""
+    moves = []
+    for rate in (1.0, 10.0):
+        learner = learners.SimVAE(**SMALL, prior=prior, prior_rate=rate)
+        start, then = (fit(learner, Toy(), steps=s, seeds=(0,), **FEW).modules["prior"]().detach() for s in (0, 1))
+        moves.append((then - start).abs().median().item())
+    assert moves[0] == pytest.approx(learner.learning_rate, rel=0.01)
+    assert moves[1] == pytest.approx(10 * moves[0], rel=0.01)
+    with pytest.raises(ValueError, match="prior_rate must be positive, found 0"):
+        learners.SimVAE(prior=prior, prior_rate=0.0)
 
 
 def test_iwae_with_one_sample_is_the_bound_with_it():
