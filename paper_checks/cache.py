@@ -11,6 +11,7 @@ import json
 import os
 import uuid
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def versions(packages: tuple[str, ...]) -> dict[str, str]:
     return {package: _version(package) for package in packages}
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)

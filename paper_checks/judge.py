@@ -4,6 +4,7 @@ An error anywhere (in planning, a task, the findings, the figure) makes the clai
 one-line reason, and leaves a traceback in `errors.log` of its folder.
 """
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -11,19 +12,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar
 
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from figures import look
 from paper_checks.cache import write_atomically
-from paper_checks.claim import Config, Finding, Verdict, holm
+from paper_checks.claim import Claim, Config, Finding, Verdict, holm
 from paper_checks.plan import Plan, Settings, Trouble
 from paper_checks.provenance import provenance
+from paper_checks.source import ENGINE, fingerprint
 from paper_checks.workers import Job
 
-OUTPUTS = ("findings.json", "figure.png", "figure.pdf", "table.parquet", "control.parquet", "errors.log")
+FIGURES = ("figure.png", "figure.pdf")
+OUTPUTS = ("findings.json", *FIGURES, "table.parquet", "control.parquet", "errors.log")
 T = TypeVar("T")
 
 
@@ -43,17 +48,18 @@ def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcom
     """Findings, control, figure and caption of a claim whose jobs are done, written to its folder."""
     folder = settings.out / made.entry.name
     folder.mkdir(parents=True, exist_ok=True)
+    before = _figure_before(folder)
     _clear(folder)
     table = _table(made, made.jobs, folder / "table.parquet", settings)
     control_table = _table(made, made.control_jobs, folder / "control.parquet", settings)
     findings = _findings(made, table, made.config, "findings")
     control = _findings(made, control_table, made.control_config, "control's findings")
-    caption = _draw(made, table, control_table, findings, folder)
+    drawn, caption = _draw(made, table, control_table, findings, folder, before)
     verdict, reasons = judge(findings, control, made.errors)
     seconds = _seconds(made, settings)
     outcome = Outcome(made.entry.name, verdict, reasons, findings or [], control, seconds)
     about = provenance(settings, started, computed=made.computed, tasks=len(made.keys), seconds=seconds)
-    record = {**_record(made, outcome), "caption": caption, "provenance": about}
+    record = {**_record(made, outcome), "caption": caption, "provenance": about, "drawn from": drawn}
     write_atomically(folder / "findings.json", json.dumps(record, indent=1, allow_nan=False).encode())
     with suppress(OSError):
         write_atomically(folder / made.entry.path.name, made.entry.path.read_bytes())
@@ -100,6 +106,18 @@ def _attempt(made: Plan, where: str, action: Callable[[], T]) -> T | None:
         return None
 
 
+Before = tuple[str, dict[str, bytes]]
+"""What the figure of an earlier run was drawn from, and its files."""
+
+
+def _figure_before(folder: Path) -> Before | None:
+    try:
+        drawn = json.loads((folder / "findings.json").read_bytes())["drawn from"]
+        return drawn, {name: (folder / name).read_bytes() for name in FIGURES}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _clear(folder: Path) -> None:
     """No figure or table of an earlier run may stand beside a new verdict."""
     for name in OUTPUTS:
@@ -137,19 +155,37 @@ def _draw(
     control_table: pd.DataFrame | None,
     findings: list[Finding] | None,
     folder: Path,
-) -> str:
-    """Figure files, and the caption."""
+    before: Before | None,
+) -> tuple[str, str]:
+    """Figure files and the caption; what the figure was drawn from, and of an equal figure the files that there are."""
     claim = made.claim
     if claim is None or table is None or findings is None:
-        return ""
+        return "", ""
+    drawn = _drawn_from(claim, findings, made.config, folder)
 
     def draw() -> None:
         with look():
             figure = claim.draw(table, control_table, findings, made.config)
             _save(figure, folder)
 
-    _attempt(made, "figure", draw)
-    return _attempt(made, "caption", lambda: claim.caption(findings)) or ""
+    if drawn and before is not None and before[0] == drawn:
+        for name, data in before[1].items():
+            write_atomically(folder / name, data)
+    else:
+        _attempt(made, "figure", draw)
+    return drawn, _attempt(made, "caption", lambda: claim.caption(findings)) or ""
+
+
+def _drawn_from(claim: Claim, findings: Sequence[Finding], config: Config, folder: Path) -> str:
+    """sha256 of what a figure shows and of the source that draws it, `figures` among it; "" where that cannot be told."""
+    if not isinstance(claim.draw, FunctionType) or not claim.draw.__qualname__.isidentifier():
+        return ""
+    tables = [folder / name for name in ("table.parquet", "control.parquet")]
+    shown = [path.read_bytes() if path.exists() else b"" for path in tables]
+    numbers = json.dumps([[finding.as_json() for finding in findings], config], sort_keys=True, default=str)
+    source = [fingerprint(function, ENGINE) for function in (claim.draw, _draw)]
+    parts = [*shown, numbers.encode(), *(text.encode() for text in source), matplotlib.__version__.encode()]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def _save(figure: Figure, folder: Path) -> None:

@@ -15,8 +15,8 @@ import hashlib
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,41 +45,46 @@ ENGINE = tuple(
 IGNORED = ("figures", *ENGINE)
 
 
-def fingerprint(function: Callable[..., Any]) -> str:
-    """sha256 over the source that `function` reaches, in its own module and the modules it imports."""
-    return hashlib.sha256(repr(sorted(sources(function).items())).encode()).hexdigest()
+def fingerprint(function: Callable[..., Any], ignored: Sequence[str] = IGNORED) -> str:
+    """sha256 over the source that `function` reaches, in its own module and the modules it imports.
+
+    `ignored` modules, and those within them, do not count; `ENGINE` alone where the function draws.
+    """
+    return hashlib.sha256(repr(sorted(sources(function, ignored).items())).encode()).hexdigest()
 
 
-def sources(function: Callable[..., Any]) -> dict[str, str]:
-    """Each module that counts, with the syntax of what counts in it."""
+def sources(function: Callable[..., Any], ignored: Sequence[str] = IGNORED) -> dict[str, str]:
+    """Each module that counts, with the sha256 of the syntax of what counts in it."""
     own = _file(function.__module__)
     if own is None:
         raise ValueError(f"expected {function.__module__} to be a file on the path, found none; put it in one")
-    reached = _reached(_statements(own), function.__name__)
-    pieces = {function.__module__: _dump(reached)}
+    reached = _reached(_statements(own, own.stat().st_mtime_ns), function.__name__)
+    pieces = {function.__module__: _digest(reached)}
     waiting = sorted(_project_imports(function.__module__, own, reached))
     while waiting:
         module = waiting.pop()
-        path = _file(module)
-        if module in pieces or path is None:
+        if module in pieces or any(module == name or module.startswith(f"{name}.") for name in ignored):
             continue
+        path = _file(module)
+        assert path is not None  # `_project_imports` names files alone
         pieces[module], imports = _whole(module, path, path.stat().st_mtime_ns)
         waiting.extend(imports)
     return pieces
 
 
-def _dump(statements: list[ast.stmt]) -> str:
-    return "\n".join(ast.dump(statement) for statement in statements)
+def _digest(statements: list[ast.stmt]) -> str:
+    return hashlib.sha256("\n".join(ast.dump(statement) for statement in statements).encode()).hexdigest()
 
 
 @lru_cache(maxsize=1024)
-def _whole(module: str, path: Path, _modified: int) -> tuple[str, tuple[str, ...]]:
-    statements = _statements(path)
+def _whole(module: str, path: Path, modified: int) -> tuple[str, tuple[str, ...]]:
+    statements = _statements(path, modified)
     imports = tuple(sorted(_project_imports(module, path, statements)))
-    return _dump(statements), imports
+    return _digest(statements), imports
 
 
-def _statements(path: Path) -> list[ast.stmt]:
+@lru_cache(maxsize=64)
+def _statements(path: Path, _modified: int) -> list[ast.stmt]:
     """Top-level statements without docstrings, an import of several names taken apart."""
     tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
@@ -159,8 +164,7 @@ def _file_owner(base: str, name: str) -> str:
 
 
 def _counts(module: str) -> bool:
-    ignored = any(module == name or module.startswith(f"{name}.") for name in IGNORED)
-    return not ignored and _is_project(module) and _file(module) is not None
+    return _is_project(module) and _file(module) is not None
 
 
 def _is_project(module: str) -> bool:
@@ -170,10 +174,14 @@ def _is_project(module: str) -> bool:
     if not top or top in sys.stdlib_module_names:
         return False
     home = _home(top)
-    installed = [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")]
     if home is None or {"site-packages", "dist-packages"} & set(home.resolve().parts):  # of whichever environment
         return False
-    return not any(home.resolve().is_relative_to(folder) for folder in installed)
+    return not any(home.resolve().is_relative_to(folder) for folder in _installed())
+
+
+@cache
+def _installed() -> list[Path]:
+    return [Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")]
 
 
 def _home(top: str) -> Path | None:

@@ -88,5 +88,5 @@ def test_key_sees_seed_function_dtype_and_device_where_it_matters(monkeypatch: p
     ]
     assert len({base, *others}) == 5
     assert cache_key(Task(on_any, {"seed": 0}), "cpu", "d") == cache_key(Task(on_any, {"seed": 0}), "cuda", "d")
-    monkeypatch.setattr("paper_checks.cache.version", lambda package: "9.9")
+    monkeypatch.setattr("paper_checks.cache._version", lambda package: "9.9")
     assert cache_key(Task(on_device, {"seed": 0}), "cpu", "torch.float32") != base

@@ -87,6 +87,30 @@ def test_a_changed_imported_file_computes_again_and_a_changed_figure_does_not(ho
     assert record(house)["findings"][0]["estimate"] == pytest.approx(before + 0.01)
 
 
+def test_a_figure_is_drawn_again_only_where_it_would_be_another(house: House, cli: Cli):
+    count = house.folder / "drawn"
+    claim = house.claim(broken_draw=f'with Path({str(count)!r}).open("a") as stream: stream.write("x")')
+    figure = house.out / "toy" / "figure.png"
+
+    def drawn(*words: object) -> int:
+        cli(claim, *words)
+        assert figure.exists()
+        return len(count.read_text())
+
+    assert [drawn(), drawn()] == [1, 1]
+    first = figure.read_bytes()
+    claim.write_text(claim.read_text().replace('set_xlabel("mean")', 'set_xlabel("other words")'))
+    assert drawn() == 2
+    assert figure.read_bytes() != first
+    claim.write_text(claim.read_text().replace("a half", "0.5"))  # of the statement, which no figure shows
+    assert drawn() == 2
+    claim.write_text(claim.read_text().replace('">=", 0.5', '">=", 0.75'))  # the bound is drawn
+    assert drawn() == 3
+    assert drawn("--seeds", 6) == 4
+    figure.unlink()
+    assert drawn("--seeds", 6) == 5
+
+
 def test_fresh_computes_again(house: House, cli: Cli):
     claim = house.claim()
     cli(claim)

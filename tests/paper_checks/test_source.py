@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_checks.source import fingerprint, sources
+from paper_checks.source import ENGINE, fingerprint, sources
 
 CLAIM = '''
 """Claim."""
@@ -133,6 +133,12 @@ def test_figures_and_engine_do_not_count_even_where_a_room_imports_them(room: Ca
     task = sys.modules["room.claim"].task
     room("losses.py", "from room.deep", "import figures.style\nfrom paper_checks import claim\nfrom room.deep")
     assert set(sources(task)) == {"room.claim", "room.losses", "room.deep", "room.worlds", "room.lazy"}
+
+
+def test_figures_count_where_the_function_draws(room: Callable[..., bool]):
+    draw = sys.modules["room.claim"].draw
+    assert set(sources(draw)) == {"room.claim"}
+    assert {"room.claim", "figures", "figures.style", "figures.panels"} == set(sources(draw, ENGINE))
 
 
 def test_a_module_loaded_without_a_file_is_refused():
