@@ -177,7 +177,7 @@ def _draw(
 
 
 def _drawn_from(claim: Claim, findings: Sequence[Finding], config: Config, folder: Path) -> str:
-    """sha256 of what a figure shows and of the source that draws it, `figures` among it; "" where that cannot be told."""
+    """sha256 of what a figure shows and of the source that draws it, `figures` too; "" where that cannot be told."""
     if not isinstance(claim.draw, FunctionType) or not claim.draw.__qualname__.isidentifier():
         return ""
     tables = [folder / name for name in ("table.parquet", "control.parquet")]

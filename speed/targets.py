@@ -1,6 +1,6 @@
 """Time and peak memory of the README's commands, installation excluded, against what was promised for 2 CPU cores.
 
-    python speed/targets.py                      checks (and the same once more), bench and test
+    python speed/targets.py                      checks (and twice more, for new colours), bench and test
     python speed/targets.py full                 the evidence: `make checks ARGS="--profile full"`, up to an hour
     python speed/targets.py checks --no-write    one of them, printed only
 
@@ -35,8 +35,8 @@ ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "speed/results/targets.md"
 HEAD = """# Time and memory of the README's commands
 
-Command: `python speed/targets.py TARGET`. Installation excluded, empty caches; "again" is the same command a second
-time, which computes nothing and draws every figure anew.
+Command: `python speed/targets.py TARGET`. Installation excluded, empty caches. The same command again computes nothing,
+and draws what a changed colour would: the figure of one claim, or of all where the colour is of all.
 
 | command | minutes | promised | peak GiB | promised | exit code | kept | when and where |
 |---|---|---|---|---|---|---|---|
@@ -45,22 +45,25 @@ time, which computes nothing and draws every figure anew.
 
 @dataclass(frozen=True)
 class Target:
-    """A make target with its arguments, and what was promised of it."""
+    """A make target with its arguments, what was promised of it, and what it is called beside `make`."""
 
     make: str
     arguments: str
     minutes: float
     gibibytes: float
+    words: str = ""
 
 
 TARGETS = {
     "checks": Target("checks", "--out {folder}", 8, 4),
-    "again": Target("checks", "--out {folder}", 1, 4),
-    "full": Target("checks", "--profile full --out {folder}", 60, 4),
+    "one colour": Target("checks", "--out {folder}", 0.17, 4, ", again, another colour in one claim"),
+    "all colours": Target("checks", "--out {folder}", 0.17, 4, ", again, another colour in all claims"),
+    "full": Target("checks", "--profile full --out {folder}", 60, 4, ", full profile"),
     "bench": Target("bench", "--out {folder}", 5, 2),
     "test": Target("test", "-p no:cacheprovider", 8, 4),
 }
 USUAL = ("checks", "bench", "test")
+COLOURS = {"one colour": "style-collapse/figure.png", "all colours": "*/figure.png"}  # figures that are not there
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Measured:
     def row(self) -> str:
         target = TARGETS[self.name]
         kept = self.seconds <= 60 * target.minutes and self.gibibytes <= target.gibibytes
-        command = f"`make {target.make}`" + {"full": ", full profile", "again": ", again"}.get(self.name, "")
+        command = f"`make {target.make}`{target.words}"
         return (
             f"| {command} | {self.seconds / 60:.1f} | {target.minutes:g} | {self.gibibytes:.2f} "
             f"| {target.gibibytes:g} | {self.exit_code} | {'yes' if kept else 'no'} | {where()} |"
@@ -82,15 +85,17 @@ class Measured:
 
 
 def measure(names: Sequence[str], keep: Path | None = None) -> Iterator[Measured]:
-    """Run `make TARGET` for each, with an output folder that is empty at first; `checks` twice."""
+    """Run `make TARGET` for each, with an output folder that is empty at first; `checks` with new colours too."""
     for name in names:
         with nullcontext(keep / name) if keep else tempfile.TemporaryDirectory() as folder:
-            for run in (name, "again") if name == "checks" else (name,):
-                yield _measured(run, folder)
+            for run in (name, *COLOURS) if name == "checks" else (name,):
+                yield _measured(run, Path(folder))
 
 
-def _measured(name: str, folder: str | Path) -> Measured:
+def _measured(name: str, folder: Path) -> Measured:
     target = TARGETS[name]
+    for figure in folder.glob(COLOURS[name]) if name in COLOURS else ():
+        figure.unlink()
     command = ["make", target.make, f"ARGS={target.arguments.format(folder=folder)}"]
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL)
@@ -156,7 +161,7 @@ def main(
 ) -> None:
     """Measure the README's commands."""
     chosen = targets or list(USUAL)
-    if unknown := [name for name in chosen if name not in TARGETS or name == "again"]:
+    if unknown := [name for name in chosen if name not in TARGETS or name in COLOURS]:
         print(f"expected targets among checks, full, bench, test, found {', '.join(unknown)}", file=sys.stderr)
         raise typer.Exit(2)
     if keep and (there := [name for name in chosen if (keep / name).exists()]):
