@@ -47,22 +47,18 @@ def vicreg_by_loops(z, invariance=25.0, variance=25.0, covariance=1.0):
 # --- analysis ---------------------------------------------------------------------------------------------------------
 
 
-def leave_one_out_error(x, t, alpha):
-    """Mean squared error of ridge regression with intercept at each row, fitted on all others: x (n, d), t (n,)."""
+def cross_validated_ridge(x, t, penalties):
+    """Weights and offset for the penalty of least generalised cross-validation, by way of the (n, n) hat matrix."""
     import torch
 
-    errors = []
-    for i in range(len(x)):
-        rest = [j for j in range(len(x)) if j != i]
-        a, b = x[rest], t[rest]
-        centred = a - a.mean(0)
-        gram = centred.T @ centred + alpha * torch.eye(x.shape[1], dtype=x.dtype)
-        w = torch.linalg.solve(gram, centred.T @ (b - b.mean()))
-        errors.append((t[i] - b.mean() - (x[i] - a.mean(0)) @ w) ** 2)
-    return torch.stack(errors).mean()
-
-
-# --- synthetic -------------------------------------------------------------------------------------------------
+    fits = []
+    for alpha in penalties:
+        centring = torch.eye(len(x)).to(x) - 1 / len(x)
+        inward = torch.linalg.solve(x.T @ centring @ x + alpha * torch.eye(x.shape[1]).to(x), x.T @ centring)
+        hat = centring @ x @ inward + 1 / len(x)
+        share = ((t - hat @ t).square().mean() / (1 - hat.trace() / len(x)) ** 2).item()
+        fits.append((share if share == share else torch.inf, inward @ t, t.mean() - x.mean(0) @ inward @ t))
+    return min(fits, key=lambda fit: fit[0])[1:]
 
 
 def gaussian_components(world, views):

@@ -116,7 +116,7 @@ def constant_columns(x: Float[Tensor, "E n d"], precision: torch.dtype) -> Bool[
     return deviation(x) <= rounding(x, precision)
 
 
-def rounding(x: Float[Tensor, "E n d"], precision: torch.dtype) -> Float[Tensor, "E d"]:
+def rounding(x: Shaped[Tensor, "E n d"], precision: torch.dtype) -> Float[Tensor, "E d"]:
     """Ten rounding errors of the largest entry of each column."""
     relative = 10 * torch.finfo(precision).eps if precision.is_floating_point else 0.0
     return relative * torch.maximum(x.amax(1), -x.amin(1))

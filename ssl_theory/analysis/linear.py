@@ -1,13 +1,13 @@
 """Linear probes, batched over ensemble members: ridge and multinomial logistic regression.
 
-Both choose their penalty on train data alone: ridge by exact leave-one-out residuals, logistic regression on
-a held-out fifth of train.
+Both choose their penalty on train data alone: ridge by generalised cross-validation, logistic regression on a held-out
+fifth of train.
 """
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from ssl_theory.analysis.lbfgs import minimise
@@ -16,18 +16,23 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 LOGISTIC_PENALTIES = (1e-1, 1e1, 1e3)
 LOGISTIC_TOLERANCE = 1e-5  # of a gradient; at 1e-4 an accuracy may still be 1e-3 from the optimum's
 CHUNK = 2**18  # numbers
+ROWS = 1024
 
 
 @torch.no_grad()
 def ridge_predictions(
-    train: Float[Tensor, "E n d"],
+    train: Shaped[Tensor, "E n d"],
     target: Float[Tensor, "E n t"],
-    test: Float[Tensor, "E m d"],
+    test: Shaped[Tensor, "E m d"],
     penalties: Sequence[float] = PENALTIES,
+    rounding: Float[Tensor, "E d"] | None = None,
 ) -> Float[Tensor, "E m t"]:
-    """Predictions of `min_w |t - X w - b|^2 + alpha |w|^2`, alpha chosen as in `ridge_weights`."""
-    parts = groups(len(train), train[0].numel())
-    return torch.cat([affine(test[p], *ridge_weights(train[p], target[p], penalties)) for p in parts])
+    """Predictions of ridge as in `ridge_weights`, in double precision."""
+    found = []
+    for p in groups(len(train), train[0].numel()):
+        w, b = ridge_weights(train[p], target[p], penalties, None if rounding is None else rounding[p])
+        found.append(torch.cat([affine(rows.double(), w, b) for rows in test[p].split(ROWS, 1)], 1))
+    return torch.cat(found)
 
 
 def groups(members: int, numbers: int) -> list[slice]:
@@ -41,32 +46,71 @@ def groups(members: int, numbers: int) -> list[slice]:
 
 @torch.no_grad()
 def ridge_weights(
-    train: Float[Tensor, "E n d"],
+    train: Shaped[Tensor, "E n d"],
     target: Float[Tensor, "E n t"],
     penalties: Sequence[float] = PENALTIES,
-    *,
-    scatter: Float[Tensor, "E d d"] | None = None,
-    root: Float[Tensor, "E d k"] | None = None,
+    rounding: Float[Tensor, "E d"] | None = None,
 ) -> tuple[Float[Tensor, "E d t"], Float[Tensor, "E 1 t"]]:
-    """`w` and `b` of `min |t - X w - b|^2 + alpha |c|^2`, `w = root c`; alpha chosen per member and target.
+    """`w` and `b` of `min |t - X w - b|^2 + alpha |w|^2`; alpha chosen per member and target as in `shrunk`.
 
-    alpha minimises the exact leave-one-out error `sum_i ((t_i - hat t_i) / (1 - h_ii))^2`, with
-    `h_ii = 1/n + sum_k u_ik^2 s_k^2 / (s_k^2 + alpha)` (Allen 1974; Golub, Heath, Wahba 1979). One decomposition
-    serves all penalties and targets.
-
-    Args:
-        scatter: `sum_i (x_i - mean)(x_i - mean)^T`, where it is known already.
-        root: the identity without it. Needs n >= d or `scatter`.
+    With `rounding` the penalty is that of standardised columns, `alpha |diag(s) w|^2`, s their standard deviations, and
+    w is 0 where s is no larger than it. That costs no pass over the rows.
     """
-    mean, level = train.mean(1, keepdim=True), target.mean(1, keepdim=True)
-    x, centred = train - mean if scatter is None else train, target - level
-    s, v = _singular(x, scatter, root)
-    inward = v / torch.where(s > 0, s, torch.inf)[:, None, :]
-    projected = inward.mT @ (centred.mT @ x).mT
-    grid = torch.as_tensor(penalties, dtype=s.dtype, device=s.device)
-    alpha = grid[_leave_one_out(x, inward, s, projected, centred, grid).argmin(1)]
-    weights = v @ (projected * s[..., None] / (s[..., None].square() + alpha[:, None, :]))
+    n, d = train.shape[1:]
+    x = train.to(torch.float64, copy=True)
+    mean, level = x.mean(1, keepdim=True), target.mean(1, keepdim=True)
+    x, t = x.sub_(mean), target - level
+    scatter = x.mT @ x if n >= d else None
+    over = torch.ones_like(mean) if rounding is None else _reciprocals(x, scatter, rounding)[:, None]
+    if scatter is not None:
+        squares, v = torch.linalg.eigh(over.mT * scatter * over)
+    else:
+        scaled = x * over
+        squares, u = torch.linalg.eigh(scaled @ scaled.mT)
+        v = scaled.mT @ (u * positive(squares).rsqrt()[:, None])
+    weights, _ = shrunk(squares, v, over.mT * (t.mT @ x).mT, t.square().sum(1), n, penalties)
+    weights = over.mT * weights
     return weights, level - mean @ weights
+
+
+def _reciprocals(
+    x: Float[Tensor, "E n d"], scatter: Float[Tensor, "E d d"] | None, rounding: Float[Tensor, "E d"]
+) -> Float[Tensor, "E d"]:
+    """One over the standard deviation of centred columns; 0 where that is no larger than rounding."""
+    squares = x.square().sum(1) if scatter is None else scatter.diagonal(dim1=1, dim2=2)
+    deviation = (squares / x.shape[1]).sqrt()
+    return deviation.masked_fill(deviation <= rounding, torch.inf).reciprocal()
+
+
+def shrunk(
+    squares: Float[Tensor, "E k"],
+    v: Float[Tensor, "E d k"],
+    cross: Float[Tensor, "E d t"],
+    total: Float[Tensor, "E t"],
+    n: int,
+    penalties: Sequence[float],
+) -> tuple[Float[Tensor, "E d t"], Float[Tensor, "E t"]]:
+    """Ridge weights from `X^T X = v diag(s^2) v^T`, `X^T t` and `|t|^2` alone, of n centred rows; and their error.
+
+    alpha minimises that error, generalised cross-validation, which is leave-one-out that does not depend on the axes of
+    the rows (Golub, Heath, Wahba 1979): `n |t - hat t|^2 / (n - 1 - sum_k s_k^2 / (s_k^2 + alpha))^2`, the 1 being the
+    offset's. So neither penalties nor targets cost a pass over the rows. Where n - 1 = d, and only there, it is known
+    to take the smallest alpha now and then. Fits that leave nothing to judge by (0 / 0) are taken last.
+    """
+    squares, along = positive(squares), v.mT @ cross
+    projected = along * squares.rsqrt()[..., None]  # u^T t
+    outside = (total - projected.square().sum(1)).clamp(min=0)  # what no weights reach
+    grid = torch.as_tensor(penalties, dtype=squares.dtype, device=squares.device)
+    left = (grid[:, None] / (squares[:, None] + grid[:, None])).masked_fill(squares.isinf()[:, None], 1.0)  # (E, A, k)
+    residual = left.square() @ projected.square() + outside[:, None]
+    errors = n * residual / (n - 1 - squares.shape[1] + left.sum(-1, keepdim=True)).square()
+    error, best = errors.nan_to_num(nan=torch.inf).min(1)
+    return v @ (along / (squares[..., None] + grid[best][:, None])), error
+
+
+def positive(squares: Float[Tensor, "E k"]) -> Float[Tensor, "E k"]:
+    """Squared singular values, infinite where a Gram matrix, which has half of the digits, shows only rounding."""
+    return squares.masked_fill(squares <= 1e-14 * squares.amax(-1, keepdim=True).clamp(min=1e-300), torch.inf)
 
 
 def affine(
@@ -74,45 +118,6 @@ def affine(
 ) -> Float[Tensor, "E n o"]:
     """`x w + b`, rows last while it is made: products with few columns are several times slower than with few rows."""
     return (weights.mT @ x.mT).add_(offset.mT).mT
-
-
-def _leave_one_out(
-    x: Float[Tensor, "E n d"],
-    inward: Float[Tensor, "E d k"],
-    s: Float[Tensor, "E k"],
-    projected: Float[Tensor, "E k t"],
-    target: Float[Tensor, "E n t"],
-    grid: Float[Tensor, " A"],
-) -> Float[Tensor, "E A t"]:
-    """Mean squared leave-one-out error of every penalty; u is `inward^T (x - mean)`, made for some rows at a time."""
-    squares, n = s.square()[..., None], x.shape[1]
-    shrink = squares / (squares + grid)
-    bent = (shrink.mT[:, :, None] * projected.mT[:, None]).flatten(1, 2)
-    shift, rows = inward.mT @ x.mean(1)[..., None], max(64, CHUNK // (len(x) * max(x.shape[2], bent.shape[1])))
-    total = projected.new_zeros(len(x), len(grid), target.shape[2])
-    for part, truth in zip(x.split(rows, 1), target.split(rows, 1), strict=True):
-        u = (inward.mT @ part.mT).sub_(shift)
-        residual = (bent @ u).unflatten(1, total.shape[1:]).sub_(truth.mT[:, None])
-        weight = (1 - 1 / n - shrink.mT @ u.square_()).clamp_(min=1e-9)
-        total += residual.div_(weight[:, :, None]).square_().sum(-1)
-    return total / n
-
-
-def _singular(
-    x: Float[Tensor, "E n d"],
-    scatter: Float[Tensor, "E d d"] | None = None,
-    root: Float[Tensor, "E d r"] | None = None,
-) -> tuple[Float[Tensor, "E k"], Float[Tensor, "E d k"]]:
-    """Of `x root = u diag(s) w^T` s, by the smaller Gram matrix, and `v = root w`; s = 0 without variance."""
-    wide = scatter is None and x.shape[1] < x.shape[2]
-    gram = (x @ x.mT if wide else x.mT @ x) if scatter is None else scatter
-    squares, v = torch.linalg.eigh(gram if root is None else root.mT @ gram @ root)
-    s = squares.clamp(min=0).sqrt()
-    # Squaring loses half of the digits: below 1e-7 of the largest singular value there is only rounding.
-    s = torch.where(s > 1e-7 * s.amax(-1, keepdim=True), s, torch.zeros_like(s))
-    if wide:
-        return s, x.mT @ (v / torch.where(s > 0, s, torch.inf)[:, None, :])
-    return s, v if root is None else root @ v
 
 
 def logistic_weights(

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 NEIGHBOURS = (1, 3, 5, 11, 21, 51)
-GROUP = 16  # columns
+GROUP = 8  # columns
 
 
 def neighbour_predictions(
@@ -45,25 +45,25 @@ def _distances(train: Float[Tensor, "n d"], test: Float[Tensor, "m d"], rows: in
     train, test = train - centre, test - centre
     far = torch.finfo(train.dtype).max / 4
     train = torch.cat([-2 * train, train.square().sum(1, keepdim=True)], 1)
-    train = torch.cat([train, torch.tensor([[0.0] * test.shape[1] + [far]]).to(train).expand(-len(train) % GROUP, -1)])
+    padding = torch.tensor([[0.0] * test.shape[1] + [far]]).to(train)
+    train = torch.cat([train, padding.expand(-len(train) % (GROUP * GROUP // 2), -1)])
     space = train.new_empty(min(rows, len(test)), len(train))
     for chunk in torch.cat([test, torch.ones_like(test[:, :1])], 1).split(rows):
         yield torch.mm(chunk, train.T, out=space[: len(chunk)])
 
 
-def _nearest(distance: Float[Tensor, "m n"], k: int, group: int = GROUP) -> Int[Tensor, "m k"]:
-    """Columns of the k least entries of each row, least first; n a multiple of `group`.
+def _nearest(distance: Float[Tensor, "m n"], k: int, group: int = GROUP, *, ordered: bool = True) -> Int[Tensor, "m k"]:
+    """Columns of the k least entries of each row, least first if ordered.
 
-    They lie in the k groups of columns with the least minima, so only these are sorted.
+    They lie in the k groups of columns with the least minima, which are found in the same way.
     """
     count = distance.shape[1] // group
-    if count < 2 * k:
-        return distance.topk(k, largest=False).indices
-    minima = distance.unflatten(1, (group, count)).amin(1)
-    groups = minima.topk(k, largest=False, sorted=False).indices
+    if group == 2 or count < 2 * k or distance.shape[1] % group:
+        return distance.topk(k, largest=False, sorted=ordered).indices
+    groups = _nearest(distance.unflatten(1, (group, count)).amin(1), k, group // 2, ordered=False)
     within = count * torch.arange(group, device=distance.device)
     columns = (groups[:, None] + within[:, None]).flatten(1)
-    return columns.gather(1, distance.gather(1, columns).topk(k, largest=False).indices)
+    return columns.gather(1, distance.gather(1, columns).topk(k, largest=False, sorted=ordered).indices)
 
 
 def chosen_neighbours(

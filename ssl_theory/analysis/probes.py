@@ -46,17 +46,16 @@ def r2(
     """Decodability of numbers: `R^2 = 1 - sum (t - hat t)^2 / sum (t - mean t)^2` on the scored half.
 
     1: read off without error; 0: no better than the mean; below 0: worse than the mean. Several targets: the
-        plain
-    average over target coordinates. A target that is constant on the scored half has no R^2: NaN. A constant
+    plain average over target coordinates. A target that is constant on the scored half has no R^2: NaN. A constant
     representation scores 0 up to `O(1/n)`.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`. Rows must be independent: of the views of a data point take
             one, or split by data point yourself and give `test`.
         target: `(n,)`, `(n, t)`, shared by all members, or `(E, n, t)`.
-        kind: "linear" (ridge in closed form, penalty by exact leave-one-out, per target), "mlp" (two hidden layers,
-            early stopping per target, never worse on the stopping rows than ridge) or "kernel" (Gaussian-kernel ridge
-            on Nystroem features, width chosen on a fifth of the fitted half).
+        kind: "linear" (ridge in closed form), "mlp" (two hidden layers, early stopping per target on a fifth of the
+            fitted half, never worse there than ridge) or "kernel" (Gaussian-kernel ridge on Nystroem features).
+            Penalties and the kernel's width are chosen per target by generalised cross-validation on the fitted half.
         test: `(representation, target)` to score on; `representation` is then all fitted on. Without it the
             rows are split at random into halves.
         seed: of the split, the stopping rows, the network's weights and its batches.
@@ -96,15 +95,13 @@ def held_out_predictions(
     generator = torch.Generator().manual_seed(seed)
     pair, t, truth = _halves(representation, target, test, targets_of, generator)
     if kind == "linear":
-        parts = [linear.ridge_predictions(x, t[part], y, penalties) for part, x, y in pair.parts()]
-        return torch.cat(parts), truth, pair.keep
+        x, y = pair.cleared()
+        return linear.ridge_predictions(x, t, y, penalties, rounding(x, pair.precision)), truth, pair.keep
     if kind == "mlp":
         return _network_regression(pair, t, penalties, generator, network), truth, pair.keep
     if kind == "kernel":
-        stopping = _stopping(t.shape[1], t, generator)
         x, y = pair.whole(torch.float64)
-        predicted = kernel.kernel_ridge_predictions(x, t, y, *stopping, generator=generator, penalties=penalties)
-        return predicted, truth, pair.keep
+        return kernel.kernel_ridge_predictions(x, t, y, generator=generator, penalties=penalties), truth, pair.keep
     raise ValueError(f"kind: expected 'linear', 'mlp' or 'kernel', found {kind!r}")
 
 
@@ -220,11 +217,15 @@ class Pair:
     keep: Tensor
     precision: torch.dtype
 
+    def cleared(self) -> Split:
+        """Both halves, members that hold NaN replaced by zeros."""
+        return cleared(self.train, self.keep), cleared(self.test, self.keep)
+
     def parts(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Some members, and both of their halves, standardised, in double precision."""
-        for part in linear.groups(len(self.train), self.train[0].numel()):
-            train, test = (cleared(half[part], self.keep[part]) for half in (self.train, self.test))
-            yield part, *standardised(train, test, self.precision)
+        train, test = self.cleared()
+        for part in linear.groups(len(train), train[0].numel()):
+            yield part, *standardised(train[part], test[part], self.precision)
 
     def whole(self, dtype: torch.dtype) -> Split:
         """Both halves of all members, standardised."""

@@ -30,8 +30,8 @@ def rotation(d: int, seed: int = 1) -> Tensor:
     return torch.linalg.qr(torch.randn(d, d, generator=g, dtype=torch.float64))[0]
 
 
-def noise(d: int, n: int = N) -> Tensor:
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+def noise(d: int, n: int = N, seed: int = 9) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def constructed() -> dict[str, tuple[Tensor, tuple[float, float], tuple[float, float]]]:

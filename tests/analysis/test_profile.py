@@ -43,9 +43,8 @@ def test_kernel_ridge_reads_curves():
 def test_kernel_ridge_with_all_landmarks_equals_scikit_learn():
     x, y = normal(60, 2), normal(20, 2, seed=1)
     t = x[:, :1].sin() + 0.1 * normal(60, 1, seed=2)
-    held, kept = torch.arange(10), torch.arange(10, 60)
     found = kernel.kernel_ridge_predictions(
-        x[None], t[None], y[None], held, kept,
+        x[None], t[None], y[None],
         generator=torch.Generator().manual_seed(0), landmarks=60, widths=(1.0,), penalties=(0.1,),
     )  # fmt: skip
     width = torch.cdist(x, x).flatten().median()
