@@ -35,7 +35,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
-from ssl_theory.analysis import accuracy, kernel, linear, mixture_clustering, neighbours, profile, r2
+from ssl_theory.analysis import accuracy, kernel, linear, logistic, mixture_clustering, neighbours, profile, r2
 
 Fit = Callable[..., float]
 """Standardised (train, test) of one member -> score; of networks also `seed=`."""
@@ -118,14 +118,14 @@ class Theirs:
 
     def logistic(self, a: np.ndarray, b: np.ndarray) -> float:
         """The same grid and held-out rows, by log-loss, refitted."""
-        penalties = [1 / alpha for alpha in linear.LOGISTIC_PENALTIES]
+        penalties = [1 / alpha for alpha in logistic.PENALTIES]
         model = LogisticRegressionCV(
             Cs=penalties,
             l1_ratios=(0,),
             cv=self.fold,
             scoring="neg_log_loss",
             max_iter=5000,
-            tol=linear.LOGISTIC_TOLERANCE,
+            tol=logistic.TOLERANCE,
             use_legacy_attributes=False,
         ).fit(a, self.k)
         return float((model.predict(b) == self.l).mean())

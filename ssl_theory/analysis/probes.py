@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from ssl_theory.analysis import kernel, linear, neighbours, perceptron
+from ssl_theory.analysis import kernel, linear, logistic, neighbours, perceptron
 from ssl_theory.analysis.ensemble import (
     Array,
     Score,
@@ -112,7 +112,7 @@ def accuracy(
     kind: str = "linear",
     test: tuple[Array, Array] | None = None,
     seed: int = 0,
-    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    penalties: Sequence[float] = logistic.PENALTIES,
     ks: Sequence[int] = neighbours.NEIGHBOURS,
     **network: Any,
 ) -> Score:
@@ -151,7 +151,7 @@ def held_out_classes(
     kind: str = "linear",
     test: tuple[Array, Array] | None = None,
     seed: int = 0,
-    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    penalties: Sequence[float] = logistic.PENALTIES,
     ks: Sequence[int] = neighbours.NEIGHBOURS,
     **network: Any,
 ) -> tuple[Int[Tensor, "E m"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
@@ -171,7 +171,7 @@ def held_out_logits(
     kind: str = "linear",
     test: tuple[Array, Array] | None = None,
     seed: int = 0,
-    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    penalties: Sequence[float] = logistic.PENALTIES,
     **network: Any,
 ) -> tuple[Float[Tensor, "E m C"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     """What `accuracy` scores: logits and classes (as column numbers) of the scored half, and the finite members."""
@@ -180,7 +180,7 @@ def held_out_logits(
     stopping = _stopping(k.shape[1], k, generator)
     x, y = pair.whole(torch.float32)
     if kind == "linear":
-        return linear.penalised_logits(x, k, y, classes, *stopping, penalties), truth, pair.keep
+        return logistic.penalised_logits(x, k, y, classes, *stopping, penalties), truth, pair.keep
     if kind == "mlp":
         return _network_logits(x, k, y, classes, stopping, generator, network), truth, pair.keep
     raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")

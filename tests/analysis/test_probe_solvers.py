@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from ssl_theory.analysis import kernel, lbfgs, linear, neighbours, perceptron
+from ssl_theory.analysis import kernel, lbfgs, linear, logistic, neighbours, perceptron
 from ssl_theory.analysis.lbfgs import minimise
 from tests import references
 from tests.analysis.test_probes import N, drawn, noise
@@ -93,8 +93,8 @@ def test_logistic_regression_equals_scikit_learn(alpha: float):
     content, style, label = drawn(n=600)
     x = torch.stack([content + style, torch.cat([style[:, :1], content[:, :1]], 1)])
     k = label.expand(2, -1)
-    weights = linear.logistic_weights(x, k, 4, torch.full((2,), alpha, dtype=torch.float64), tolerance=1e-7)
-    p = torch.softmax(linear.logits(x, weights, 4), -1)
+    weights = logistic.logistic_weights(x, k, 4, torch.full((2,), alpha, dtype=torch.float64), tolerance=1e-7)
+    p = torch.softmax(logistic.logits(x, weights, 4), -1)
     for e in range(2):
         model = LogisticRegression(C=1 / alpha, max_iter=5000, tol=1e-8).fit(x[e].numpy(), label.numpy())
         np.testing.assert_allclose(p[e], model.predict_proba(x[e].numpy()), atol=2e-4)
@@ -106,10 +106,10 @@ def test_penalty_of_logistic_regression_is_scikit_learns():
     x = torch.randn(2, 900, 6, generator=g, dtype=torch.float64)
     k = (x[..., :3] + 0.7 * torch.randn(2, 900, 3, generator=g)).argmax(-1)
     held, kept = torch.arange(120), torch.arange(120, 600)
-    found = linear.penalised_logits(x[:, :600], k[:, :600], x[:, 600:], 3, held, kept).argmax(-1)
+    found = logistic.penalised_logits(x[:, :600], k[:, :600], x[:, 600:], 3, held, kept).argmax(-1)
     for e in range(2):
         model = LogisticRegressionCV(
-            Cs=[1 / a for a in linear.LOGISTIC_PENALTIES], l1_ratios=(0,), cv=[(kept.numpy(), held.numpy())],
+            Cs=[1 / a for a in logistic.PENALTIES], l1_ratios=(0,), cv=[(kept.numpy(), held.numpy())],
             scoring="neg_log_loss", max_iter=2000, use_legacy_attributes=False,
         ).fit(x[e, :600].numpy(), k[e, :600].numpy())  # fmt: skip
         expected = torch.from_numpy(model.predict(x[e, 600:].numpy()))
@@ -123,8 +123,8 @@ def test_a_start_changes_the_way_and_not_the_goal(scale: float):
     x, k = torch.cat([content, style], 1)[None], label[None]
     alpha = torch.tensor([1.0], dtype=torch.float64)
     start = scale * torch.randn(1, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ways = [linear.logistic_weights(x, k, 4, alpha, start=at, tolerance=1e-9) for at in (None, start)]
-    p = [torch.softmax(linear.logits(x, w, 4), -1) for w in ways]
+    ways = [logistic.logistic_weights(x, k, 4, alpha, start=at, tolerance=1e-9) for at in (None, start)]
+    p = [torch.softmax(logistic.logits(x, w, 4), -1) for w in ways]
     assert torch.allclose(p[0], p[1], atol=1e-5)
 
 
