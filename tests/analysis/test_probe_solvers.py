@@ -128,6 +128,56 @@ def test_a_start_changes_the_way_and_not_the_goal(scale: float):
     assert torch.allclose(p[0], p[1], atol=1e-5)
 
 
+def unlike_classes(classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Representations (2, 600, 6), of separable classes and of others, and classes (2, 600), the last ones rare."""
+    g = torch.Generator().manual_seed(seed)
+    k = torch.multinomial(torch.exp(-4 * torch.arange(classes) / classes), 600, True, generator=g)
+    centres = torch.tensor([8.0, 1.0])[:, None, None] * torch.randn(classes, 6, generator=g)
+    return centres[:, k] + torch.randn(2, 600, 6, generator=g), k.expand(2, -1)
+
+
+@pytest.mark.parametrize("blocks", [0, logistic.BLOCKS])
+@pytest.mark.parametrize("classes", [2, 8, 30])
+def test_slopes_at_the_weights_found_meet_the_tolerance(monkeypatch: pytest.MonkeyPatch, classes: int, blocks: int):
+    """In single precision, with one curvature for all classes and with one for each."""
+    monkeypatch.setattr(logistic, "BLOCKS", blocks)
+    x, k = unlike_classes(classes)
+    weights = logistic.logistic_weights(x, k, classes, torch.full((2,), 0.1, dtype=torch.float64))
+    at = weights.double().requires_grad_()
+    loss = torch.nn.functional.cross_entropy(logistic.logits(x.double(), at, classes).mT, k) * 2
+    (slope,) = torch.autograd.grad(loss + 0.1 / 600 / 2 * at[:, : 6 * classes].square().sum(), at)
+    assert float(slope.abs().max()) <= 1.1 * logistic.TOLERANCE
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("classes", [2, 8])
+def test_penalties_are_chosen_by_the_losses_of_exact_solutions(classes: int, seed: int):
+    x, k = unlike_classes(classes, seed)
+    held, kept = torch.arange(120), torch.arange(120, 600)
+    grid = torch.tensor(logistic.PENALTIES[::-1], dtype=torch.float64)
+    _, losses = logistic._path(x, k, classes, held, kept, grid)
+    exact, y = [], x.double()
+    for alpha in grid:
+        w = logistic.logistic_weights(y[:, kept], k[:, kept], classes, alpha.expand(2), tolerance=1e-8)
+        loss = torch.nn.functional.cross_entropy(
+            logistic.logits(y[:, held], w, classes).mT, k[:, held], reduction="none"
+        )
+        exact.append(loss.mean(1))
+    assert torch.equal(losses.argmin(0), torch.stack(exact).argmin(0))
+    assert torch.allclose(losses.double(), torch.stack(exact), rtol=0.02, atol=1e-4)
+
+
+def test_posteriors_are_normal_numbers():
+    """Of rows that are more certain than single precision can say, too."""
+    x, k = unlike_classes(3)
+    weights = 30 * torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(1))
+    p, partition = logistic.Softmax(x, k, 3)._posterior(weights, slice(0, 2))
+    scores = weights[..., :6] @ x.mT + weights[..., 6:]
+    assert float(p.min()) >= torch.finfo(torch.float32).tiny
+    assert torch.allclose(p, scores.softmax(1), atol=1e-4)
+    assert torch.allclose(partition, scores.logsumexp(1))
+
+
 @pytest.mark.parametrize("hidden", [(5,), (6, 5), (4, 3, 5)])
 def test_slopes_by_hand_are_autograds(hidden: tuple[int, ...]):
     g = torch.Generator().manual_seed(0)
