@@ -182,15 +182,70 @@ def test_posteriors_are_normal_numbers():
 def test_slopes_by_hand_are_autograds(hidden: tuple[int, ...]):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(2, 9, 3, generator=g, dtype=torch.float64)
-    for loss, outputs in ((perceptron.squared_error, 4), (perceptron.cross_entropy, 3)):
+    for loss, outputs in ((perceptron.SQUARED_ERROR, 4), (perceptron.CROSS_ENTROPY, 3)):
         numbers = torch.randn(2, 9, outputs, generator=g, dtype=torch.float64)
-        target = numbers if loss is perceptron.squared_error else numbers.argmax(-1)
+        target = numbers if loss is perceptron.SQUARED_ERROR else numbers.argmax(-1)
         weights = perceptron.initial([3, *hidden, outputs], x, g)
-        total = loss(perceptron.forward(weights, x), target).mean(1).sum()
+        total = loss.value(perceptron.forward(weights, x), target).mean(1).sum()
         found, _ = perceptron._side_by_side(weights)
-        perceptron._backward([w.detach() for w in weights], found, x, target, loss)
+        perceptron._backward([w.detach() for w in weights], found, x, target, loss.slope)
         for ours, theirs in zip(found, torch.autograd.grad(total, weights), strict=True):
             assert torch.allclose(ours, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_slopes_of_losses_are_autograds(members: int):
+    """Also where all but one of the posteriors are zero in this precision."""
+    g = torch.Generator().manual_seed(0)
+    output = torch.randn(members, 7, 5, generator=g, dtype=torch.float64)
+    for loss, scale in (
+        (perceptron.SQUARED_ERROR, 1.0),
+        (perceptron.CROSS_ENTROPY, 1.0),
+        (perceptron.CROSS_ENTROPY, 1e4),
+    ):
+        numbers = torch.randn(members, 7, 5, generator=g, dtype=torch.float64)
+        target = numbers if loss is perceptron.SQUARED_ERROR else numbers.argmax(-1)
+        at = (scale * output).requires_grad_()
+        (expected,) = torch.autograd.grad(loss.value(at, target).mean(1).sum(), at)
+        assert torch.allclose(loss.slope(at.detach(), target), expected, atol=1e-12)
+
+
+def test_adam_is_torchs():
+    g = torch.Generator().manual_seed(0)
+    w = torch.randn(3, 4, generator=g, dtype=torch.float64)
+    other = w.clone().requires_grad_()
+    optimiser, moments = torch.optim.Adam([other], lr=0.02), [(torch.zeros_like(w), torch.zeros_like(w))]
+    for step in range(1, 6):
+        slope = torch.randn(3, 4, generator=g, dtype=torch.float64)
+        other.grad = slope
+        optimiser.step()
+        perceptron.adam([w], [slope], moments, 0.02, step)
+    assert torch.allclose(w, other.detach(), atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 560])
+def test_rate_rises_and_falls(steps: int):
+    rates = [perceptron._schedule(step, steps) for step in range(1, steps + 1)]
+    top = rates.index(1.0)
+    assert top == max(1, round(perceptron.WARM_UP * steps)) - 1
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert min(rates) > 0
+
+
+def test_network_begins_with_the_start_and_keeps_it_where_nothing_is_better():
+    """Targets that are noise on the rows to stop on: no step is kept for them, whatever the other target gains."""
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 300, 3, generator=g), torch.randn(2, 50, 3, generator=g)
+    t = torch.stack([x[..., 0].square() - 1, 3 * x[..., 1]], -1)
+    held, kept = torch.arange(100), torch.arange(100, 300)
+    t[:, held, 1] = 0.0
+    start = torch.zeros(2, 100, 2), torch.zeros(2, 50, 2)
+    found = perceptron.trained_predictions(
+        x, t, y, start, held, kept, loss=perceptron.SQUARED_ERROR, generator=g, steps=100,
+    )  # fmt: skip
+    assert torch.equal(found[..., 1], start[1][..., 1])
+    assert (found[..., 0] - (y[..., 0].square() - 1)).square().mean() < 0.2
 
 
 @pytest.mark.parametrize("width", [0.3, 1.0, 3.0])
