@@ -274,7 +274,10 @@ def _stopping(n: int, like: Tensor, generator: torch.Generator) -> Split:
 def _network_regression(
     pair: Pair, t: Tensor, penalties: Sequence[float], generator: torch.Generator, network: dict[str, Any]
 ) -> Float[Tensor, "E m t"]:
-    """Ridge and a network for what it leaves, which needs fewer steps than one for everything."""
+    """Ridge and a network for what it leaves, which needs fewer steps than one for everything.
+
+    Of the network the share that is best on the stopping rows is taken: less where it is right by chance.
+    """
     held_out, kept = _stopping(t.shape[1], t, generator)
     linearly = torch.cat([_kept_ridge(a, t[p], b, kept, penalties) for p, a, b in pair.parts()])
     linearly, predicted = linearly.split([t.shape[1], linearly.shape[1] - t.shape[1]], 1)
@@ -282,15 +285,16 @@ def _network_regression(
     scale = rest.square().mean(1, keepdim=True).sqrt()
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     x, y = pair.whole(torch.float32)
-    nothing = (
-        torch.zeros_like(linearly[:, held_out], dtype=torch.float32),
-        torch.zeros_like(predicted, dtype=torch.float32),
-    )
+    rest = rest / scale
+    scored, seen = torch.cat([x.index_select(1, held_out), y], 1), rest.index_select(1, held_out)
+    nothing = x.new_zeros(*scored.shape[:2], t.shape[2])
     bend = perceptron.trained_predictions(
-        x, (rest / scale).float(), y, nothing, held_out, kept,
+        x, rest.float(), scored, (nothing[:, : len(held_out)], nothing), held_out, kept,
         loss=perceptron.SQUARED_ERROR, generator=generator, **network,
     )  # fmt: skip
-    return predicted + scale * bend
+    there, bend = bend[:, : len(held_out)], bend[:, len(held_out) :]
+    share = ((seen * there).sum(1, keepdim=True) / there.square().sum(1, keepdim=True).clamp(min=1e-30)).clamp(0, 1)
+    return predicted + scale * share * bend
 
 
 def _kept_ridge(x: Tensor, t: Tensor, y: Tensor, kept: Tensor, penalties: Sequence[float]) -> Float[Tensor, "E m2 t"]:
