@@ -25,7 +25,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, finite, labels_of, members
+from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, labels_of, members, varying
 
 
 class Clustering(NamedTuple):
@@ -118,7 +118,7 @@ def components_by_bic(train: Array, candidates: tuple[int, ...], seed: int = 0, 
     """The candidate with the lowest Bayesian information criterion (Schwarz 1978), one a member."""
     r = members(train)
     _check_count(max(candidates), r.shape[1])
-    criteria = [[_bic(x, c, seed, restarts) for c in candidates] for x in _scaled(r, r)[0]]
+    criteria = [[_bic(x, c, seed, restarts) for c in candidates] for x in _scaled(r, r, varying(r, train))[0]]
     return [candidates[int(np.argmin(row))] for row in criteria]
 
 
@@ -150,9 +150,10 @@ def _scored(
     k = labels_of(labels, b).cpu().numpy()
     _check_count(classes, a.shape[1])
     keep = finite(a, b)
+    points = zip(*_scaled(a, b, varying(cleared(a, keep), train)), strict=True)
     rows = [
         _agreement(k[e], assign(x, y), y) if keep[e] else [float("nan")] * len(Clustering._fields)
-        for e, (x, y) in enumerate(zip(*_scaled(a, b), strict=True))
+        for e, (x, y) in enumerate(points)
     ]
     columns = torch.tensor(rows, dtype=torch.float64, device=a.device).T
     return Clustering(*[answer(column, train) for column in columns])
@@ -182,10 +183,10 @@ def _check_count(classes: int, n: int) -> None:
         raise ValueError(f"classes: expected between 1 and the {n} train points, found {classes}; give more points")
 
 
-def _scaled(train: torch.Tensor, test: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _scaled(train: torch.Tensor, test: torch.Tensor, varied: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Both centred at the mean of train and divided by one number: mean variance 1 a coordinate."""
     mean = train.mean(1, keepdim=True)
-    scale = train.var(1, correction=0).mean(-1).sqrt()[:, None, None]
+    scale = train.var(1, correction=0).mean(-1).sqrt()
     # A constant representation (up to rounding) has no scale; it stays at zero.
-    scale = torch.where(scale > 1e-12 * mean.abs().amax(-1, keepdim=True), scale, torch.inf)
+    scale = torch.where(varied, scale, torch.inf)[:, None, None]
     return ((train - mean) / scale).cpu().numpy(), ((test - mean) / scale).cpu().numpy()

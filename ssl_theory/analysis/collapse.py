@@ -17,6 +17,7 @@ from ssl_theory.analysis.ensemble import (
     finite,
     labels_of,
     members,
+    varying,
     views_of,
 )
 
@@ -26,9 +27,8 @@ def retained_style(style_r2: Array | float, floor: Array | float, ceiling: Array
 
         (R^2(s|r) - R^2(s|y)) / (R^2(s|x) - R^2(s|y))
 
-    0: `r` tells no more of style than content does; 1: all that the observation tells. Not clipped: a
-        probe's error
-    may put it a little outside of [0, 1]. Arguments broadcast; NaN stays NaN.
+    0: `r` tells no more of style than content does; 1: all that the observation tells. Not clipped: a probe's
+    error may put it a little outside of [0, 1]. Arguments broadcast; NaN stays NaN.
 
     Args:
         style_r2: R^2 of style from the representation, of any shape.
@@ -54,23 +54,31 @@ def _number(x: Array | float) -> Tensor:
 def collapse_ratio(views: Array) -> Score:
     """`tr Cov(r|y) / tr Cov(r)`, where the J views of a data point share `y`.
 
-    0: all views of a data point coincide; 1: they are no closer to each other than to any other data
-        point's. NaN for
-    a constant representation, where both are zero (see `total_variance`). Both traces are unbiased: with
-    `W` the mean variance over views and `V` the variance of view means, `tr Cov(r) = V + (1 - 1/J) W`.
+    0: all views of a data point coincide; 1: they are no closer to each other than to any other data point's. NaN
+    for a constant representation, where both are zero (see `total_variance`). Both traces are unbiased: with `W` the
+    mean variance over views and `V` the variance of view means, `tr Cov(r) = V + (1 - 1/J) W`.
 
     Args:
-        views: `(n, J, d)` or `(E, n, J, d)`, J >= 2.
+        views: `(n, J, d)` or `(E, n, J, d)`, n >= 2, J >= 2.
 
     Returns:
         A float or `(E,)`.
+
+    Source: this project.
     """
     r = views_of(views)
     keep = finite(r)
-    r, J = cleared(r, keep), r.shape[2]
-    within = r.var(2).sum(-1).mean(1)
-    total = r.mean(2).var(1).sum(-1) + (1 - 1 / J) * within
-    return answer(within / total, views, keep, single=3)
+    r = cleared(r, keep)
+    return answer(within_share(r), views, keep & varying(r.flatten(1, 2), views), single=3)
+
+
+def within_share(views: Float[Tensor, "E n J d"]) -> Float[Tensor, " E"]:
+    """Trace of the covariance of views about their data point, over that of all views; both unbiased."""
+    n, J = views.shape[1:3]
+    if n < 2:
+        raise ValueError(f"views: expected n >= 2 data points for a variance, found {n}; give more")
+    within = views.var(2).sum(-1).mean(1)
+    return within / (views.mean(2).var(1).sum(-1) + (1 - 1 / J) * within)
 
 
 def class_collapse_ratio(representation: Array, labels: Array) -> Score:
@@ -90,7 +98,7 @@ def class_collapse_ratio(representation: Array, labels: Array) -> Score:
     r = cleared(r, keep)
     within = (r - class_means_of_rows(r, labels)).square().sum(-1).mean(1)
     total = r.var(1, correction=0).sum(-1)
-    return answer(within / total, representation, keep)
+    return answer(within / total, representation, keep & varying(r, representation))
 
 
 def class_means_of_rows(r: Float[Tensor, "E n d"], labels: Array) -> Float[Tensor, "E n d"]:
@@ -115,7 +123,8 @@ def total_variance(representation: Array) -> Score:
 def effective_rank(representation: Array, *, epsilon: float = 1e-7, centre: bool = False) -> Score:
     """RankMe, `exp H(p)` with `p_i = sigma_i / sum_j sigma_j + epsilon`, sigma the singular values of `r`.
 
-    From 1 (one direction) to `min(n, d)` (all singular values equal). A representation of zeros gives NaN.
+    From 1 (one direction) to `min(n, d)` (all singular values equal). A representation of zeros gives NaN, and so
+    does a constant one when its mean is subtracted.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`.
@@ -127,6 +136,9 @@ def effective_rank(representation: Array, *, epsilon: float = 1e-7, centre: bool
     r = members(representation)
     keep = finite(r)
     r = cleared(r, keep)
-    sigma = torch.linalg.svdvals(r - r.mean(1, keepdim=True) if centre else r)
+    if centre:
+        keep = keep & varying(r, representation)
+        r = r - r.mean(1, keepdim=True)
+    sigma = torch.linalg.svdvals(r)
     p = sigma / sigma.sum(-1, keepdim=True) + epsilon
     return answer(torch.exp(-torch.special.xlogy(p, p).sum(-1)), representation, keep)

@@ -116,6 +116,17 @@ def constant_columns(x: Float[Tensor, "E n d"], precision: torch.dtype) -> Bool[
     return deviation(x) <= rounding(x, precision)
 
 
+def varying(x: Float[Tensor, "E n d"], given: Array) -> Bool[Tensor, " E"]:
+    """Members of which some column varies by more than the rounding of `given`, which x was read from.
+
+    Of the others nothing is left but noise once their mean is taken: rows full of 0.1 have another mean than 0.1.
+    Mostly the first column tells; only where it does not, all are looked at.
+    """
+    precision = precision_of(given)
+    first = ~constant_columns(x[..., :1], precision)[:, 0]
+    return first if bool(first.all()) else ~constant_columns(x, precision).all(1)
+
+
 def rounding(x: Shaped[Tensor, "E n d"], precision: torch.dtype) -> Float[Tensor, "E d"]:
     """Ten rounding errors of the largest entry of each column."""
     relative = 10 * torch.finfo(precision).eps if precision.is_floating_point else 0.0

@@ -14,7 +14,18 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ssl_theory.analysis import linear, probes
-from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, cleared, finite, members, targets_of
+from ssl_theory.analysis.ensemble import (
+    Array,
+    Score,
+    answer,
+    as_tensor,
+    cleared,
+    constant_columns,
+    finite,
+    members,
+    precision_of,
+    targets_of,
+)
 
 
 def affine_r2(representation: Array, latents: Array, **split: Any) -> Score:
@@ -67,9 +78,10 @@ def mcc(representation: Array, latents: Array, *, rank: bool = False) -> Score:
     r = members(representation)
     keep = finite(r)
     r, t = cleared(r, keep), targets_of(latents, r, "latents")
+    precision = precision_of(representation)
     if rank:
-        r, t = _ranks(r), _ranks(t)
-    table = _correlations(r, t).abs().cpu().numpy()
+        r, t = _ranks(r.masked_fill(constant_columns(r, precision)[:, None], 0)), _ranks(t)
+    table = _correlations(r, t, torch.float64 if rank else precision).abs().cpu().numpy()
     values = [c[linear_sum_assignment(c, maximize=True)].sum() / t.shape[2] for c in table]
     return answer(torch.tensor(np.array(values), device=r.device), representation, keep)
 
@@ -98,7 +110,7 @@ def dci(representation: Array, latents: Array, *, seed: int = 0) -> Dci:
     r = members(representation)
     keep = finite(r)
     r, t = cleared(r, keep), targets_of(latents, r, "latents")
-    x, _ = probes.standardised(r, r, torch.float64)
+    x, _ = probes.standardised(r, r, precision_of(representation))
     y, _ = probes.standardised(t, t, torch.float64)
     probe = torch.cat([torch.zeros_like(x[:, :1]), torch.eye(x.shape[2]).to(x).expand(len(x), -1, -1)], 1)
     predicted = linear.ridge_predictions(x, y, probe)
@@ -115,9 +127,11 @@ def _concentration(importance: Float[Tensor, "E d t"]) -> Float[Tensor, " E"]:
     return ((1 - entropy) * total).sum(1) / total.sum(1)
 
 
-def _correlations(r: Float[Tensor, "E n d"], t: Float[Tensor, "E n t"]) -> Float[Tensor, "E d t"]:
-    """Pearson's, of all pairs; 0 where one does not vary."""
-    a, _ = probes.standardised(r, r, torch.float64)
+def _correlations(
+    r: Float[Tensor, "E n d"], t: Float[Tensor, "E n t"], precision: torch.dtype
+) -> Float[Tensor, "E d t"]:
+    """Pearson's, of all pairs; 0 where one does not vary, r beyond the rounding of `precision`."""
+    a, _ = probes.standardised(r, r, precision)
     b, _ = probes.standardised(t, t, torch.float64)
     return a.mT @ b / r.shape[1]
 

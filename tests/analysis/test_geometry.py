@@ -252,3 +252,14 @@ def test_bad_input_is_one_line():
         with pytest.raises(ValueError, match=message) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("c", [0.1, 3.7])
+def test_nothing_is_read_off_a_constant_pmi_nor_constant_distances(c: float):
+    s, constant = normal(6, 4), torch.full((6, 4), c, dtype=torch.float64)
+    assert all(np.isnan(v) for v in geometry.pmi_fit(s, constant))
+    assert np.isnan(geometry.fitted_temperature(s, constant))
+    # One constant a row is all the same to it.
+    rows = constant + torch.arange(6)[:, None]
+    assert all(np.isnan(v) for v in geometry.pmi_fit(s, rows))
+    assert geometry.fitted_temperature(torch.stack([rows, -s]), torch.stack([s, s])).tolist() == [np.inf, 0.5]
