@@ -137,5 +137,8 @@ def _correlations(
 
 
 def _ranks(x: Float[Tensor, "E n d"]) -> Float[Tensor, "E n d"]:
-    """Ranks 0 to n - 1 along n; ties in order of their rows."""
-    return x.argsort(dim=1, stable=True).argsort(dim=1).to(x.dtype)
+    """Ranks 0 to n - 1 along n; equal numbers share the mean of theirs."""
+    columns = x.mT.contiguous()
+    ordered = columns.sort(-1).values
+    below, up_to = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
+    return ((below + up_to - 1).to(x.dtype) / 2).mT

@@ -74,6 +74,7 @@ MEASURES: dict[str, Measure] = {
     "norm_variation": Measure(lambda r, t, k: analysis.norm_variation(r), nan),
     "self_duality": Measure(lambda r, t, k: analysis.self_duality(r, beside(r, t)), nan),
     "mcc": Measure(lambda r, t, k: analysis.mcc(r, t), 0),
+    "rank mcc": Measure(lambda r, t, k: analysis.mcc(r, t, rank=True), 0),
     "affine_r2": Measure(lambda r, t, k: analysis.affine_r2(r, t)),
     "disentanglement": Measure(lambda r, t, k: analysis.dci(r, t).disentanglement, nan),
     "completeness": Measure(lambda r, t, k: analysis.dci(r, t).completeness, nan),
