@@ -9,8 +9,8 @@ was trained on: only then do they bound.
 | bound | side | optimal critic | valid with |
 |---|---|---|---|
 | `barber_agakov_lower`, `_upper` | lower, upper | log p(y given x) | any normalised q; exact conditional |
-| `donsker_varadhan` | lower | PMI + any constant | n K -> inf (the logarithm of a mean is too small on
-average) | | `nwj` | lower | 1 + PMI | any critic, unbiased |
+| `donsker_varadhan` | lower | PMI + any constant | n K -> inf (the logarithm of a mean is too small on average) |
+| `nwj` | lower | 1 + PMI | any critic, unbiased |
 | `tuba` | lower | PMI + log a(y) | any critic and baseline a(y), unbiased |
 | `info_nce` | lower, at most log K | PMI + any c(y) | any critic |
 | `interpolated` | lower | PMI + c(y) | any critic, baseline, alpha |
@@ -35,7 +35,7 @@ from scipy.special import digamma
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, finite, members
+from ssl_theory.analysis.ensemble import Array, Score, answer, finite, members, precision_of, rounding
 
 Scores: TypeAlias = Any
 """`(*batch, n, K)`, a tensor (gradients flow) or an array; the answer `(*batch,)` is of the same kind."""
@@ -217,11 +217,16 @@ def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
     Args:
         first: `(n, d)` or `(E, n, d)`.
         second: `(n, d')` or `(E, n, d')`.
-        neighbours: k; small: less bias, more variance.
+        neighbours: k, from 1 to n - 1; small: less bias, more variance.
 
     Returns:
-        Nats, a float or `(E,)`; NaN where all points coincide.
+        Nats, a float or `(E,)`; 0 for independent arguments, and a little below by chance. NaN where a point has k
+        others at its very place: it compares densities, and ties, as of discrete values, have none.
+
+    Source: Kraskov, Stoegbauer, Grassberger (2004).
     """
+    if neighbours < 1:
+        raise ValueError(f"neighbours: expected k >= 1, found {neighbours}; 3 is usual")
     x, y = members(first, "first"), members(second, "second")
     if x.shape[:2] != y.shape[:2] or x.shape[1] <= neighbours:
         raise ValueError(
@@ -229,7 +234,8 @@ def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
             f"found {tuple(x.shape)} and {tuple(y.shape)}"
         )
     keep = finite(x, y)
-    pairs = zip(_unit(x).cpu().numpy(), _unit(y).cpu().numpy(), keep.tolist(), strict=True)
+    units = (_unit(z, precision_of(given)).cpu().numpy() for z, given in ((x, first), (y, second)))
+    pairs = zip(*units, keep.tolist(), strict=True)
     values = [_kraskov(a, b, neighbours) if ok else math.nan for a, b, ok in pairs]
     return answer(torch.tensor(values, dtype=torch.float64, device=x.device), first)
 
@@ -237,7 +243,7 @@ def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
 def _kraskov(x: np.ndarray, y: np.ndarray, k: int) -> float:
     joint = np.concatenate([x, y], 1)
     radius = cKDTree(joint).query(joint, k + 1, p=np.inf)[0][:, k]
-    if not radius.any():
+    if not radius.all():
         return math.nan
     # Strictly inside the radius: one rounding step less.
     inside = np.nextafter(radius, 0)
@@ -245,9 +251,10 @@ def _kraskov(x: np.ndarray, y: np.ndarray, k: int) -> float:
     return float(digamma(k) + digamma(len(x)) - sum(digamma(c).mean() for c in counts))
 
 
-def _unit(x: Tensor) -> Tensor:
+def _unit(x: Tensor, precision: torch.dtype) -> Tensor:
+    """Standardised; columns that vary by rounding only become zero."""
     scale = x.std(1, keepdim=True, correction=0)
-    return (x - x.mean(1, keepdim=True)) / torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (x - x.mean(1, keepdim=True)) / torch.where(scale > rounding(x, precision)[:, None], scale, torch.inf)
 
 
 def _log_mean_exp(s: Tensor, axes: Any = (-2, -1)) -> Tensor:

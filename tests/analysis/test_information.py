@@ -439,3 +439,18 @@ def test_bad_input_is_one_line():
         with pytest.raises(ValueError, match=message) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def test_ksg_has_no_value_for_ties_and_none_for_a_constant_to_share():
+    """A density estimator: discrete values coincide. What tells nothing is 0, also where binary rounds it."""
+    g = torch.Generator().manual_seed(0)
+    coin, x = torch.randint(2, (100, 1), generator=g).double(), torch.randn(100, 1, generator=g).double()
+    assert math.isnan(information.ksg(coin, coin))
+    assert math.isnan(information.ksg(torch.cat([x[:96], x[:1].expand(4, 1)]), torch.cat([x[:96], x[:1].expand(4, 1)])))
+    for c in (0.1, 3.7, -2.2):
+        assert information.ksg(torch.full_like(x, c), x) == pytest.approx(0, abs=1e-12)
+        noise = (c * (1 + 1e-7 * torch.randn(100, 1, generator=g))).float()
+        assert information.ksg(noise, x) == pytest.approx(0, abs=1e-12)
+        assert math.isnan(information.ksg(noise, noise))
+    with pytest.raises(ValueError, match="neighbours: expected k >= 1, found 0"):
+        information.ksg(x, x, neighbours=0)
