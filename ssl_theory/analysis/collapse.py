@@ -4,6 +4,11 @@
 spread of the views of one data point with the spread of all; `effective_rank` counts the dimensions in use.
 """
 
+from collections.abc import Sequence
+from functools import reduce
+from typing import TypeAlias
+
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,34 +26,58 @@ from ssl_theory.analysis.ensemble import (
     views_of,
 )
 
+Numbers: TypeAlias = Array | float | np.floating | Sequence[float]
 
-def retained_style(style_r2: Array | float, floor: Array | float, ceiling: Array | float) -> Score:
+
+def retained_style(style_r2: Numbers, floor: Numbers, ceiling: Numbers) -> Score:
     """Share of the style that the data tell, and content does not, that a representation still tells.
 
         (R^2(s|r) - R^2(s|y)) / (R^2(s|x) - R^2(s|y))
 
     0: `r` tells no more of style than content does; 1: all that the observation tells. Not clipped: a probe's
-    error may put it a little outside of [0, 1]. Arguments broadcast; NaN stays NaN.
+    error may put it a little outside of [0, 1]. Arguments broadcast, numbers, lists,
+    arrays or tensors, also mixed; NaN stays NaN.
 
     Args:
         style_r2: R^2 of style from the representation, of any shape.
         floor: R^2(s|y), of style from content; 0 unless style depends on content.
         ceiling: R^2(s|x), of style from the observation, by the same probe.
 
+    Returns:
+        A tensor where any argument is one, an array where any has axes, else a float.
+
     Raises:
-        ValueError: when the ceiling does not exceed the floor, so that there is no style to retain.
+        ValueError: when the ceiling does not exceed the floor, so that there is no style to retain, or shapes do not
+            broadcast.
+
+    Source: this project.
 
     Example:
         >>> retained_style(0.5, 0.0, 0.8)
         0.625
     """
-    if bool((_number(ceiling) <= _number(floor)).any()):
+    given = (style_r2, floor, ceiling)
+    tensors = [x for x in given if isinstance(x, Tensor)]
+    told, low, high = _numbers(given, tensors[0].device if tensors else torch.device("cpu"))
+    try:
+        torch.broadcast_shapes(told.shape, low.shape, high.shape)
+    except RuntimeError:
+        found = ", ".join(str(tuple(x.shape)) for x in (told, low, high))
+        raise ValueError(f"style_r2: expected shapes of floor and ceiling that broadcast, found {found}") from None
+    if bool((high <= low).any()):
         raise ValueError(f"ceiling: expected above the floor {floor}, found {ceiling}; no style is left to retain")
-    return (style_r2 - floor) / (ceiling - floor)
+    share = (told - low) / (high - low)
+    if tensors:
+        return share
+    return share.numpy() if share.ndim else float(share)
 
 
-def _number(x: Array | float) -> Tensor:
-    return torch.as_tensor(x) if isinstance(x, int | float) else as_tensor(x, "R^2").cpu()
+def _numbers(given: Sequence[Numbers], device: torch.device) -> list[Float[Tensor, "..."]]:
+    """Tensors on one device, of the largest type that any of them came in; Python's numbers take that of the others."""
+    tensors = [as_tensor(x if isinstance(x, Tensor) else np.asarray(x), "R^2") for x in given]
+    types = {t.dtype for t, x in zip(tensors, given, strict=True) if not isinstance(x, int | float)}
+    dtype = reduce(torch.promote_types, types, torch.float32) if types else torch.float64
+    return [t.to(device, dtype) for t in tensors]
 
 
 def collapse_ratio(views: Array) -> Score:
@@ -84,7 +113,7 @@ def within_share(views: Float[Tensor, "E n J d"]) -> Float[Tensor, " E"]:
 def class_collapse_ratio(representation: Array, labels: Array) -> Score:
     """`tr Cov(r|k) / tr Cov(r)`: the share of variance that lies within classes (biased covariances, 1/n).
 
-    0: each class is one point; 1: the class means coincide. NaN for a constant representation.
+    0: each class is one point; 1: the class means coincide. NaN for a constant representation. Source: this project.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`.

@@ -69,12 +69,15 @@ def labels_of(labels: Array, like: Tensor, name: str = "labels") -> Int[Tensor, 
 
 
 def as_tensor(x: Array, name: str) -> Tensor:
-    """A detached tensor of `x`; numpy arrays share their memory."""
+    """A detached tensor of `x`, real numbers; numpy arrays share their memory."""
     if isinstance(x, Tensor):
+        if x.is_complex():
+            raise ValueError(f"{name}: expected real numbers, found {x.dtype}; give real and imaginary part as columns")
         return x.detach()
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
-        raise ValueError(f"{name}: expected a torch tensor or a numpy array of numbers, found {type(x).__name__}")
-    return torch.from_numpy(np.ascontiguousarray(x))
+        found = f"{x.dtype} numbers" if isinstance(x, np.ndarray) else type(x).__name__
+        raise ValueError(f"{name}: expected a torch tensor or a numpy array of real numbers, found {found}; convert it")
+    return torch.from_numpy(np.ascontiguousarray(x).reshape(x.shape))
 
 
 def finite(*stacks: Tensor) -> Bool[Tensor, " E"]:

@@ -29,12 +29,16 @@ from ssl_theory.analysis.ensemble import (
 
 
 def affine_r2(representation: Array, latents: Array, **split: Any) -> Score:
-    """R^2 of the best affine map from the representation to the true latents, held out; 1: recovered up to one.
+    """R^2 of the best affine map from the representation to the true latents, held out.
+
+    1: recovered up to an affine map; 0: no better than the mean; below 0: worse, held out. Averaged over latents.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`.
         latents: `(n, t)` or `(E, n, t)`.
         split: `test`, `seed`, `per_target` of `probes.r2`.
+
+    Source: Zimmermann et al. (2021), arXiv 2102.08850.
     """
     return probes.r2(representation, latents, kind="linear", **split)
 
@@ -42,19 +46,27 @@ def affine_r2(representation: Array, latents: Array, **split: Any) -> Score:
 def block_r2(
     representation: Array, blocks: Mapping[str, Array], *, kind: str = "linear", seed: int = 0, **network: Any
 ) -> dict[str, Score]:
-    """R^2 of each named block of latents (content, style): a block is recovered at 1, lost at 0.
+    """R^2 of each named block of latents (content, style): a block is recovered at 1, lost at 0 (or a little below).
+
+    Args:
+        representation: `(n, d)` or `(E, n, d)`.
+        blocks: one or more, each `(n,)`, `(n, t)` or `(E, n, t)`.
+        kind, seed, network: as in `probes.r2`.
+
+    Source: von Kuegelgen et al. (2021), arXiv 2106.04619.
 
     Example:
         >>> z = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
         >>> block_r2(z[:, :1], {"content": z[:, :1]})["content"] > 0.999
         True
     """
-    tensors = {name: as_tensor(b, name) for name, b in blocks.items()}
-    tensors = {name: b[:, None] if b.ndim == 1 else b for name, b in tensors.items()}
+    if not blocks:
+        raise ValueError("blocks: expected one block of latents or more, found none; give {'content': content}")
+    r = members(representation, dtype=None)
+    tensors = {name: targets_of(b, r, name) for name, b in blocks.items()}
     sizes = [b.shape[-1] for b in tensors.values()]
-    E = max(b.shape[0] if b.ndim == 3 else 1 for b in tensors.values())
-    stacked = [b if b.ndim == 3 or E == 1 else b.expand(E, -1, -1) for b in tensors.values()]
-    joined = torch.cat([b.to(torch.float64) for b in stacked], -1)
+    shared = all(b.ndim < 3 for b in blocks.values())
+    joined = torch.cat([b[0] if shared else b for b in tensors.values()], -1)
     scores = probes.r2(representation, joined, kind=kind, seed=seed, per_target=True, **network)
     ends = np.cumsum(sizes)
     means = [scores[..., end - size : end].mean(-1) for size, end in zip(sizes, ends, strict=True)]
@@ -87,10 +99,9 @@ def mcc(representation: Array, latents: Array, *, rank: bool = False) -> Score:
 
 
 class Dci(NamedTuple):
-    """Each in [0, 1].
-
-    disentanglement: each coordinate serves one latent. completeness: each latent is served by one coordinate.
-    informativeness: R^2 of the linear probe, held out.
+    """disentanglement: each coordinate serves one latent, in [0, 1]; completeness: each latent is served by one
+    coordinate, in [0, 1]; both NaN where no coordinate serves any. informativeness: R^2 of the linear probe, held out,
+    at most 1, and below 0 where it is worse than the mean.
     """
 
     disentanglement: Score

@@ -54,8 +54,8 @@ def positives_first(square: Array) -> Scores:
     Row i is rotated by i, so column k holds `f(x_{i+k}, y_i)` when `square[i, j] = f(x_j, y_i)`.
     """
     s = _tensor(square)
-    n = s.shape[-1]
-    if s.shape[-2] != n:
+    n = s.shape[-1] if s.ndim else 0
+    if s.ndim < 2 or s.shape[-2] != n:
         raise ValueError(f"square: expected (*batch, n, n), found {tuple(s.shape)}; give scores of all pairs")
     rows = torch.arange(n, device=s.device)
     turned = s.gather(-1, ((rows[:, None] + rows) % n).expand(s.shape))
@@ -68,7 +68,7 @@ def donsker_varadhan(scores: Scores) -> Score:
     return _like(s[..., 0].mean(-1) - _log_mean_exp(s[..., 1:]), scores)
 
 
-def mine(scores: Tensor, log_average: Tensor | None, *, rate: float = 0.01) -> tuple[Tensor, Tensor]:
+def mine(scores: Scores, log_average: Score | None, *, rate: float = 0.01) -> tuple[Score, Score]:
     """A function whose *gradient* is that of Donsker-Varadhan, corrected, and the new log moving average.
 
     The gradient of `log E_q[exp f]` on a batch divides by that batch's own mean of `exp f`, which biases it;
@@ -78,12 +78,15 @@ def mine(scores: Tensor, log_average: Tensor | None, *, rate: float = 0.01) -> t
     Args:
         scores: `(*batch, n, K)`.
         log_average: of the steps before, `(*batch,)`; None at the first.
+
+    Returns:
+        Both `(*batch,)`, of the kind of `scores`.
     """
     s = _read(scores)
     now = _log_mean_exp(s[..., 1:])
-    before = now.detach() if log_average is None else log_average
+    before = now.detach() if log_average is None else torch.as_tensor(log_average, dtype=s.dtype, device=s.device)
     average = torch.logaddexp(before + math.log1p(-rate), now.detach() + math.log(rate))
-    return s[..., 0].mean(-1) - (now - average).exp(), average
+    return _like(s[..., 0].mean(-1) - (now - average).exp(), scores), _like(average, scores)
 
 
 def nwj(scores: Scores) -> Score:
@@ -147,9 +150,11 @@ def smile(scores: Scores, clip: float = 5.0) -> Score:
 
     Args:
         scores: `(*batch, n, K)`.
-        clip: tau; published 1, 5 and infinity (which is `donsker_varadhan`).
+        clip: tau >= 0; published 1, 5 and infinity (which is `donsker_varadhan`).
     """
     s = _read(scores)
+    if not clip >= 0:
+        raise ValueError(f"clip: expected tau >= 0, found {clip}; 5 is usual")
     return _like(s[..., 0].mean(-1) - _log_mean_exp(s[..., 1:].clamp(-clip, clip)), scores)
 
 
@@ -183,7 +188,8 @@ def barber_agakov_lower(log_conditional: Any, entropy: Any) -> Score:
         log_conditional: `log q(y_i | x_i)` of true pairs, `(*batch, n)`.
         entropy: H(y) in nats, exact; a number or `(*batch,)`.
     """
-    return log_conditional.mean(-1) + entropy
+    q = _read_rows(log_conditional)
+    return _like(q.mean(-1) + _beside(entropy, q.shape[:-1], q, "entropy"), log_conditional)
 
 
 def barber_agakov_upper(log_conditional: Any, log_marginal: Any) -> Score:
@@ -193,17 +199,24 @@ def barber_agakov_upper(log_conditional: Any, log_marginal: Any) -> Score:
         log_conditional: `log p(y_i | x_i)` of true pairs, `(*batch, n)`.
         log_marginal: `log r(y_i)`, `(*batch, n)`.
     """
-    return (log_conditional - log_marginal).mean(-1)
+    p = _read_rows(log_conditional)
+    return _like((p - _beside(log_marginal, p.shape, p, "log_marginal")).mean(-1), log_conditional)
 
 
 def gaussian_information(correlations: Any) -> Any:
     """`-1/2 sum_i log(1 - rho_i^2)` of jointly Gaussian pairs, rho the canonical correlations, on the last axis.
+
+    0: independent; infinite where any |rho| = 1.
 
     Example:
         >>> float(gaussian_information(np.full(5, 0.8)).round(3))
         2.554
     """
     rho = correlations if isinstance(correlations, Tensor) else torch.as_tensor(np.asarray(correlations, float))
+    if bool((rho.abs() > 1).any()):
+        raise ValueError(
+            f"correlations: expected in [-1, 1], found {float(rho.abs().max()):g} in size; divide by scales"
+        )
     return _like(-0.5 * torch.log1p(-rho.square()).sum(-1), correlations)
 
 
@@ -270,7 +283,18 @@ def _mixed(log_m: Tensor, log_a: Tensor, alpha: float) -> Tensor:
 
 
 def _baseline(log_baseline: Any, s: Tensor) -> Tensor:
-    return torch.as_tensor(log_baseline, dtype=s.dtype, device=s.device).expand(s.shape[:-1])
+    baseline = torch.as_tensor(log_baseline, dtype=s.dtype, device=s.device)
+    return _beside(baseline, s.shape[:-1], s, "log_baseline").expand(s.shape[:-1])
+
+
+def _beside(x: Any, shape: torch.Size, like: Tensor, name: str) -> Any:
+    """`x`, a number or what broadcasts to `shape`."""
+    if isinstance(x, int | float):
+        return x
+    x = x.to(like.device) if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x)).to(like.device)
+    if x.ndim > len(shape) or any(a not in (1, b) for a, b in zip(x.shape[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name}: expected a number or the shape {tuple(shape)}, found {tuple(x.shape)}")
+    return x
 
 
 def _tensor(x: Any) -> Tensor:
@@ -278,6 +302,13 @@ def _tensor(x: Any) -> Tensor:
     if not s.is_floating_point():
         raise ValueError(f"scores: expected floating-point numbers, found {s.dtype}; convert them")
     return s
+
+
+def _read_rows(log_conditional: Any) -> Tensor:
+    q = _tensor(log_conditional)
+    if q.ndim < 1 or q.shape[-1] < 1:
+        raise ValueError(f"log_conditional: expected (*batch, n), n >= 1, found {tuple(q.shape)}")
+    return q
 
 
 def _read(scores: Scores, least: int = 2) -> Tensor:

@@ -50,7 +50,6 @@ def nc1(representation: Array, labels: Array, *, convention: str = "pseudo-inver
         A float or `(E,)`; NaN when the class means coincide.
     """
     r, keep, (means, own, _) = _read(representation, labels)
-    apart = varying(means, representation)
     r, means, own = _near_one(r, means, own)
     deviation, spread = r - own, means - means.mean(1, keepdim=True)
     s_w, s_b = (x.mT @ x / x.shape[1] for x in (deviation, spread))
@@ -60,7 +59,7 @@ def nc1(representation: Array, labels: Array, *, convention: str = "pseudo-inver
         value = _trace(s_w @ _pseudo_inverse(s_b, means.shape[1] - 1)) / means.shape[1]
     else:
         raise ValueError(f"convention: expected 'pseudo-inverse' or 'trace', found {convention!r}")
-    apart = apart & (_trace(s_b) > 1e-24 * r.square().mean((1, 2)))
+    apart = varying(means, representation) & (_trace(s_b) > 1e-24 * r.square().mean((1, 2)))
     return answer(torch.where(apart, value, torch.nan), representation, keep)
 
 
@@ -107,7 +106,7 @@ def etf_distance(vectors: Array) -> Score:
 def norm_variation(vectors: Array) -> Score:
     """Standard deviation over mean of the norms of centred class means: 0 for equal norms, as in a simplex.
 
-    At most `sqrt(C - 1)`, which no C vectors reach; NaN for vectors that coincide.
+    At most `sqrt(C / 2 - 1)`, of two opposite vectors with the others between them; NaN for vectors that coincide.
     """
     m = members(vectors, "vectors")
     keep = finite(m)

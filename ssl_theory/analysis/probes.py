@@ -8,6 +8,7 @@ to their scale (`collapse.total_variance` is not).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -68,7 +69,9 @@ def r2(
         A float or `(E,)`; with `per_target` `(t,)` or `(E, t)`. NaN for members that hold NaN.
 
     Raises:
-        ValueError: for shapes that do not fit, fewer than 4 rows, NaN in a target.
+        ValueError: for shapes that do not fit, fewer than 4 rows, NaN in a target, an unknown option.
+
+    Source: Alain, Bengio (2016), arXiv 1610.01644, for linear probes of representations.
 
     Example:
         >>> content = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
@@ -93,6 +96,7 @@ def held_out_predictions(
     **network: Any,
 ) -> tuple[Float[Tensor, "E m t"], Float[Tensor, "E m t"], Bool[Tensor, " E"]]:
     """What `r2` scores: predictions and targets of the scored half, and which members are finite."""
+    _check_options(penalties, network)
     generator = torch.Generator().manual_seed(seed)
     pair, t, truth = _halves(representation, target, test, targets_of, generator)
     if kind == "linear":
@@ -137,7 +141,9 @@ def accuracy(
 
     Raises:
         ValueError: for shapes that do not fit, fewer than 4 rows, fewer than two classes, labels that are no
-            whole numbers.
+            whole numbers, an unknown option.
+
+    Source: Alain, Bengio (2016), arXiv 1610.01644, for linear probes of representations.
     """
     guess, truth, keep = held_out_classes(
         representation, labels, kind=kind, test=test, seed=seed, penalties=penalties, ks=ks, **network
@@ -158,6 +164,7 @@ def held_out_classes(
 ) -> tuple[Int[Tensor, "E m"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     """What `accuracy` compares: guessed and true classes (as numbers) of the scored half, and the finite members."""
     if kind == "knn":
+        _check_options(penalties, network)
         return _neighbour_classes(representation, labels, test, seed, ks)
     logits, truth, keep = held_out_logits(
         representation, labels, kind=kind, test=test, seed=seed, penalties=penalties, **network
@@ -176,6 +183,7 @@ def held_out_logits(
     **network: Any,
 ) -> tuple[Float[Tensor, "E m C"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     """What `accuracy` scores: logits and classes (as column numbers) of the scored half, and the finite members."""
+    _check_options(penalties, network)
     generator = torch.Generator().manual_seed(seed)
     pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
     stopping = _stopping(k.shape[1], k, generator)
@@ -185,6 +193,15 @@ def held_out_logits(
     if kind == "mlp":
         return _network_logits(x, k, y, classes, stopping, generator, network), truth, pair.keep
     raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")
+
+
+def _check_options(penalties: Sequence[float], network: dict[str, Any]) -> None:
+    if len(penalties) == 0:
+        raise ValueError("penalties: expected one penalty or more, found none; leave them out for the usual grid")
+    known = signature(perceptron.trained_predictions).parameters
+    options = [name for name in known if known[name].default is not Parameter.empty]
+    if unknown := sorted(set(network) - set(options)):
+        raise ValueError(f"network: expected options among {options}, found {unknown}; leave them out")
 
 
 def halves(n: int, generator: torch.Generator) -> Split:

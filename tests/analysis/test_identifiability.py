@@ -93,3 +93,14 @@ def test_ranks_share_ties_as_spearman_does():
     for constant in (torch.full((200, 3), 3.7), torch.zeros(200, 3)):
         assert mcc(constant, z, rank=True) == 0
         assert mcc(r[0], constant.double(), rank=True) == 0
+
+
+def test_blocks_that_do_not_fit_are_named_in_one_line():
+    for blocks, message in [
+        ({}, "blocks: expected one block of latents or more"),
+        ({"content": Z, "style": Z[:10]}, "style: expected .* n = 600"),
+        ({"style": torch.stack([Z, Z])}, "style: expected .* E = 1"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            block_r2(Z, blocks)
+        assert "\n" not in str(error.value)

@@ -240,3 +240,28 @@ def test_reconstruction_of_equal_observations_has_no_r2():
         found = reconstruct(content, same, steps=5, hidden=(4,))
         assert np.isnan(found.r2)
         assert found.decoded.shape == (N // 2, *same.shape[1:])
+
+
+def test_profile_with_labels_of_each_member():
+    content, _, labels = drawn()
+    stack = torch.stack([content, content.flip(0)])
+    found = profile(stack, labels=torch.stack([labels, labels.flip(0)]), steps=20)
+    for e, (member, own) in enumerate(zip(stack, (labels, labels.flip(0)), strict=True)):
+        alone = profile(member, labels=own, steps=20)
+        assert {name: float(score[e]) for name, score in found.items()} == pytest.approx(alone, abs=1e-5)
+    assert found["cluster_accuracy"].tolist() == [1, 1]
+
+
+def test_a_head_that_does_not_fit_is_refused_in_one_line():
+    h = normal(3, 20, 2, 4)
+    for views, weight, message in [
+        (h, normal(2, 3), r"expected \(b, 4\) as z = W h, found \(1, 2, 3\)"),
+        (h, normal(2, 2, 4), r"found \(2, 2, 4\)"),
+        (h[:, :1], normal(2, 4), "expected n >= 2 data points"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            projection.passed_on(views, weight)
+        assert "\n" not in str(error.value)
+    # NaN where h or z is constant, although binary rounds it.
+    assert np.isnan(projection.passed_on(torch.full((20, 2, 4), 0.1), normal(2, 4)))
+    assert np.isnan(projection.passed_on(h[0], torch.zeros(2, 4)))
