@@ -35,8 +35,8 @@ def retained_style(style_r2: Numbers, floor: Numbers, ceiling: Numbers) -> Score
         (R^2(s|r) - R^2(s|y)) / (R^2(s|x) - R^2(s|y))
 
     0: `r` tells no more of style than content does; 1: all that the observation tells. Not clipped: a probe's
-    error may put it a little outside of [0, 1]. Arguments broadcast, numbers, lists,
-    arrays or tensors, also mixed; NaN stays NaN.
+    error may put it a little outside of [0, 1]. Arguments are numbers, lists, arrays or tensors, also mixed, and
+    broadcast; NaN stays NaN.
 
     Args:
         style_r2: R^2 of style from the representation, of any shape.
@@ -60,12 +60,13 @@ def retained_style(style_r2: Numbers, floor: Numbers, ceiling: Numbers) -> Score
     tensors = [x for x in given if isinstance(x, Tensor)]
     told, low, high = _numbers(given, tensors[0].device if tensors else torch.device("cpu"))
     try:
-        torch.broadcast_shapes(told.shape, low.shape, high.shape)
+        told, low, high = torch.broadcast_tensors(told, low, high)
     except RuntimeError:
         found = ", ".join(str(tuple(x.shape)) for x in (told, low, high))
         raise ValueError(f"style_r2: expected shapes of floor and ceiling that broadcast, found {found}") from None
-    if bool((high <= low).any()):
-        raise ValueError(f"ceiling: expected above the floor {floor}, found {ceiling}; no style is left to retain")
+    if bool((none := high <= low).any()):
+        a, b = float(low[none][0]), float(high[none][0])
+        raise ValueError(f"ceiling: expected above the floor {a:g}, found {b:g}; no style is left to retain")
     share = (told - low) / (high - low)
     if tensors:
         return share

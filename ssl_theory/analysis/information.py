@@ -115,8 +115,8 @@ def info_nce(scores: Scores) -> Score:
 def interpolated(scores: Scores, alpha: float, log_baseline: Any = 0.0) -> Score:
     """`I_alpha`, a lower bound between `tuba` (alpha = 0) and `info_nce` (alpha = 1), below `1 + log(M / alpha)`.
 
-        1 + E_p[log e^{f_0} / (alpha m + (1 - alpha) a)] - E_q[e^f / (alpha m + (1 - alpha) a)],  m = (1/M)
-        sum_k e^{f_k}
+        1 + E_p[log e^{f_0} / (alpha m + (1 - alpha) a)] - E_q[e^f / (alpha m + (1 - alpha) a)]
+        with m = (1/M) sum_k e^{f_k}
 
     Both means m run over M = K - 1 columns: over the positive and M - 1 others in the first term, over M
     independent ones in the second, which is what makes it a bound for every alpha.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, varying
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, members, varying
 from ssl_theory.analysis.probes import held_out_predictions
 
 
@@ -43,7 +43,7 @@ def reconstruct(
     Source: this project.
     """
     x = as_tensor(observations, "observations")
-    n = as_tensor(representation, "representation").shape[-2]
+    n = members(representation, dtype=None).shape[1]
     if x.ndim < 2 or x.shape[0] != n:
         raise ValueError(f"observations: expected (n, *shape) with n = {n}, found {tuple(x.shape)}")
     flat, shape = x.reshape(n, math.prod(x.shape[1:])), x.shape[1:]
