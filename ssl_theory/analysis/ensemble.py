@@ -126,7 +126,7 @@ def varying(x: Float[Tensor, "E n d"], given: Array) -> Bool[Tensor, " E"]:
     Mostly the first column tells; only where it does not, all are looked at.
     """
     precision = precision_of(given)
-    first = ~constant_columns(x[..., :1], precision)[:, 0]
+    first = ~constant_columns(x[..., :1].contiguous(), precision)[:, 0]
     return first if bool(first.all()) else ~constant_columns(x, precision).all(1)
 
 

@@ -149,7 +149,10 @@ def _correlations(
 
 def _ranks(x: Float[Tensor, "E n d"]) -> Float[Tensor, "E n d"]:
     """Ranks 0 to n - 1 along n; equal numbers share the mean of theirs."""
-    columns = x.mT.contiguous()
-    ordered = columns.sort(-1).values
-    below, up_to = (torch.searchsorted(ordered, columns, right=right) for right in (False, True))
-    return ((below + up_to - 1).to(x.dtype) / 2).mT
+    n = x.shape[1]
+    ordered, rows = x.mT.contiguous().sort(-1)
+    at, edge = torch.arange(n, device=x.device), torch.ones_like(ordered[..., :1], dtype=torch.bool)
+    step = ordered[..., 1:] != ordered[..., :-1]
+    first = torch.where(torch.cat([edge, step], -1), at, 0).cummax(-1).values
+    last = torch.where(torch.cat([step, edge], -1), at, n).flip(-1).cummin(-1).values.flip(-1)
+    return torch.empty_like(ordered).scatter_(-1, rows, (first + last).to(x.dtype) / 2).mT

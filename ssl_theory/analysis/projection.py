@@ -55,11 +55,11 @@ def style_variance_by_direction(views: Array, weight: Array) -> Score:
     """
     h, w, keep = _read(views, weight)
     deviation = (h - h.mean(2, keepdim=True)).flatten(1, 2)
-    noise = rounding(h.flatten(1, 2), precision_of(views))
-    keep = keep & (deviation.square().mean(1).sqrt() > noise).any(1)
     directions = torch.linalg.svd(w, full_matrices=True).Vh.mT
     variance = (deviation @ directions).square().mean(1)
-    return answer(variance / variance.sum(1, keepdim=True), views, keep, single=3)
+    total, noise = variance.sum(1, keepdim=True), rounding(h.flatten(1, 2), precision_of(views))
+    told = total[:, 0] > noise.square().sum(1)
+    return answer(variance / total, views, keep & told, single=3)
 
 
 def style_in_small_directions(views: Array, weight: Array, *, leading: int) -> Score:
