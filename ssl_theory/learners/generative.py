@@ -118,8 +118,8 @@ class SimVAE(Autoencoding):
     "split" (each dimension learns its own share of content, from 1/2), or "standard" (`N(0, I)` for each view: the
     VAE). `style_variance` 0.15 is the published value.
 
-    Centres and shares that are learned move `prior_rate` times as fast as weights do: 2,000 steps of 0.001 take a number
-    no further than 2, and the logit of a share of 0.95 is 3.
+    Centres and shares that are learned move `prior_rate` times as fast as weights do: 2,000 steps of 0.001 take a
+    number no further than 2, and the logit of a share of 0.95 is 3.
     """
 
     prior: str = "gaussian"
