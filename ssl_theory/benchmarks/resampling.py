@@ -28,7 +28,7 @@ def by_products(
     images: Float[Tensor, "m C H W"], x: Float[Tensor, "m W"], y: Float[Tensor, "m H"]
 ) -> Float[Tensor, "m C H W"]:
     m, channels, height, width = images.shape
-    across, down = _hats(x).mT, _hats(y)
+    across, down = _hats(x[:, None, :], width, 1), _hats(y[:, :, None], height, 2)  # their signs cancel
     rows = torch.bmm(images.flatten(1, 2), across).view(images.shape)
     out = images.new_empty(channels, m, height, width)
     for channel, seen in zip(rows.unbind(1), out, strict=True):
@@ -45,7 +45,7 @@ def by_pixels(
     return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _hats(at: Float[Tensor, "m P"]) -> Float[Tensor, "m P P"]:
-    """The weight of each pixel (last axis) at each place."""
-    pixels = torch.arange(at.shape[1], dtype=at.dtype, device=at.device)
-    return at.clamp(0, at.shape[1] - 1)[:, :, None].sub(pixels).abs_().neg_().add_(1.0).clamp_(min=0.0)
+def _hats(at: Float[Tensor, m * places], size: int, axis: int) -> Float[Tensor, "m P P"]:
+    """Less the weight, `min(|t| - 1, 0)`, of each of so many pixels, along that axis, at each place along the other."""
+    pixels = torch.arange(size, dtype=at.dtype).view([size if here == axis else 1 for here in range(3)])
+    return (at.clamp(0, size - 1) - pixels).abs_().sub_(1.0).clamp_(max=0.0)
