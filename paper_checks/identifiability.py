@@ -234,7 +234,7 @@ def _draw_axes(axes: Axes, rows: pd.DataFrame) -> None:
         size: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.016 if axis == 0 else 0.009}
         axes.quiver(own.x, own.y, own.dx, own.dy, color=colors, headwidth=4, headlength=4, headaxislength=3.5, **size)
         axes.plot(own.x + own.dx, own.y + own.dy, ".", alpha=0)
-    axes.set(xticklabels=[], yticklabels=[])
+    axes.set(xticks=[], yticks=[], xlabel="two widest directions")
     axes.set_aspect("equal", adjustable="datalim")
 
 
@@ -244,13 +244,13 @@ def _ends(values: "pd.Series[float]") -> tuple[float, float, float]:
 
 
 def _draw_separation(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None) -> None:
-    shown = (
-        (EACH, "about class means, a map a class", "--"),
-        (ABOUT, "about class means, one map", "-"),
-        (NONLINEAR, "nonlinear", "-"),
-        (EVERY, "affine", "-"),
+    shown = (  # series that are not those of the methods on the right
+        (4, EACH, "about class means, a map a class", "--"),
+        (5, ABOUT, "about class means, one map", "-"),
+        (1, NONLINEAR, "nonlinear", "-"),
+        (3, EVERY, "affine", "-"),
     )
-    for index, (measure, label, line) in enumerate(shown):
+    for index, measure, label, line in shown:
         parts = [_ends(per_seed(table, method=MIXTURE, separation=s, measure=measure)) for s in SEPARATIONS]
         line_with_band(axes, SEPARATIONS, *np.array(parts).T, label=label, linestyle=line, **series(index))
     fine = np.linspace(SEPARATIONS[0], SEPARATIONS[-1], 50)
@@ -276,7 +276,7 @@ def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | 
             else:
                 ends = {"x_interval": (x[1], x[2]), "y_interval": (y[1], y[2])}
                 scatter_with_errors(axes, [x[0]], [y[0]], **ends, label=name, method=name)
-    axes.set(xlabel="content block R²", xlim=(-0.05, 1.05), ylim=(-0.05, 1.05))
+    axes.set(xlabel="content block R²", xlim=(0.45, 1.05), ylim=(-0.05, 1.05))
     axes.set_title("style block R²")
 
 

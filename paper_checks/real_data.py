@@ -137,7 +137,7 @@ def _findings(images: str, table: pd.DataFrame, config: Config) -> list[Finding]
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
     sets = by_images(table)
-    figure, axes = canvas(1, 1 + len(sets), width="page", height=2.7)
+    figure, axes = canvas(1, 2 + len(sets), width="page", height=2.7)
     for axis, (images, own) in zip(axes[0], sets, strict=False):
         shown = [(name, own) for name in (*DISCRIMINATIVE, "vae", generative(config))]
         if control_table is not None:
@@ -154,24 +154,26 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
             )
         axis.set(title=images, xlabel="style R², MLP probe, mean over factors")
     axes[0, 0].set(ylabel="label accuracy, linear probe")
-    last = axes[0, -1]
     broken = findings(control_table, control(config)) if control_table is not None else None
-    interval_points(
-        last,
-        [f.name for f in found],
-        [f.estimate for f in found],
-        [f.low for f in found],
-        [f.high for f in found],
-        bounds=[f.bound for f in found],
-        sides=[f.side for f in found],
-        control=None
-        if broken is None
-        else ([f.estimate for f in broken], [f.low for f in broken], [f.high for f in broken]),
-    )
-    last.axvline(0, color="0.6", linewidth=0.8)
-    last.set(xlabel="difference, paired by seed")
+    for place, (axis, title) in enumerate(zip(axes[0, -2:], (STYLE, CONTENT), strict=True)):
+        own, other = found[place::2], None if broken is None else broken[place::2]
+        interval_points(
+            axis,
+            [name for name, _ in sets],
+            *_intervals(own),
+            bounds=[f.bound for f in own],
+            sides=[f.side for f in own],
+            control=None if other is None else _intervals(other),
+        )
+        axis.axvline(0, color="0.6", linewidth=0.8)
+        axis.set(xlabel="difference, paired by seed")
+        axis.set_title(title.replace(", ", ",\n"))
     legend(figure)
     return figure
+
+
+def _intervals(found: Sequence[Finding]) -> tuple[list[float], list[float], list[float]]:
+    return [f.estimate for f in found], [f.low for f in found], [f.high for f in found]
 
 
 def caption(found: Sequence[Finding]) -> str:
