@@ -168,7 +168,7 @@ def _draw_sweep(axes: Axes, table: pd.DataFrame, config: Config) -> None:
         rows = [naive(at(table, floor), name) for floor in floors]
         middle, low, high = np.array([interval(values) for values in rows]).T
         line_with_band(axes, floors, middle, low, high, label=short(name), method=name)
-    theory_line(axes, np.array([0.0, 0.8]), np.array([0.0, 0.8]), label="content alone: R² = floor")
+    theory_line(axes, np.array([0.0, 0.8]), np.array([0.0, 0.8]), label="floor: what content tells, exact")
     axes.set(xlabel="strength of dependence, floor R²(s|y)", ylabel="style R², naive", ylim=(0, 1))
 
 

@@ -186,7 +186,7 @@ def _draw_identity(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame 
         ylabel=r"$\log p(x^{1:J}) - \mathrm{ELBO}_\mathrm{SSL}$, nats",
     )
     lowest = min(table.gap.min(), table.gap.min() if control_table is None else control_table.gap.min())
-    axes.set(xlim=(-0.03 * far, far), ylim=(1.1 * lowest - 0.05 * far, far))
+    axes.set(xlim=(-0.03 * far, far), ylim=(1.1 * lowest - 0.05 * far, 1.3 * far))
     axes.set_title("One point a data point and posterior")
 
 

@@ -156,13 +156,13 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
     axes[0, 0].set(ylabel="label accuracy, linear probe")
     broken = findings(control_table, control(config)) if control_table is not None else None
     for place, (axis, title) in enumerate(zip(axes[0, -2:], (STYLE, CONTENT), strict=True)):
-        own, other = found[place::2], None if broken is None else broken[place::2]
+        judged, other = found[place::2], None if broken is None else broken[place::2]
         interval_points(
             axis,
             [name for name, _ in sets],
-            *_intervals(own),
-            bounds=[f.bound for f in own],
-            sides=[f.side for f in own],
+            *_intervals(judged),
+            bounds=[f.bound for f in judged],
+            sides=[f.side for f in judged],
             control=None if other is None else _intervals(other),
         )
         axis.axvline(0, color="0.6", linewidth=0.8)

@@ -31,7 +31,8 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -208,6 +209,8 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
     _draw_along(axes[0, 0], table, control_table)
     _draw_plane(axes[0, 1], dimensions(table, PLAIN), control_table)
     _draw_settings(axes[0, 2], table, control_table, config["settings"])
+    colors = ListedColormap([_color(rho) for rho in np.linspace(0, 1, 64)])
+    figure.colorbar(ScalarMappable(SCALE, colors), ax=axes[0, 1], label="ρ at the end", pad=0.02)
     legend(figure)
     return figure
 
@@ -219,7 +222,7 @@ def _draw_along(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | N
     """rho of every dimension of every seed, over the steps, in the colour of where it ends."""
     if control_table is not None:
         rows = control_table[(control_table.setting == PLAIN) & (control_table.measure == "rho along")]
-        look = control_mark() | {"marker": "", "linewidth": 0.6, "label": "control: views shuffled"}
+        look = control_mark() | {"marker": "", "linewidth": 0.6, "label": "control: views shuffled, over the steps"}
         for _, one in rows.groupby(["seed", "dimension"]):
             axes.plot(one.step, one.value, **look)
     rows = table[(table.setting == PLAIN) & (table.measure == "rho along")]
@@ -239,7 +242,7 @@ def _color(rho: float) -> Any:
 def _draw_plane(axes: Axes, every: pd.DataFrame, control_table: pd.DataFrame | None) -> None:
     if control_table is not None:
         other = dimensions(control_table, PLAIN)
-        look = control_mark() | {"linestyle": "none", "markersize": 4, "label": "control: views shuffled"}
+        look = control_mark() | {"linestyle": "none", "markersize": 4, "label": "control, a dimension"}
         axes.plot(other["R2 from content"], other["R2 from style"], **look)
     colors = [_color(rho) for rho in every.rho]
     axes.scatter(
