@@ -1,12 +1,15 @@
-"""Reconstruction: decode a frozen representation, so that what it kept can be looked at."""
+"""Reconstruction: decode a frozen representation, so that what it kept can be looked at, and scored by factor."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor
-from ssl_theory.analysis.probes import held_out_predictions
+from ssl_theory.analysis.probes import coefficients, held_out_predictions
 
 
 class Reconstruction(NamedTuple):
@@ -15,17 +18,21 @@ class Reconstruction(NamedTuple):
     decoded: `(m, *shape)` or `(E, m, *shape)`; the mean of all x that the representation does not tell apart.
     observed: what was to be decoded, `(m, *shape)`.
     r2: share of the variance of x that is told, 1 all, 0 none; pooled, so constant pixels count for nothing.
+    by_factor: `(t,)` or `(E, t)`, that share of each factor that `read` finds in x (of each coordinate of x, without
+        `read`): 1 all, 0 none (the mean), below 0 where a reading of decoded means is off; NaN for a constant factor.
     """
 
     decoded: Array
     observed: Array
     r2: Score
+    by_factor: Score
 
 
 def reconstruct(
     representation: Array,
     observations: Array,
     *,
+    read: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
     hidden: tuple[int, ...] = (256, 256),
     steps: int = 1500,
@@ -36,8 +43,13 @@ def reconstruct(
     Args:
         representation: `(n, d)` or `(E, n, d)`, frozen; rows independent.
         observations: `(n, *shape)`, shared by all members.
+        read: factors that can be read off observations, `(m, *shape) -> (m,)` or `(m, t)` (the position of a shape, the
+            sum of a channel); applied to decoded and observed ones alike.
         seed: of the split, the weights and the batches.
         hidden, steps, rate: of the decoder and its training.
+
+    Raises:
+        ValueError: for observations of other rows, or a `read` whose answer does not fit.
     """
     x = as_tensor(observations, "observations")
     n = as_tensor(representation, "representation").shape[-2]
@@ -50,5 +62,14 @@ def reconstruct(
     residual = (predicted - truth).square().sum((1, 2))
     told = 1 - residual / (truth - truth.mean(1, keepdim=True)).square().sum((1, 2)).clamp(min=1e-300)
     images = [t.unflatten(-1, shape).to(torch.float32) for t in (predicted, truth)]
+    factors = (predicted, truth) if read is None else [torch.stack([_read(read, x) for x in part]) for part in images]
+    each = answer(coefficients(*factors), representation, keep)
     decoded, score = answer(images[0], representation, keep), answer(told, representation, keep)
-    return Reconstruction(decoded, answer(images[1][:1], representation, single=representation.ndim), score)
+    return Reconstruction(decoded, answer(images[1][:1], representation, single=representation.ndim), score, each)
+
+
+def _read(read: Callable[[Tensor], Tensor], x: Float[Tensor, "m ..."]) -> Float[Tensor, "m t"]:
+    found = read(x)
+    if found.ndim not in (1, 2) or len(found) != len(x):
+        raise ValueError(f"read: expected to answer (m,) or (m, t) with m = {len(x)}, found {tuple(found.shape)}")
+    return found.reshape(len(x), -1).double()
