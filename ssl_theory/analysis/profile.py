@@ -41,8 +41,8 @@ def profile(
         labels: `(n,)`, shared by all members here.
         style_floor: R^2(s|y), exact.
         style_ceiling: R^2(s|x), a number or `(E,)`: the exact one of the world where it has it
-            (`world.style_r2().mean()`, or `synthetic.monte_carlo.r2`), so that 1 is the end of the range. By an MLP probe
-            on the observations it is too low, and what is easier to read than x exceeds 1.
+            (`world.style_r2().mean()`, or `synthetic.monte_carlo.r2`), so that 1 is the end of the range. That of an MLP
+            probe on the observations is too low, and what is easier to read than x exceeds 1.
         content_ceiling: R^2(y|x), likewise (`world.content_r2().mean()`).
         bayes_accuracy: of the world.
         seed: of every split and network.
