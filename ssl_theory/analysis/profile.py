@@ -41,7 +41,7 @@ def profile(
         labels: `(n,)`, shared by all members here.
         style_floor: R^2(s|y), exact.
         style_ceiling: R^2(s|x), a number or `(E,)`: the exact one of the world where it has it
-            (`world.style_r2().mean()`, or `synthetic.monte_carlo.r2`), so that 1 is the end of the range. That of an MLP
+            (`world.style_r2().mean()`, or `synthetic.monte_carlo.r2`), so that 1 is the end of the range. That of a
             probe on the observations is too low, and what is easier to read than x exceeds 1.
         content_ceiling: R^2(y|x), likewise (`world.content_r2().mean()`).
         bayes_accuracy: of the world.
