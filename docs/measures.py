@@ -17,6 +17,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from measures_information import EXACT, PAIRS, RHO, conditional_panels, information_panels
+from measures_layers import DEPTHS, compared, drawn_by_decoders, kept_along
 from measures_rooms import (
     BOTH,
     CLASSES,
@@ -24,9 +26,7 @@ from measures_rooms import (
     CONTENT,
     LEARNED,
     NOISE,
-    PAIRS,
     POINTS,
-    RHO,
     SIMPLEX,
     STYLE,
     TURNED,
@@ -35,11 +35,9 @@ from measures_rooms import (
     Truth,
     clustering_panels,
     collapse_panels,
-    conditional_panels,
     dimension_panels,
     geometry_panels,
     identifiability_panels,
-    information_panels,
     probe_panels,
 )
 from torch import Tensor
@@ -48,7 +46,7 @@ import figures
 import synthetic
 from ssl_theory import analysis
 from ssl_theory.analysis import critics, projection
-from ssl_theory.learners import Fitted, SimCLR, fit
+from ssl_theory.learners import Fitted, SimCLR, VICReg, fit
 
 SEEDS, STEPS, BATCH = 3, 1000, 64
 
@@ -100,10 +98,10 @@ def seen(fitted: Fitted, x: Tensor, layer: str = "representation") -> Tensor:
     return fitted.transform(x.flatten(1, 2), layer=layer).unflatten(1, (POINTS, 2))
 
 
-def gaussian_pairs(known: Truth) -> Kept:
+def gaussian_pairs(known: Truth, *, exact: bool = False) -> Kept:
     g = torch.Generator().manual_seed(3)
     x, noise = torch.randn(2, SEEDS, POINTS, 5, generator=g)
-    return Kept(torch.stack([x, RHO * x + (1 - RHO**2) ** 0.5 * noise], 2), known)
+    return Kept(torch.stack([x, RHO * x + (1 - RHO**2) ** 0.5 * noise], 2), known, exact)
 
 
 # -- drawing ----------------
@@ -185,15 +183,19 @@ def sheet(panels: list[Panel], kept: Mapping[str, Kept], *, columns: int = 4, sp
     return figure, axes.flat[len(panels) : len(panels) + spare]
 
 
-def curves(axes: Axes, title: str, lines: Mapping[str, Tensor], xlabel: str, ylabel: str) -> None:
-    """Curves over an index from 1, mean over seeds."""
+def curves(axes: Axes, title: str, lines: Mapping[str, Tensor], xlabel: str) -> None:
+    """Curves over an index from 1, mean over seeds; numbers stand inside, so that panels keep together."""
     dashes = iter(("-.", ":", "--", "-")[: sum(name not in LEARNED for name in lines)][::-1])
     for name, line in lines.items():
         at = np.arange(1, line.shape[-1] + 1)
         look = figures.mark(name) if name in LEARNED else {"color": figures.style.QUIET, "linestyle": next(dashes)}
         axes.plot(at, line.mean(0).numpy(), label=name, markersize=3.5, linewidth=1.1, **look)
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set(title=title, xlabel=xlabel)
+    axes.set_xlim(-1.2, max(line.shape[-1] for line in lines.values()) + 0.4)
+    axes.xaxis.set_major_locator(FixedLocator([1, 4, 7, 10]))
+    axes.tick_params(axis="y", pad=-5, length=0, labelsize=7)
+    for label in axes.get_yticklabels():
+        label.set_horizontalalignment("left")
 
 
 # -- rooms with rows of their own ----------------
@@ -233,11 +235,9 @@ def draw_critics(spare: Any) -> None:
         "half of PMI": (1, 0.5),
         "random": (0, 0),
     }
-    for index, (axes, title) in enumerate(
-        zip(spare, ("critic: correlation with PMI", "critic: slope on PMI"), strict=True)
-    ):
+    for index, (axes, title) in enumerate(zip(spare, ("critic: correlation", "critic: slope"), strict=True)):
         answers = {name: pair[index] for name, pair in known.items()}
-        panel = Panel(title, taken, answers, (-1, 1) if index == 0 else ())
+        panel = Panel(title, taken, answers, (-1, 1) if index == 0 else (), unit=("with the PMI", "on the PMI")[index])
         draw(axes, panel, {name: fit[index] for name, fit in fits.items()})
     spare[1].set_yticklabels([])
 
@@ -262,6 +262,27 @@ def heads(known: Truth) -> dict[str, tuple[Tensor, Tensor]]:
         dict(fitted.modules["head"].named_parameters())["layers.0.weight"].detach(),
     )
     return {name: (both, w.expand(SEEDS, -1, -1)) for name, w in rows.items()} | {"SimCLR": learned}
+
+
+def in_one_world(known: Truth, kept: Mapping[str, Kept]) -> dict[str, Tensor]:
+    """Representations of the same data, of the first world: two known ones, and every learner with three seeds."""
+    x, world = known.x[0, :, 0], worlds()[0]
+    fitted = {n: fit(one, world, steps=STEPS, seeds=range(SEEDS), batch_size=BATCH) for n, one in LEARNED.items()}
+    return {"latents": kept[BOTH].first[0], "turned": kept[TURNED].first[0]} | {
+        n: f.transform(x) for n, f in fitted.items()
+    }
+
+
+def along_heads(known: Truth) -> dict[str, dict[str, Tensor]]:
+    """method -> layer -> representation of the first view; besides a head made to drop style step by step."""
+    x, both = known.x[:, :, 0], constructed(known)[BOTH].first
+    steps = zip(DEPTHS, (1.0, 0.3, 0.1, 0.0), strict=True)
+    # What is shrunk is lost to noise of a fixed size, 0.3.
+    noise = 0.3 * torch.randn(both.shape, generator=torch.Generator().manual_seed(9))
+    made = {name: both * torch.tensor([1.0] * 4 + [shrink] * 4) + noise for name, shrink in steps}
+    learners = {"SimCLR": SimCLR(head=(32, 32, 10)), "VICReg": VICReg(head=(32, 32, 10))}
+    fitted = {name: trained(learner) for name, learner in learners.items()}
+    return {"shrinks style": made} | {n: {d: f.transform(x, layer=d) for d in DEPTHS} for n, f in fitted.items()}
 
 
 def projection_sheet(known: Truth) -> Figure:
@@ -310,10 +331,9 @@ def projection_sheet(known: Truth) -> Figure:
         "singular values of W",
         {n: projection.singular_values(w) for n, (_, w) in rows.items()},
         "direction",
-        "",
     )
     share = {n: projection.style_variance_by_direction(*row) for n, row in rows.items() if n != keeps}
-    curves(axes[1, 2], "style variance of h", share, "direction, largest first", "share")
+    curves(axes[1, 2], "style variance of h, share", share, "direction, largest first")
     return figure
 
 
@@ -328,33 +348,36 @@ def finished(figure: Figure, path: Path) -> None:
 def main(stem: Path) -> None:
     known = truth()
     kept = constructed(known) | {name: Kept(seen(trained(one), known.x), known) for name, one in LEARNED.items()}
-    paired = {PAIRS: gaussian_pairs(known)} | kept
+    paired = {PAIRS: gaussian_pairs(known), EXACT: gaussian_pairs(known, exact=True)} | kept
 
     def path(room: str) -> Path:
         return stem.with_name(f"{stem.name}-{room}.png")
 
     with figures.look():
-        finished(sheet(collapse_panels(known), {SIMPLEX: simplex(known)} | kept, columns=3)[0], path("collapse"))
-        figure, (axes,) = sheet(dimension_panels(known), kept, columns=3, spare=1)
-        shown = {n: analysis.eigenspectrum(kept[n].first) for n in (BOTH, NOISE, *LEARNED)}
-        curves(
-            axes,
-            "eigenspectrum",
-            {n: s / s.sum(1, keepdim=True) for n, s in shown.items()},
-            "direction",
-            "share of variance",
-        )
+        figure, spare = sheet(collapse_panels(known), {SIMPLEX: simplex(known)} | kept, columns=3, spare=2)
+        shown = {n: analysis.spectrum(kept[n].first, known.label) for n in (CONTENT, BOTH, *LEARNED)}
+        for index, axes in enumerate(spare):
+            lines = {n: s[index] / (s.within + s.between).sum(1, keepdim=True) for n, s in shown.items()}
+            title = f"{('within', 'between')[index]}-class variance, share"
+            curves(axes, title, {n: v.sort(1, descending=True).values for n, v in lines.items()}, "dimension, sorted")
+        finished(figure, path("collapse"))
+        figure, (axes, one) = sheet(dimension_panels(known), kept, columns=3, spare=2)
+        spectra = {n: analysis.eigenspectrum(kept[n].first) for n in (BOTH, NOISE, *LEARNED)}
+        curves(axes, "eigenspectrum, share", {n: s / s.sum(1, keepdim=True) for n, s in spectra.items()}, "direction")
+        log = {n: (s / s[:, :1]).clamp(min=1e-6).log10() for n, s in spectra.items()}
+        curves(one, r"over the largest, $\log_{10}$", log, "direction")
         finished(figure, path("dimensions"))
         finished(sheet(clustering_panels(known), kept)[0], path("clustering"))
         finished(sheet(probe_panels(known), kept, columns=3)[0], path("probes"))
         panels = information_panels(known) + conditional_panels(known)
         finished(sheet(panels, paired)[0], path("information"))
-        *panels, last = geometry_panels(known)
-        figure, spare = sheet(panels, kept, columns=3, spare=3)
+        figure, spare = sheet(geometry_panels(known), kept, spare=4)
         draw_critics(spare[:2])
-        draw(spare[2], last, {name: last.measure(k) for name, k in kept.items()})
+        compared(spare[2:], in_one_world(known, kept))
         finished(figure, path("geometry"))
         finished(projection_sheet(known), path("projection"))
+        finished(kept_along(along_heads(known), known), path("head"))
+        finished(drawn_by_decoders(), path("images"))
         told = Panel("reconstruction: $R^2$ of x", reconstructed, {BOTH: 1, TURNED: 1, NOISE: 0, COLLAPSED: 0}, (0, 1))
         finished(sheet([*identifiability_panels(known), told], kept, columns=3)[0], path("identifiability"))
 

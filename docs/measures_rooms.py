@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ssl_theory import analysis
-from ssl_theory.analysis import critics, geometry, information, linear, logistic
+from ssl_theory.analysis import geometry, logistic
 from ssl_theory.learners import VAE, SimCLR, SimVAE, VICReg
 
-POINTS, CLASSES, CANDIDATES = 1200, 8, 128
+POINTS, CLASSES = 1200, 8
 NETWORK: dict[str, Any] = {"steps": 240}
-PAIRS, RHO = "Gaussian pairs, ρ = 0.8", 0.8
 SIMPLEX = "classes on a simplex"
-LOOSE = ("NWJ", "TUBA", "Donsker–Varadhan")  # their variance grows like exp I: on few pairs they fall without end
 
 
 @dataclass(frozen=True)
@@ -28,6 +24,7 @@ class Kept:
 
     views: Tensor
     truth: Truth
+    exact: bool = False  # Gaussian pairs, whose critic need not be learned
 
     @property
     def first(self) -> Tensor:
@@ -65,6 +62,7 @@ class Panel:
 CONTENT, STYLE, BOTH, TURNED, NOISE, COLLAPSED = (
     "content", "style", "content and style", "turned, rescaled", "noise", "collapsed",
 )  # fmt: skip
+CANDIDATES = (1, 4, 8, 12)  # numbers of components
 LEARNED = {"SimCLR": SimCLR(), "VICReg": VICReg(), "VAE": VAE(), "SimVAE": SimVAE()}
 
 
@@ -81,11 +79,6 @@ def style_r2(k: Kept, kind: str = "mlp") -> Any:
     return analysis.r2(k.first, k.truth.style[:, :, 0], kind=kind, **(NETWORK if kind == "mlp" else {}))
 
 
-def ceiling(known: Truth) -> Tensor:
-    """R^2 of style from the observation, the most a representation can keep."""
-    return style_r2(Kept(known.x, known))
-
-
 def weights_duality(k: Kept) -> Any:
     """Class means beside the weights of a logistic regression, all standardised by one number."""
     r = k.first - k.first.mean(1, keepdim=True)
@@ -96,7 +89,8 @@ def weights_duality(k: Kept) -> Any:
 
 
 def collapse_panels(known: Truth) -> list[Panel]:
-    most = ceiling(known)
+    # Without observation noise x tells all of style and of content; with it a little less, so no dot passes 1.
+    most = 1.0
     all_of_it = {SIMPLEX: 0.0, CONTENT: 0.0, STYLE: 1.0, NOISE: 1.0}
 
     def means(k: Kept) -> Any:
@@ -113,7 +107,7 @@ def collapse_panels(known: Truth) -> list[Panel]:
         Panel(
             "retained style",
             lambda k: analysis.retained_style(style_r2(k), 0.0, most),
-            {SIMPLEX: 0, CONTENT: 0, NOISE: 0, COLLAPSED: 0},
+            {SIMPLEX: 0, CONTENT: 0, NOISE: 0, COLLAPSED: 0, STYLE: 1, BOTH: 1, TURNED: 1},
             (0, 1),
         ),
         Panel(
@@ -124,6 +118,11 @@ def collapse_panels(known: Truth) -> list[Panel]:
             unit="collapsed: 0, drawn at $10^{-3}$",
         ),
         Panel("NC1", lambda k: analysis.nc1(k.first, k.truth.label), scale="log"),
+        Panel(
+            "NC1, by traces",
+            lambda k: analysis.nc1(k.first, k.truth.label, convention="trace"),
+            scale="log",
+        ),
         Panel("CDNV", lambda k: analysis.cdnv(k.first, k.truth.label), scale="log"),
         Panel("ETF distance", lambda k: analysis.etf_distance(means(k)), {SIMPLEX: 0}, span=(0,)),
         Panel("variation of mean norms", lambda k: analysis.norm_variation(means(k)), {SIMPLEX: 0}, span=(0,)),
@@ -153,12 +152,22 @@ def dimension_panels(known: Truth) -> list[Panel]:
 
 
 def clustering_panels(known: Truth) -> list[Panel]:
-    found: dict[int, Any] = {}
+    found: dict[Any, Any] = {}
 
     def mixture(k: Kept) -> Any:
         if id(k) not in found:
             found[id(k)] = analysis.mixture_clustering(*halves(k), CLASSES, restarts=1)
         return found[id(k)]
+
+    def by_bic(k: Kept) -> Any:
+        if (id(k), "BIC") not in found:
+            found[id(k), "BIC"] = analysis.mixture_clustering(*halves(k), CANDIDATES, restarts=1)
+        return found[id(k), "BIC"]
+
+    def centres(k: Kept) -> Any:
+        if (id(k), "k-means") not in found:
+            found[id(k), "k-means"] = analysis.kmeans_clustering(*halves(k), CLASSES)
+        return found[id(k), "k-means"]
 
     return [
         Panel("mixture: accuracy", lambda k: mixture(k).accuracy, span=(1 / CLASSES, 1)),
@@ -167,14 +176,16 @@ def clustering_panels(known: Truth) -> list[Panel]:
         Panel("mixture: AMI", lambda k: mixture(k).ami, {STYLE: 0, NOISE: 0}, (0, 1)),
         Panel("mixture: purity", lambda k: mixture(k).purity, span=(1 / CLASSES, 1)),
         Panel("mixture: silhouette", lambda k: mixture(k).silhouette, span=(-1, 1)),
-        Panel(
-            "k-means: NMI", lambda k: analysis.kmeans_clustering(*halves(k), CLASSES).nmi, {STYLE: 0, NOISE: 0}, (0, 1)
-        ),
+        Panel("k-means: accuracy", lambda k: centres(k).accuracy, span=(1 / CLASSES, 1)),
+        Panel("k-means: NMI", lambda k: centres(k).nmi, {STYLE: 0, NOISE: 0}, (0, 1)),
         Panel(
             "components by BIC",
-            lambda k: analysis.components_by_bic(halves(k)[0], (1, 4, 8, 12)),
+            lambda k: analysis.components_by_bic(halves(k)[0], CANDIDATES),
             {CONTENT: CLASSES, STYLE: 1, NOISE: 1},
         ),
+        Panel("by BIC: accuracy", lambda k: by_bic(k).accuracy, span=(1 / CLASSES, 1)),
+        Panel("by BIC: NMI", lambda k: by_bic(k).nmi, {STYLE: 0, NOISE: 0}, (0, 1)),
+        Panel("by BIC: ARI", lambda k: by_bic(k).ari, {STYLE: 0, NOISE: 0}, (0, 1)),
     ]
 
 
@@ -217,122 +228,6 @@ def probe_panels(known: Truth) -> list[Panel]:
     ]
 
 
-def information_panels(known: Truth) -> list[Panel]:
-    """Bounds between the two views, all of one critic a representation; its InfoNCE cannot exceed log K."""
-    exact = float(information.gaussian_information(np.full(5, RHO)))
-    nothing = {STYLE: 0.0, NOISE: 0.0, COLLAPSED: 0.0}
-    entropy = float(torch.special.entr(known.label[0].bincount() / POINTS).sum())
-    bounds: dict[str, Callable[[Tensor, Tensor], Any]] = {
-        "InfoNCE": lambda s, a: information.info_nce(s),
-        "interpolated, α = 0.5": lambda s, a: information.interpolated(s, 0.5, a),
-        "NWJ": lambda s, a: information.nwj(s + 1 - a[..., None]),
-        "TUBA": lambda s, a: information.tuba(s, a),
-        "Donsker–Varadhan": lambda s, a: information.donsker_varadhan(s - a[..., None]),
-        "SMILE, τ = 5": lambda s, a: information.smile(s - a[..., None]),
-        "Jensen–Shannon": lambda s, a: information.jensen_shannon(s - a[..., None]),
-    }
-    found: dict[int, Tensor] = {}
-
-    def every(k: Kept) -> Tensor:
-        if id(k) not in found:
-            found[id(k)] = critics.between(
-                *k.views.unbind(2), bound=lambda s: torch.stack([b(*_with_level(s)) for b in bounds.values()], -1),
-                steps=120, batch=CANDIDATES, hidden=(64,), embedding=8, rate=5e-3,
-            )  # fmt: skip
-        return found[id(k)]
-
-    def bound(index: int) -> Callable[[Kept], Tensor]:
-        loose = list(bounds)[index] in LOOSE
-        return lambda k: every(k)[:, index].clamp(min=-1.0 if loose else -math.inf)
-
-    gauss = {PAIRS: exact}
-    ceiling = {"InfoNCE": (0, math.log(CANDIDATES // 2 + 1))}
-    between = [
-        Panel(
-            name,
-            bound(i),
-            nothing | gauss,
-            ceiling.get(name, ()),
-            unit="nats, cut at −1" if name in LOOSE else "nats",
-        )
-        for i, name in enumerate(bounds)
-        if name != "Jensen–Shannon"
-    ]
-    return [
-        Panel(
-            "about the class",
-            lambda k: analysis.class_information(k.first, k.truth.label),
-            nothing,
-            (0, entropy),
-            unit="nats; right end: H(k)",
-        ),
-        Panel(
-            "about style",
-            lambda k: analysis.gaussian_target_information(k.first, k.truth.style[:, :, 0]),
-            {CONTENT: 0.0, NOISE: 0.0, COLLAPSED: 0.0},
-            (0,),
-            scale="symlog",
-            unit="nats",
-        ),
-        *between,
-        Panel(
-            "Jensen–Shannon",
-            bound(len(bounds) - 1),
-            {name: -math.log(4) for name in nothing},
-            (-math.log(4), 0),
-            unit="at most 2 JSD − log 4",
-        ),
-        Panel(
-            "KSG", lambda k: information.ksg(*k.views.unbind(2)), {STYLE: 0, NOISE: 0} | gauss, unit="nats, an estimate"
-        ),
-    ]
-
-
-def _with_level(s: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores of one half of the others, and `log mean_k exp f(x_k, y)` of the other half: what InfoNCE leaves free."""
-    half = s.shape[-1] // 2
-    return torch.cat([s[..., :1], s[..., half:]], -1), s[..., 1:half].logsumexp(-1) - math.log(half - 1)
-
-
-def conditional_panels(known: Truth) -> list[Panel]:
-    """Bounds that take log q(z'|z), q linear and Gaussian, fitted on one half; exact for the Gaussian pairs alone."""
-    exact, nothing = float(information.gaussian_information(np.full(5, RHO))), {STYLE: 0.0, NOISE: 0.0}
-    scores: dict[int, Tensor] = {}
-
-    def taken(bound: Callable[[Tensor], Any]) -> Callable[[Kept], Tensor]:
-        def measure(k: Kept) -> Tensor:
-            scores[id(k)] = scores[id(k)] if id(k) in scores else log_conditional(k)
-            return bound(scores[id(k)]).mean(1)
-
-        return measure
-
-    return [
-        Panel(
-            "leave-one-out, upper",
-            taken(lambda s: information.leave_one_out(s).upper),
-            nothing | {PAIRS: exact},
-            scale="symlog",
-            unit="nats",
-        ),
-        Panel(
-            "CLUB", taken(information.club), nothing | {PAIRS: 5 * RHO**2 / (1 - RHO**2)}, scale="symlog", unit="nats"
-        ),
-    ]
-
-
-def log_conditional(k: Kept) -> Tensor:
-    """`log q(z'_i | z_j)` of unseen pairs in batches, positives first: (E, batches, K, K)."""
-    half = POINTS // 2
-    x, y = (z.double() for z in k.views.unbind(2))
-    # Directions that the first view tells exactly have no density; a thousandth of the variance stands for none.
-    y = y + 0.03 * y.std((1, 2), keepdim=True) * torch.randn(y.shape, generator=torch.Generator().manual_seed(5))
-    mean = linear.ridge_predictions(x[:, :half], y[:, :half], x)
-    variance = (y - mean)[:, :half].square().mean(1).clamp(min=1e-12)[:, None, None, None]
-    seen, guess = (z[:, half : half + 4 * CANDIDATES].unflatten(1, (4, CANDIDATES)) for z in (y, mean))
-    deviation = seen[:, :, :, None] - guess[:, :, None]
-    return information.positives_first(-(deviation.square() / variance + (2 * math.pi * variance).log()).sum(-1) / 2)
-
-
 def geometry_panels(known: Truth) -> list[Panel]:
     def temperature(k: Kept) -> Any:
         z = torch.nn.functional.normalize(k.views[:, :200].double(), dim=-1)
@@ -352,6 +247,12 @@ def geometry_panels(known: Truth) -> list[Panel]:
         ),
         Panel("mean norm", lambda k: analysis.norms(k.first).mean, {COLLAPSED: 3.7 * 10**0.5}, scale="log"),
         Panel(
+            "spread of norms",
+            lambda k: analysis.norms(k.first).deviation / analysis.norms(k.first).mean,
+            {COLLAPSED: 0},
+            (0,),
+        ),
+        Panel(
             "CKA with the latents",
             lambda k: analysis.cka(k.first, k.truth.latents),
             {BOTH: 1, TURNED: 1, NOISE: 0},
@@ -367,7 +268,7 @@ def geometry_panels(known: Truth) -> list[Panel]:
             "fitted temperature",
             temperature,
             dict.fromkeys((CONTENT, STYLE, BOTH, TURNED, NOISE, *LEARNED), 0.5),
-            unit="of a dot product over 0.5",
+            unit="dot product over 0.5",
         ),
     ]
 

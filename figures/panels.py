@@ -205,11 +205,12 @@ def heat_map(
     axes.grid(False)
     if bar:
         axes.figure.colorbar(mesh, ax=axes, label=label)
-    for j, i in np.ndindex(as_array(values).shape if words is not None else (0, 0)):
-        red, green, blue, _ = mesh.to_rgba(as_array(values)[j, i])
-        color = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.45 else "white"
-        at = as_array(x)[i], as_array(y)[j]
-        axes.text(*at, words[j][i], ha="center", va="center", fontsize=6, color=color, linespacing=0.9)  # type: ignore[index]
+    for j, line in enumerate(words or []):
+        for i, word in enumerate(line):
+            red, green, blue, _ = mesh.to_rgba(as_array(values)[j, i])
+            color = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.45 else "white"
+            at = float(as_array(x)[i]), float(as_array(y)[j])
+            axes.text(*at, word, ha="center", va="center", fontsize=6, color=color, linespacing=0.9)
     if contour is not None:
         for color, dashes, width in (("white", "solid", 2.2), (INK, "dashed", 1.0)):
             axes.contour(

@@ -274,8 +274,8 @@ def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | 
             if broken:
                 axes.plot(x[0], y[0], **control_mark() | {"linestyle": "none"}, label="control: views shuffled")
             else:
-                ends = {"x_interval": (x[1], x[2]), "y_interval": (y[1], y[2])}
-                scatter_with_errors(axes, [x[0]], [y[0]], **ends, label=name, method=name)
+                ends = (x[1], x[2]), (y[1], y[2])
+                scatter_with_errors(axes, [x[0]], [y[0]], x_interval=ends[0], y_interval=ends[1], label=name)
     axes.set(xlabel="content block R²", xlim=(0.45, 1.05), ylim=(-0.05, 1.05))
     axes.set_title("style block R²")
 

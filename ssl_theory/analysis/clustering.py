@@ -90,7 +90,7 @@ def mixture_clustering(
     train: Array,
     test: Array,
     labels: Array,
-    classes: int,
+    classes: int | tuple[int, ...],
     seed: int = 0,
     *,
     restarts: int = 3,
@@ -103,7 +103,9 @@ def mixture_clustering(
         train: `(n, d)` or `(E, n, d)`, used without labels.
         test: `(m, d)` or `(E, m, d)`.
         labels: of the test points, `(m,)` or `(E, m)`.
-        classes: number of components.
+        classes: number of components; or candidates, of which each member takes that of least Bayesian information
+            criterion on `train` (`components_by_bic` says which). With more clusters than classes, or fewer, accuracy
+            cannot reach 1.
         seed: of the k-means starts; the best of `restarts` by train likelihood is taken.
         covariance: "full", "tied", "diag" or "spherical".
         regularisation: added to each variance, in units of the mean variance of a coordinate.
@@ -115,13 +117,20 @@ def mixture_clustering(
     if covariance not in COVARIANCES:
         raise ValueError(f"covariance: expected one of {COVARIANCES}, found {covariance!r}")
 
-    def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
+    def fitted(components: int, x: np.ndarray) -> GaussianMixture:
         mixture = GaussianMixture(
-            classes, covariance_type=covariance, n_init=restarts, random_state=seed, reg_covar=regularisation
+            components, covariance_type=covariance, n_init=restarts, random_state=seed, reg_covar=regularisation
         )
-        return _quietly(mixture, fit_on).predict(score_on)
+        return _quietly(mixture, x)
 
-    return _scored(assign, train, test, labels, classes)
+    candidates = (classes,) if isinstance(classes, int) else tuple(classes)
+
+    def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
+        mixtures = [fitted(c, fit_on) for c in candidates]
+        best = min(mixtures, key=lambda m: m.bic(fit_on)) if len(mixtures) > 1 else mixtures[0]
+        return best.predict(score_on)
+
+    return _scored(assign, train, test, labels, candidates)
 
 
 def kmeans_clustering(
@@ -133,7 +142,7 @@ def kmeans_clustering(
     def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
         return _quietly(KMeans(classes, n_init=restarts, random_state=seed), fit_on).predict(score_on)
 
-    return _scored(assign, train, test, labels, classes)
+    return _scored(assign, train, test, labels, (classes,))
 
 
 def components_by_bic(train: Array, candidates: Sequence[int], seed: int = 0, *, restarts: int = 1) -> Score:
@@ -182,13 +191,16 @@ def _scored(
     train: Array,
     test: Array,
     labels: Array,
-    classes: int,
+    candidates: tuple[int, ...],
 ) -> Clustering:
     a, b = members(train, "train"), members(test, "test")
     if a.shape[::2] != b.shape[::2]:
         raise ValueError(f"test: expected members and width of train {tuple(a.shape)}, found {tuple(b.shape)}")
     k = labels_of(labels, b).cpu().numpy()
-    _check_count(classes, a.shape[1])
+    if not candidates:
+        raise ValueError("classes: expected a number of components or candidates, found none")
+    _check_count(min(candidates), a.shape[1])
+    _check_count(max(candidates), a.shape[1])
     keep = finite(a, b)
     points = zip(*_scaled(a, b, varying(cleared(a, keep), train)), strict=True)
     rows = [

@@ -41,7 +41,7 @@ def retained_style(style_r2: Numbers, floor: Numbers, ceiling: Numbers) -> Score
     Args:
         style_r2: R^2 of style from the representation, of any shape.
         floor: R^2(s|y), of style from content; 0 unless style depends on content.
-        ceiling: R^2(s|x), of style from the observation, by the same probe.
+        ceiling: R^2(s|x), of style from the observation: the world's exact one, or that of the same probe.
 
     Returns:
         A tensor where any argument is one, an array where any has axes, else a float.

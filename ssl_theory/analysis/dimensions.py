@@ -55,7 +55,7 @@ def _slope(x: Float[Tensor, " k"], values: Float[Tensor, " k"], largest: float) 
     return ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
 
 
-def lidar(views: Array, *, regularisation: float = 1e-4, epsilon: float = 1e-7) -> Score:
+def lidar(views: Array, *, regularisation: float = 1e-4, epsilon: float = 1e-7, centre: bool = True) -> Score:
     """LiDAR: effective rank of the linear discriminant matrix, each data point a class of its J views.
 
         exp H(p), p_i = lambda_i / sum_j lambda_j + epsilon, lambda the eigenvalues of S_W^-1/2 S_B S_W^-1/2
@@ -67,6 +67,7 @@ def lidar(views: Array, *, regularisation: float = 1e-4, epsilon: float = 1e-7) 
         views: `(n, J, d)` or `(E, n, J, d)`.
         regularisation: published 1e-4.
         epsilon: published 1e-7.
+        centre: take S_B about the global mean, as published; else about the origin.
 
     Source: Thilak et al. (2024), arXiv 2312.04000.
     """
@@ -74,7 +75,7 @@ def lidar(views: Array, *, regularisation: float = 1e-4, epsilon: float = 1e-7) 
     keep = finite(z)
     z = cleared(z, keep)
     means = z.mean(2)
-    deviation, spread = (z - means[:, :, None]).flatten(1, 2), means - means.mean(1, keepdim=True)
+    deviation, spread = (z - means[:, :, None]).flatten(1, 2), means - means.mean(1, keepdim=True) * centre
     s_w, s_b = (x.mT @ x / x.shape[1] for x in (deviation, spread))
     values, vectors = torch.linalg.eigh(s_w)
     root = vectors / (values.clamp(min=0) + regularisation).sqrt()[:, None]

@@ -1,6 +1,7 @@
 """Geometry of representations: how views align, how points spread, how two representations compare."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -126,6 +127,40 @@ def procrustes(first: Array, second: Array) -> Score:
     x, y, keep = _centred_pair(first, second)
     overlap = torch.linalg.svdvals(x.mT @ y).sum(-1).square()
     return answer(1 - overlap / (x.square().sum((1, 2)) * y.square().sum((1, 2))), first, keep)
+
+
+def pairwise(
+    measure: Callable[[Array, Array], Score], stacks: Mapping[str, Array] | Array
+) -> tuple[list[tuple[str, int]], Array]:
+    """A symmetric measure between all representations of the same rows: every method with every seed, `(M, M)`.
+
+    Args:
+        measure: of two stacks, such as `cka` (1 on the diagonal) or `procrustes` (0 on the diagonal); range and NaN are
+            its own. Taken once for i < j, and mirrored.
+        stacks: method -> `(n, d)` or `(E, n, d)`, where d and E may differ between methods; or one stack, whose members
+            are compared ("" is then their method).
+
+    Returns:
+        (method, member) of each of the M rows, and the matrix, of the kind (numpy or torch) that was given.
+
+    Raises:
+        ValueError: for nothing to compare, rows that differ, or what `measure` raises.
+
+    Example:
+        >>> turned = torch.stack([torch.eye(4), torch.eye(4).flip(1)])
+        >>> pairwise(cka, {"a": turned, "b": torch.eye(4)})[0]
+        [('a', 0), ('a', 1), ('b', 0)]
+    """
+    named = stacks if isinstance(stacks, Mapping) else {"": stacks}
+    if not named:
+        raise ValueError("stacks: expected one representation or more, found none; pass {name: (E, n, d)}")
+    flat = [(name, e, r) for name, stack in named.items() for e, r in enumerate(members(stack, name or "stacks"))]
+    matrix = torch.empty(len(flat), len(flat), dtype=torch.float64)
+    for i, (_, _, first) in enumerate(flat):
+        for j, (_, _, second) in enumerate(flat[i:], i):
+            matrix[i, j] = matrix[j, i] = measure(first, second)
+    like = next(iter(named.values()))
+    return [(name, e) for name, e, _ in flat], matrix.to(like.device) if isinstance(like, Tensor) else matrix.numpy()
 
 
 class PmiFit(NamedTuple):

@@ -40,23 +40,39 @@ def spectrum(representation: Array, labels: Array) -> Spectrum:
     return Spectrum(answer(within, representation, keep), answer(between, representation, keep))
 
 
-def nc1(representation: Array, labels: Array, *, convention: str = "pseudo-inverse") -> Score:
-    """Variability collapse: 0 when every class is one point.
+def nc1(
+    representation: Array,
+    labels: Array,
+    *,
+    convention: str = "pseudo-inverse",
+    per_class: bool = True,
+    balanced: bool = True,
+    epsilon: float = 1e-12,
+) -> Score:
+    """Variability collapse: 0 when every class is one point; no upper end.
 
-    "pseudo-inverse": `tr(S_W S_B^+) / C`, S_B^+ of rank at most C - 1 (Papyan, Han, Donoho 2020, arXiv 2008.08186).
-    "trace": `tr S_W / tr S_B`, which needs no inverse and does not see anisotropy.
+    Args:
+        representation: `(n, d)` or `(E, n, d)`.
+        labels: `(n,)` or `(E, n)`.
+        convention: "pseudo-inverse": `tr(S_W S_B^+) / C`, S_B^+ of rank at most C - 1 (Papyan, Han, Donoho 2020, arXiv
+            2008.08186). "trace": `tr S_W / tr S_B`, which needs no inverse and does not see anisotropy.
+        per_class: divide by C in "pseudo-inverse", as published; some code does not.
+        balanced: centre at the mean of class means and weigh classes alike in S_B, as published; else at the mean of
+            all points, classes weighed by their size. Both agree for classes of one size.
+        epsilon: eigenvalues of S_B below this share of the largest count as zero in the pseudo-inverse.
 
     Returns:
         A float or `(E,)`; NaN when the class means coincide.
     """
     r, keep, (means, own, _) = _read(representation, labels)
     r, means, own = _near_one(r, means, own)
-    deviation, spread = r - own, means - means.mean(1, keepdim=True)
+    deviation = r - own
+    spread = means - means.mean(1, keepdim=True) if balanced else own - r.mean(1, keepdim=True)
     s_w, s_b = (x.mT @ x / x.shape[1] for x in (deviation, spread))
     if convention == "trace":
         value = _trace(s_w) / _trace(s_b)
     elif convention == "pseudo-inverse":
-        value = _trace(s_w @ _pseudo_inverse(s_b, means.shape[1] - 1)) / means.shape[1]
+        value = _trace(s_w @ _pseudo_inverse(s_b, means.shape[1] - 1, epsilon)) / (means.shape[1] if per_class else 1)
     else:
         raise ValueError(f"convention: expected 'pseudo-inverse' or 'trace', found {convention!r}")
     apart = varying(means, representation) & (_trace(s_b) > 1e-24 * r.square().mean((1, 2)))
@@ -173,11 +189,11 @@ def _near_one(r: Float[Tensor, "E n d"], *others: Tensor) -> list[Tensor]:
     return [torch.ldexp(x, exponent) for x in (r, *others)]
 
 
-def _pseudo_inverse(s: Float[Tensor, "E d d"], rank: int) -> Float[Tensor, "E d d"]:
+def _pseudo_inverse(s: Float[Tensor, "E d d"], rank: int, epsilon: float) -> Float[Tensor, "E d d"]:
     """Inverse on the `rank` leading eigenvectors, as far as these are not rounding."""
     values, vectors = torch.linalg.eigh(s)
     values, vectors = values[:, -rank:], vectors[:, :, -rank:]
-    real = values > 1e-12 * values.amax(1, keepdim=True)
+    real = values > epsilon * values.amax(1, keepdim=True)
     return vectors * torch.where(real, 1 / values, torch.zeros_like(values))[:, None] @ vectors.mT
 
 

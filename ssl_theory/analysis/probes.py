@@ -81,7 +81,7 @@ def r2(
     predicted, truth, keep = held_out_predictions(
         representation, target, kind=kind, test=test, seed=seed, penalties=penalties, **network
     )
-    scores = _coefficient(predicted, truth)
+    scores = coefficients(predicted, truth)
     return answer(scores if per_target else scores.mean(-1), representation, keep)
 
 
@@ -276,7 +276,8 @@ def _halves(
     return Pair(x, y, finite(x, y), precision_of(representation)), t, truth
 
 
-def _coefficient(predicted: Float[Tensor, "E m t"], truth: Float[Tensor, "E m t"]) -> Float[Tensor, "E t"]:
+def coefficients(predicted: Float[Tensor, "E m t"], truth: Float[Tensor, "E m t"]) -> Float[Tensor, "E t"]:
+    """R^2 of each target; NaN where it is constant."""
     spread = (truth - truth.mean(1, keepdim=True)).square().sum(1)
     spread = spread.masked_fill(constant_columns(truth, truth.dtype), torch.nan)
     return 1 - (predicted - truth).square().sum(1) / spread

@@ -21,6 +21,7 @@ def profile(
     labels: Array | None = None,
     style_floor: float = 0.0,
     style_ceiling: Array | float | None = None,
+    content_ceiling: Array | float | None = None,
     bayes_accuracy: float | None = None,
     seed: int = 0,
     **network: Any,
@@ -28,7 +29,8 @@ def profile(
     """What a representation kept, every measure by name; only what the arguments allow.
 
     With `content`, `style`: `content_r2_linear`, `content_r2_mlp`, `style_r2_linear`, `style_r2_mlp`. With
-    `style_ceiling`: `retained_style` (of the MLP's). With `labels`: `accuracy_linear`, `accuracy_mlp`,
+    `style_ceiling`: `retained_style` (of the MLP's); with `content_ceiling`: `content_of_bayes`, the better of the two
+    R^2 of content over it. With `labels`: `accuracy_linear`, `accuracy_mlp`,
     `accuracy_knn`, `cluster_accuracy`, `nmi`, `ari`, `silhouette`, `class_collapse_ratio`; with `bayes_accuracy` also
     `accuracy_of_bayes`, the best of the three over the ceiling. Always: `effective_rank`, `participation_ratio`,
     `total_variance`.
@@ -38,7 +40,10 @@ def profile(
         content, style: `(n, t)` or `(E, n, t)`.
         labels: `(n,)`, shared by all members, or `(E, n)`.
         style_floor: R^2(s|y), exact.
-        style_ceiling: R^2(s|x), by the same MLP probe on the observations.
+        style_ceiling: R^2(s|x), a number or `(E,)`: the exact one of the world where it has it
+            (`world.style_r2().mean()`, or `synthetic.monte_carlo.r2`), so that 1 is the end of the range. That of a
+            probe on the observations is too low, and what is easier to read than x exceeds 1.
+        content_ceiling: R^2(y|x), likewise (`world.content_r2().mean()`).
         bayes_accuracy: of the world.
         seed: of every split and network.
         network: of the MLP probes, as in `probes.r2`.
@@ -53,6 +58,8 @@ def profile(
         found |= {f"{name}_r2_{kind}": score for name, score in scores.items()}
     if style is not None and style_ceiling is not None:
         found["retained_style"] = retained_style(found["style_r2_mlp"], style_floor, style_ceiling)
+    if content is not None and content_ceiling is not None:
+        found["content_of_bayes"] = _largest([found["content_r2_linear"], found["content_r2_mlp"]]) / content_ceiling
     if labels is not None:
         found |= _class_profile(representation, labels, bayes_accuracy, seed, network)
     for measure in (effective_rank, participation_ratio, total_variance):

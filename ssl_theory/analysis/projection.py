@@ -1,16 +1,18 @@
 """The projection head: what is lost on the way encoder -> h -> head layers -> z, and through which directions.
 
 For a linear head the style that z lacks must lie in directions of h that the head's matrix shrinks:
-`style_in_small_directions` measures it. `along` takes any measure along the layers.
+`style_in_small_directions` measures it. `along` takes any measure along the layers, `profile_along` the usual ones.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssl_theory.analysis.collapse import within_share
+from ssl_theory.analysis.collapse import effective_rank, within_share
+from ssl_theory.analysis.decoding import class_information, gaussian_target_information
 from ssl_theory.analysis.ensemble import (
     Array,
     Score,
@@ -23,6 +25,7 @@ from ssl_theory.analysis.ensemble import (
     varying,
     views_of,
 )
+from ssl_theory.analysis.probes import accuracy, r2
 
 
 def along(layers: Mapping[str, Array], measure: Callable[[Array], Score]) -> dict[str, Score]:
@@ -33,6 +36,43 @@ def along(layers: Mapping[str, Array], measure: Callable[[Array], Score]) -> dic
         {'h': 4, 'z': 1}
     """
     return {name: measure(representation) for name, representation in layers.items()}
+
+
+def profile_along(
+    layers: Mapping[str, Array],
+    *,
+    content: Array | None = None,
+    style: Array | None = None,
+    labels: Array | None = None,
+    kind: str = "linear",
+    **probe: Any,
+) -> dict[str, dict[str, Score]]:
+    """What each layer keeps, measure -> layer -> score, layers in the order given; only what the arguments allow.
+
+    With `content`: `content_r2`, 0 to 1. With `style`: `style_r2`, and `style_information` (nats, from 0; a lower bound
+    for Gaussian style). With `labels`: `accuracy`, chance level to 1, and `class_information` (nats, 0 to H(k)).
+    Always: `effective_rank`, 1 to the width of the layer. Definitions and errors are those of `r2`, `accuracy`,
+    `gaussian_target_information`, `class_information` and `effective_rank`.
+
+    Args:
+        layers: name -> `(n, d)` or `(E, n, d)`, of the same rows, which must be independent: encoder, head layers, z
+            (`Fitted.transform(x, layer="head.1")`).
+        content, style: `(n, t)` or `(E, n, t)`.
+        labels: `(n,)` or `(E, n)`.
+        kind: of all probes, "linear" or "mlp".
+        probe: `seed` and the rest that both `r2` and `accuracy` take.
+    """
+    options: dict[str, Any] = {"kind": kind, **probe}
+    measures: dict[str, Callable[[Array], Score]] = {"effective_rank": effective_rank}
+    if content is not None:
+        measures["content_r2"] = lambda r: r2(r, content, **options)
+    if style is not None:
+        measures["style_r2"] = lambda r: r2(r, style, **options)
+        measures["style_information"] = lambda r: gaussian_target_information(r, style, **options)
+    if labels is not None:
+        measures["accuracy"] = lambda r: accuracy(r, labels, **options)
+        measures["class_information"] = lambda r: class_information(r, labels, **options)
+    return {name: along(layers, measure) for name, measure in measures.items()}
 
 
 def singular_values(weight: Array) -> Score:

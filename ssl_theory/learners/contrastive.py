@@ -47,7 +47,7 @@ class CLIP(JointEmbedding):
     def represent(self, modules: nn.ModuleDict, x: Tensor, layer: str, view: int = 0) -> Tensor:
         suffix = f" {view}" if view else ""
         h = modules["encoder" + suffix](x)
-        return modules["head" + suffix](h) if layer == "representation" and self.head is not None else h
+        return self.at(layer, h, modules["head" + suffix]) if self.head is not None else h
 
     def embed(self, modules: nn.ModuleDict, x: Views) -> Float[Tensor, "E n J d"]:
         if x.shape[2] != 2:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_theory.learners import storage
-from ssl_theory.learners.learner import LAYERS, Learner
+from ssl_theory.learners.learner import Learner
 from ssl_theory.learners.members import Members
 from ssl_theory.learners.streams import stream
 
@@ -53,11 +53,12 @@ class Fitted:
         """Representations `(E, n, d)` of `x (n, *shape)`, or of `(E, n, *shape)` where members see different data.
 
         `layer` is "representation" (where the loss is applied; posterior mean of a VAE) or "encoder" (before the
-        projection head). `view` chooses the encoder of a learner that has one for each view (CLIP), view 0 unless
+        projection head) or, inside of a head of L layers, "head.1" to "head.L" (after the activation; the last is the
+        representation). `view` chooses the encoder of a learner that has one for each view (CLIP), view 0 unless
         told. Batch statistics are the running ones. Diverged members give NaN.
         """
-        if layer not in LAYERS:
-            raise ValueError(f"layer must be one of {', '.join(LAYERS)}, found {layer!r}")
+        if layer not in self.learner.layers:
+            raise ValueError(f"layer must be one of {', '.join(self.learner.layers)}, found {layer!r}")
         if view is not None and not (self.learner.view_specific and view in (0, 1)):
             found = type(self.learner).__name__
             raise ValueError(f"expected view 0 or 1 of CLIP, found view {view} of {found}; leave view out")

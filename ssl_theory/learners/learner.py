@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ssl_theory import models
 
-LAYERS = ("encoder", "representation")
+LAYERS = ("encoder", "representation")  # of every learner; those of a head besides, see `Learner.layers`
 
 RESNET18: dict[str, Any] = {"network": "resnet", "hidden": (64, 128, 256, 512), "batch_norm": True}
 
@@ -70,8 +70,13 @@ class Learner(ABC):
         """Called without gradient after every step, for state that no gradient moves (moving averages)."""
         return None
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that `represent` knows, from the input on: before the head, inside of it, where the loss acts."""
+        return LAYERS
+
     def represent(self, modules: nn.ModuleDict, x: Inputs, layer: str, view: int = 0) -> Representation:
-        """What the networks make of single views: before the head, or where the loss acts (see `LAYERS`).
+        """What the networks make of single views, at one of `layers`.
 
         `view` matters to learners that are `view_specific`, which have an encoder for each.
         """
@@ -111,6 +116,11 @@ class JointEmbedding(Learner):
         """Size of the representation: the head's last width, or `latent_dim` where there is no head."""
         return self.head[-1] if self.head else self.latent_dim
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """With "head.1" to "head.L" of a head of L layers between the others; the last is the representation."""
+        return ("encoder", *[f"head.{depth}" for depth in range(1, len(self.head or ()) + 1)], "representation")
+
     def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
         modules = super().build(shape, seeds)
         if self.head is not None:
@@ -127,7 +137,14 @@ class JointEmbedding(Learner):
 
     def represent(self, modules: nn.ModuleDict, x: Inputs, layer: str, view: int = 0) -> Representation:
         h = modules["encoder"](x)
-        return modules["head"](h) if layer == "representation" and "head" in modules else h
+        return self.at(layer, h, modules["head"]) if "head" in modules else h
+
+    @staticmethod
+    def at(layer: str, h: Float[Tensor, "E n h"], head: nn.Module) -> Representation:
+        """The encoder's output h, or what the head has made of it by the named layer (after its activation)."""
+        if layer == "encoder":
+            return h
+        return head(h) if layer == "representation" else head(h, int(layer.removeprefix("head.")))
 
     def embed(self, modules: nn.ModuleDict, x: Views) -> Float[Tensor, "E n J d"]:
         """The representation of every view; batch statistics are over all views of the batch together."""

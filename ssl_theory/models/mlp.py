@@ -54,10 +54,11 @@ class MLP(nn.Module):
         normed = sizes[1:-1] if batch_norm else ()
         self.norms = nn.ModuleList(BatchNorm(width, len(members)) for width in normed)
 
-    def forward(self, x: Float[Tensor, "E n ..."]) -> Float[Tensor, "E n outputs"]:
+    def forward(self, x: Float[Tensor, "E n ..."], depth: int | None = None) -> Float[Tensor, "E n outputs"]:
+        """The output, or that of the first `depth` layers, activated where the network goes on from there."""
         last = len(self.layers) - 1
         x = x.flatten(2)
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self.layers[:depth]):
             x = layer(x)
             if index < last:
                 x = self.activate(self.norms[index](x) if self.norms else x)
