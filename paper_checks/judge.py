@@ -56,7 +56,8 @@ def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcom
     verdict, reasons = judge(findings, control, made.errors)
     seconds = _seconds(made, settings)
     outcome = Outcome(made.entry.name, verdict, reasons, findings or [], control, seconds)
-    about = provenance(settings, started, computed=made.computed, tasks=len(made.keys), seconds=seconds)
+    counts = {"computed": made.computed, "tasks": len(made.keys), "seconds": seconds}
+    about = provenance(settings, made.config, started, **counts)
     record = {**_record(made, outcome), "caption": caption, "provenance": about, "drawn from": drawn}
     with suppress(OSError):
         files[made.entry.path.name] = made.entry.path.read_bytes()
