@@ -220,6 +220,17 @@ def test_a_claim_file_that_does_not_import_is_inconclusive(house: House, cli: Cl
     ]
 
 
+def test_a_file_that_is_no_valid_python_is_named_with_line_and_message(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str]
+):
+    torn = house.folder / "torn_early.py"
+    torn.write_text("import torch\n\ndef measure(:\n")
+    assert cli(torn, "--list") == 0
+    assert "no valid Python: line 3, invalid syntax" in capsys.readouterr().out
+    assert cli(torn) == 1
+    assert "SyntaxError: invalid syntax (torn_early.py, line 3)" in capsys.readouterr().out
+
+
 BAD_INPUT = [
     (["no-such-claim"], "unknown claim 'no-such-claim'"),
     (["missing.py"], "no claim file missing.py"),
