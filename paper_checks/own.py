@@ -9,7 +9,6 @@ one is read from the cache.
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def name(given: str) -> str:
     return f"{full}:{kind}#{digest}"
 
 
-def load(method: str) -> Callable[..., Any]:
+def load(method: str) -> type[Any]:
     """The learner's class; the file is imported once for each of its versions."""
     from ssl_theory.learners import Learner
 
