@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_theory import analysis
-from ssl_theory.analysis import critics, geometry, information, linear
+from ssl_theory.analysis import critics, geometry, information, linear, logistic
 from ssl_theory.learners import VAE, SimCLR, SimVAE, VICReg
 
 POINTS, CLASSES, CANDIDATES = 1200, 8, 128
@@ -90,7 +90,7 @@ def weights_duality(k: Kept) -> Any:
     """Class means beside the weights of a logistic regression, all standardised by one number."""
     r = k.first - k.first.mean(1, keepdim=True)
     r = (r / r.std((1, 2), keepdim=True).clamp(min=1e-9)).double()
-    weights = linear.logistic_weights(r, k.truth.label, CLASSES, torch.full((len(r),), 10.0))
+    weights = logistic.logistic_weights(r, k.truth.label, CLASSES, torch.full((len(r),), 10.0))
     plain = weights.unflatten(1, (-1, CLASSES))[:, :-1].mT
     return analysis.self_duality(plain, analysis.class_means(r, k.truth.label))
 

@@ -130,8 +130,12 @@ def scatter_with_errors(
     y_interval: Interval | None = None,
     label: str,
     method: str | None = None,
+    fill: Literal["full", "left", "right", "top", "bottom", "none"] = "full",
 ) -> None:
-    """Points with horizontal and vertical intervals, e.g. content against style, one call a method."""
+    """Points with horizontal and vertical intervals, e.g. content against style, one call a method.
+
+    `fill`: which part of the marker has the family's colour, to tell methods of one family apart.
+    """
     points = as_array(x).ravel(), as_array(y).ravel()
     look = mark(method if method is not None else label)
     size = 9 if look["marker"] == "*" else 6
@@ -142,8 +146,10 @@ def scatter_with_errors(
         linestyle="none",
         elinewidth=1.0,
         markersize=size,
-        markeredgecolor="white",
-        markeredgewidth=0.5,
+        markeredgecolor="white" if fill == "full" else look["color"],
+        markeredgewidth=0.5 if fill == "full" else 1.0,
+        fillstyle=fill,
+        markerfacecoloralt="white",
         label=label,
         **look,
     )
@@ -184,15 +190,26 @@ def heat_map(
     contour: ArrayLike | None = None,
     limits: tuple[float, float] | None = None,
     scales: tuple[str, str] = ("linear", "linear"),
+    words: Sequence[Sequence[str]] | None = None,
+    bar: bool = True,
 ) -> None:
-    """`values` (len(y), len(x)) as colours with their bar; theory is the zero line of `contour`, same shape."""
+    """`values` (len(y), len(x)) as colours with their bar; theory is the zero line of `contour`, same shape.
+
+    `words` (len(y), len(x)) are written into the cells, in black or white, whichever is read more easily there.
+    """
     low, high = limits if limits is not None else (None, None)
     axes.set_xscale(scales[0])
     axes.set_yscale(scales[1])
     mesh = axes.pcolormesh(as_array(x), as_array(y), as_array(values), vmin=low, vmax=high, shading="nearest")
     mesh.set_rasterized(True)
     axes.grid(False)
-    axes.figure.colorbar(mesh, ax=axes, label=label)
+    if bar:
+        axes.figure.colorbar(mesh, ax=axes, label=label)
+    for j, i in np.ndindex(as_array(values).shape if words is not None else (0, 0)):
+        red, green, blue, _ = mesh.to_rgba(as_array(values)[j, i])
+        color = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.45 else "white"
+        at = as_array(x)[i], as_array(y)[j]
+        axes.text(*at, words[j][i], ha="center", va="center", fontsize=6, color=color, linespacing=0.9)  # type: ignore[index]
     if contour is not None:
         for color, dashes, width in (("white", "solid", 2.2), (INK, "dashed", 1.0)):
             axes.contour(

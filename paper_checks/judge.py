@@ -84,7 +84,7 @@ def judge(
     if reasons:
         return Verdict.INCONCLUSIVE, reasons
     verdict = Verdict.of(finding.verdict for finding in findings)
-    decisive = [finding for finding in findings if finding.verdict is not Verdict.HOLDS]
+    decisive = [f for worst in (Verdict.FAILS, Verdict.INCONCLUSIVE) for f in findings if f.verdict is worst]
     return verdict, [f"{f.name}: {f.words}" for f in decisive] or ([] if findings else ["no findings"])
 
 

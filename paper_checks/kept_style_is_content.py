@@ -122,7 +122,7 @@ CLAIM = Claim(
     ),
     formula=(
         r"R_{\mathrm{style}}(p_{\mathrm{keep}} = 1) - R_{\mathrm{style}}(p_{\mathrm{keep}} = 0) \ge 0.40, \quad "
-        r"rac{\partial R_{\mathrm{style}}}{\partial p_{\mathrm{keep}}} > 0"
+        r"\frac{\partial R_{\mathrm{style}}}{\partial p_{\mathrm{keep}}} > 0"
     ),
     config=CONFIG,
     tasks=tasks,

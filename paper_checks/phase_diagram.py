@@ -224,27 +224,46 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
-    figure, axes = canvas(2, 6, width="page", height=1.6)
-    columns = [(axis, measure) for axis in (RATIO, KEEP, VIEWS) for measure in (RETAINED, ACCURACY)]
-    for (line, method), (column, (axis, measure)) in product(enumerate(METHODS), enumerate(columns)):
+    figure, axes = canvas(4, 3, width="page", height=1.45)
+    lines = list(product(METHODS, (RETAINED, ACCURACY)))
+    for (line, (method, measure)), (column, axis) in product(enumerate(lines), enumerate((RATIO, KEEP, VIEWS))):
         panel = axes[line, column]
         mean = cells(table, method, axis, measure).mean().unstack("place")
         rows, places = mean.index.to_numpy(dtype=float), mean.columns.to_numpy(dtype=float)
-        matched = np.log(rows)[:, None] - np.log(2 * places**2)[None] if axis == RATIO and line else None
-        limits = (0.0, 1.0) if measure == RETAINED else (0.5, 1.0)
-        look: dict[str, Any] = {"label": "", "limits": limits, "contour": matched}
-        heat_map(panel, np.arange(len(places)), np.arange(len(rows)), mean.to_numpy(), **look)
-        deep = rows_of(method, axis) == DEPTH
-        named = column == 0 or (deep and measure == RETAINED)
-        panel.set_xticks(np.arange(len(places)), [f"{place:g}" for place in places], fontsize=6, rotation=60)
-        panel.set_yticks(np.arange(len(rows)), [f"{row:g}" for row in rows] if named else [])
+        theory = method == METHODS[1] and axis == RATIO
+        heat_map(
+            panel,
+            np.arange(len(places)),
+            np.arange(len(rows)),
+            mean.to_numpy(),
+            label="retained style" if measure == RETAINED else "label accuracy",
+            limits=(0.0, 1.0) if measure == RETAINED else (0.5, 1.0),
+            contour=np.log(rows)[:, None] - np.log(2 * places**2)[None] if theory else None,
+            words=_words(mean, table, control_table if (method, axis) == (METHODS[0], RATIO) else None, measure),
+            bar=column == 2,
+        )
+        panel.set_xticks(np.arange(len(places)), [f"{place:g}" for place in places])
+        panel.set_yticks(np.arange(len(rows)), [f"{row:g}" for row in rows])
         panel.minorticks_off()
-        panel.set_title(f"{method.split(',')[0]}: {'style' if measure == RETAINED else 'label'}", fontsize=8)
-        if line:
+        if column == 0:
+            panel.set_title(f"{method.split(',')[0]}: {'retained style' if measure == RETAINED else 'label accuracy'}")
+        if line == 3:
             panel.set_xlabel(axis)
-        if named:
-            panel.set_ylabel(DEPTH if deep else "τ = 2σ²" if line else "τ")
+        panel.set_ylabel(DEPTH if rows_of(method, axis) == DEPTH else "τ = 2σ²" if method == METHODS[1] else "τ")
     return figure
+
+
+def _words(
+    mean: pd.DataFrame, table: pd.DataFrame, control_table: pd.DataFrame | None, measure: str
+) -> list[list[str]]:
+    """The number of each cell, and the control's below it in brackets."""
+    words = [[f"{value:.2f}" for value in row] for row in mean.to_numpy()]
+    if control_table is None:
+        return words
+    data = table[table.method == OBSERVATION]
+    broken = pd.concat([control_table[control_table.method != OBSERVATION], data])
+    other = cells(broken, METHODS[0], RATIO, measure).mean().unstack("place").to_numpy()
+    return [[f"{a}\n({b:.2f})" for a, b in zip(*pair, strict=True)] for pair in zip(words, other, strict=True)]
 
 
 def caption(found: Sequence[Finding]) -> str:
@@ -253,8 +272,9 @@ def caption(found: Sequence[Finding]) -> str:
         "Retained style (style) and accuracy of a linear probe (label), mean over seeds, a training a cell. SimCLR "
         f"retains {lost.estimate:.2f} in its highest cell of the first plane, SimVAE {kept.estimate:.2f} in its lowest "
         f"with σs ≥ σc; from p_keep = 0 to 1 SimCLR's retained style rises by {rise.estimate:.2f} at the temperature "
-        "where it rises least. Dashed: the prior's style variance is the world's, τ = 2 (σs/σc)². The last planes are "
-        "over the number of views J; for SimCLR with the depth of the projection head, and read before the head."
+        "where it rises least. In brackets: the control, p_keep = 1. Dashed: the prior's style variance is the "
+        "world's, τ = 2 (σs/σc)². The last planes are over the number of views J; for SimCLR with the depth of the "
+        "projection head, and read before the head."
     )
 
 

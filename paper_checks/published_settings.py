@@ -32,7 +32,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import canvas, control_mark, interval_points, legend, scatter_with_errors
+from figures import canvas, control_mark, family, interval_points, legend, scatter_with_errors
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import EVERY, OBSERVATION, SIZES, displayed, training
 
@@ -42,6 +42,7 @@ BLOCKS: dict[str, Any] = {"world": "von-kuegelgen-2021", "overrides": {"dependen
 SPHERE: dict[str, Any] = {"world": "zimmermann-2021"}
 MATCHING, PLAIN = {"temperature": 0.1}, {"latent_dim": 6}
 DATA = "the data, same probe"
+FILLS: tuple[Any, ...] = ("full", "none", "left", "bottom")  # the first, second, ... method of a family
 PUBLISHED = {"content": 1.00, "style": 0.06, "sphere": 0.99}
 
 CONFIG: dict[str, Config] = {
@@ -126,7 +127,9 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
 def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, config: Config) -> None:
     axes.axvspan(-1, 0.30, color="0.95", zorder=0)
     axes.axhline(0.90, color="0.3", linestyle=(0, (3, 2)), linewidth=1)
+    seen: list[str] = []
     for name in (*displayed(in_blocks(config)), OBSERVATION):
+        seen.append(family(name))
         style, content = (Finding.from_seeds("", block_r2(table, name, b), ">=", 0.0) for b in ("style", "content"))
         scatter_with_errors(
             axes,
@@ -135,6 +138,8 @@ def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | 
             x_interval=([style.low], [style.high]),
             y_interval=([content.low], [content.high]),
             label=DATA if name == OBSERVATION else name,
+            method=name,
+            fill=FILLS[(seen.count(seen[-1]) - 1) % len(FILLS)],
         )
     if control_table is not None:
         at = [block_r2(control_table, "SimCLR", block).mean() for block in ("style", "content")]

@@ -236,7 +236,7 @@ CLAIM = Claim(
         "methods redraw the class, with style averaged away."
     ),
     formula=(
-        r"\hat x(r) = \arg\min_{g} \mathbb{E}\, \| x - g(r(x)) \|^2 = \mathbb{E}[x \mid r], \qquad"
+        r"\hat x(r) = \operatorname*{argmin}_{g} \mathbb{E}\, \| x - g(r(x)) \|^2 = \mathbb{E}[x \mid r], \qquad"
         r" r \text{ content alone} \;\Rightarrow\; \hat x = \mathbb{E}[x \mid y]"
     ),
     config=CONFIG,

@@ -6,8 +6,9 @@ representation is centred and divided by one number, its total standard deviatio
 on place, rotation or scale.
 """
 
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,9 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, finite, labels_of, members
+from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, labels_of, members, varying
+
+COVARIANCES = ("full", "tied", "diag", "spherical")
 
 
 class Clustering(NamedTuple):
@@ -36,8 +39,11 @@ class Clustering(NamedTuple):
     ari: adjusted Rand index, at most 1, 0 in expectation for random partitions.
     ami: mutual information adjusted for chance, at most 1, 0 in expectation for random partitions.
     purity: share of points in the majority class of their cluster, in [0, 1].
-    silhouette: (b - a) / max(a, b) of distances within (a) and to the next cluster (b), in [-1, 1]; no
-        labels used.
+    silhouette: (b - a) / max(a, b) of distances within (a) and to the next cluster (b), in [-1, 1]; no labels used.
+        Of 2,000 test points at most, drawn with a fixed seed; NaN for fewer than 2 clusters among them.
+
+    Sources: NMI Strehl, Ghosh (2002); ARI Hubert, Arabie (1985); AMI Vinh, Epps, Bailey (2010); silhouette Rousseeuw
+    (1987).
     """
 
     accuracy: Score
@@ -58,14 +64,26 @@ def hungarian_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
         >>> hungarian_accuracy(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 3]))
         1.0
     """
-    table = contingency_matrix(labels, assignment)
+    table = _table(labels, assignment)
     rows, columns = linear_sum_assignment(table, maximize=True)
     return float(table[rows, columns].sum() / len(labels))
 
 
 def purity(labels: np.ndarray, assignment: np.ndarray) -> float:
-    """Share of points that belong to the majority class of their cluster."""
-    return float(contingency_matrix(labels, assignment).max(0).sum() / len(labels))
+    """Share of points that belong to the majority class of their cluster: 1 where no cluster mixes classes, at least
+    the share of the largest class."""
+    return float(_table(labels, assignment).max(0).sum() / len(labels))
+
+
+def _table(labels: np.ndarray, assignment: np.ndarray) -> np.ndarray:
+    """How many points of each class, a row, lie in each cluster, a column."""
+    k, a = np.asarray(labels), np.asarray(assignment)
+    if k.ndim != 1 or k.shape != a.shape or len(k) == 0:
+        raise ValueError(f"labels: expected (n,) and an assignment (n,), n >= 1; found {k.shape} and {a.shape}")
+    for name, x in (("labels", k), ("assignment", a)):
+        if x.dtype.kind == "f" and np.isnan(x).any():
+            raise ValueError(f"{name}: expected a class for each point, found NaN; drop those points first")
+    return contingency_matrix(k, a)
 
 
 def mixture_clustering(
@@ -93,6 +111,9 @@ def mixture_clustering(
     Returns:
         `Clustering`; NaN for members that hold NaN.
     """
+    _check_restarts(restarts)
+    if covariance not in COVARIANCES:
+        raise ValueError(f"covariance: expected one of {COVARIANCES}, found {covariance!r}")
 
     def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
         mixture = GaussianMixture(
@@ -107,6 +128,7 @@ def kmeans_clustering(
     train: Array, test: Array, labels: Array, classes: int, seed: int = 0, *, restarts: int = 5
 ) -> Clustering:
     """k-means with `classes` centres fitted on `train`, scored on `test`; else as `mixture_clustering`."""
+    _check_restarts(restarts)
 
     def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
         return _quietly(KMeans(classes, n_init=restarts, random_state=seed), fit_on).predict(score_on)
@@ -114,12 +136,30 @@ def kmeans_clustering(
     return _scored(assign, train, test, labels, classes)
 
 
-def components_by_bic(train: Array, candidates: tuple[int, ...], seed: int = 0, *, restarts: int = 1) -> list[int]:
-    """The candidate with the lowest Bayesian information criterion (Schwarz 1978), one a member."""
+def components_by_bic(train: Array, candidates: Sequence[int], seed: int = 0, *, restarts: int = 1) -> Score:
+    """The candidate with the lowest Bayesian information criterion (Schwarz 1978); the first of equals.
+
+    Args:
+        train: `(n, d)` or `(E, n, d)`.
+        candidates: numbers of components, each between 1 and n.
+        seed, restarts: of the k-means starts, as in `mixture_clustering`.
+
+    Returns:
+        A float or `(E,)`, whole numbers; NaN for members that hold NaN.
+    """
     r = members(train)
-    _check_count(max(candidates), r.shape[1])
-    criteria = [[_bic(x, c, seed, restarts) for c in candidates] for x in _scaled(r, r)[0]]
-    return [candidates[int(np.argmin(row))] for row in criteria]
+    if len(candidates) == 0:
+        raise ValueError("candidates: expected one number of components or more, found none; give (1, 2, 4, 8)")
+    for count in candidates:
+        _check_count(count, r.shape[1], "candidates")
+    _check_restarts(restarts)
+    keep = finite(r)
+    r = cleared(r, keep)
+    best = [
+        min(candidates, key=lambda c: _bic(x, c, seed, restarts)) if ok else math.nan
+        for x, ok in zip(_scaled(r, r, varying(r, train))[0], keep.tolist(), strict=True)
+    ]
+    return answer(torch.tensor(best, dtype=torch.float64, device=r.device), train)
 
 
 def _bic(x: np.ndarray, components: int, seed: int, restarts: int) -> float:
@@ -150,9 +190,10 @@ def _scored(
     k = labels_of(labels, b).cpu().numpy()
     _check_count(classes, a.shape[1])
     keep = finite(a, b)
+    points = zip(*_scaled(a, b, varying(cleared(a, keep), train)), strict=True)
     rows = [
         _agreement(k[e], assign(x, y), y) if keep[e] else [float("nan")] * len(Clustering._fields)
-        for e, (x, y) in enumerate(zip(*_scaled(a, b), strict=True))
+        for e, (x, y) in enumerate(points)
     ]
     columns = torch.tensor(rows, dtype=torch.float64, device=a.device).T
     return Clustering(*[answer(column, train) for column in columns])
@@ -170,22 +211,30 @@ def _agreement(labels: np.ndarray, assignment: np.ndarray, points: np.ndarray) -
 
 
 def _silhouette(points: np.ndarray, assignment: np.ndarray, most: int = 2000) -> float:
-    """Mean silhouette of the first `most` points (the cost is quadratic); NaN for fewer than 2 clusters."""
-    points, assignment = points[:most], assignment[:most]
+    """Mean silhouette, of a random `most` points if there are more (the cost is quadratic); NaN for fewer than 2
+    clusters."""
+    if len(points) > most:
+        rows = np.random.default_rng(0).choice(len(points), most, replace=False)
+        points, assignment = points[rows], assignment[rows]
     if not 1 < len(np.unique(assignment)) < len(points):
         return float("nan")
     return float(silhouette_score(points, assignment))
 
 
-def _check_count(classes: int, n: int) -> None:
+def _check_count(classes: int, n: int, name: str = "classes") -> None:
     if not 1 <= classes <= n:
-        raise ValueError(f"classes: expected between 1 and the {n} train points, found {classes}; give more points")
+        raise ValueError(f"{name}: expected between 1 and the {n} train points, found {classes}; give more points")
 
 
-def _scaled(train: torch.Tensor, test: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _check_restarts(restarts: int) -> None:
+    if restarts < 1:
+        raise ValueError(f"restarts: expected 1 or more, found {restarts}; the best of them is taken")
+
+
+def _scaled(train: torch.Tensor, test: torch.Tensor, varied: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Both centred at the mean of train and divided by one number: mean variance 1 a coordinate."""
     mean = train.mean(1, keepdim=True)
-    scale = train.var(1, correction=0).mean(-1).sqrt()[:, None, None]
+    scale = train.var(1, correction=0).mean(-1).sqrt()
     # A constant representation (up to rounding) has no scale; it stays at zero.
-    scale = torch.where(scale > 1e-12 * mean.abs().amax(-1, keepdim=True), scale, torch.inf)
+    scale = torch.where(varied, scale, torch.inf)[:, None, None]
     return ((train - mean) / scale).cpu().numpy(), ((test - mean) / scale).cpu().numpy()

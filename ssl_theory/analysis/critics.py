@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.analysis import information
-from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members
+from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members, precision_of
 from ssl_theory.analysis.perceptron import adam, forward, initial
 from ssl_theory.analysis.probes import halves, standardised
 
@@ -203,6 +203,8 @@ def between(
 
     Raises:
         ValueError: for shapes that differ, or fewer than `2 batch` rows.
+
+    Source: this project; its bounds and objectives are those of the room `information`.
     """
     x, y = members(first, "first"), members(second, "second")
     if x.shape[:2] != y.shape[:2] or x.shape[1] < 2 * batch:
@@ -213,8 +215,8 @@ def between(
     keep, generator = finite(x, y), torch.Generator().manual_seed(seed)
     fit, test = (part.to(x.device) for part in halves(x.shape[1], generator))
     (x_fit, x_test), (y_fit, y_test) = (
-        tuple(half.float() for half in standardised(z[:, fit], z[:, test], z.dtype))
-        for z in (cleared(x, keep), cleared(y, keep))
+        tuple(half.float() for half in standardised(z[:, fit], z[:, test], precision_of(given)))
+        for z, given in ((cleared(x, keep), first), (cleared(y, keep), second))
     )
 
     def sample(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,10 @@
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members, views_of
+from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members, varying, views_of
 
 
 def eigenspectrum(representation: Array, *, centre: bool = True) -> Score:
@@ -22,16 +22,16 @@ def participation_ratio(representation: Array, *, centre: bool = True) -> Score:
 
     Source: Gao et al. (2017), bioRxiv 214262.
     """
-    r = members(representation)
-    keep = finite(r)
-    values = _eigenvalues(cleared(r, keep), centre)
+    r, keep = _read(representation, centre)
+    values = _eigenvalues(r, centre)
     return answer(values.sum(1).square() / values.square().sum(1), representation, keep)
 
 
 def alpha_req(representation: Array, *, first: int = 0, last: int | None = None, centre: bool = True) -> Score:
     """Exponent alpha of the power law `lambda_i ~ i^-alpha`, by least squares on logarithms.
 
-    0: white; large: few directions carry all. Values near 1 were found to go with good transfer.
+    0: white; large: few directions carry all; never below 0 (up to rounding). Values near 1 were found to go with good
+    transfer. NaN where fewer than two eigenvalues exceed rounding.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`.
@@ -40,9 +40,8 @@ def alpha_req(representation: Array, *, first: int = 0, last: int | None = None,
 
     Source: Agrawal et al. (2022), alpha-ReQ, NeurIPS.
     """
-    r = members(representation)
-    keep = finite(r)
-    values = _eigenvalues(cleared(r, keep), centre)
+    r, keep = _read(representation, centre)
+    values = _eigenvalues(r, centre)
     index = torch.arange(1, values.shape[1] + 1, dtype=values.dtype, device=values.device).log()
     slopes = [_slope(index[first:last], v[first:last], float(v[0])) for v in values]
     return answer(-torch.stack(slopes), representation, keep)
@@ -62,7 +61,7 @@ def lidar(views: Array, *, regularisation: float = 1e-4, epsilon: float = 1e-7) 
         exp H(p), p_i = lambda_i / sum_j lambda_j + epsilon, lambda the eigenvalues of S_W^-1/2 S_B S_W^-1/2
 
     `S_W + regularisation I` is the covariance of views about their data point's mean (over n J), S_B that of the means
-    about the global mean (over n). From 1 to min(n - 1, d).
+    about the global mean (over n). From 1 to min(n - 1, d); NaN where all data points have one mean.
 
     Args:
         views: `(n, J, d)` or `(E, n, J, d)`.
@@ -81,7 +80,15 @@ def lidar(views: Array, *, regularisation: float = 1e-4, epsilon: float = 1e-7) 
     root = vectors / (values.clamp(min=0) + regularisation).sqrt()[:, None]
     spectrum = torch.linalg.eigvalsh(root.mT @ s_b @ root).clamp(min=0)
     p = spectrum / spectrum.sum(1, keepdim=True) + epsilon
-    return answer(torch.exp(-torch.special.xlogy(p, p).sum(1)), views, keep, single=3)
+    return answer(torch.exp(-torch.special.xlogy(p, p).sum(1)), views, keep & varying(means, views), single=3)
+
+
+def _read(representation: Array, centre: bool) -> tuple[Float[Tensor, "E n d"], Bool[Tensor, " E"]]:
+    """Representation, and which members have a spectrum: finite and, once centred, more than rounding."""
+    r = members(representation)
+    keep = finite(r)
+    r = cleared(r, keep)
+    return r, keep & varying(r, representation) if centre else keep
 
 
 def _eigenvalues(r: Float[Tensor, "E n d"], centre: bool) -> Float[Tensor, "E d"]:

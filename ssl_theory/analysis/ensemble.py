@@ -69,12 +69,15 @@ def labels_of(labels: Array, like: Tensor, name: str = "labels") -> Int[Tensor, 
 
 
 def as_tensor(x: Array, name: str) -> Tensor:
-    """A detached tensor of `x`; numpy arrays share their memory."""
+    """A detached tensor of `x`, real numbers; numpy arrays share their memory."""
     if isinstance(x, Tensor):
+        if x.is_complex():
+            raise ValueError(f"{name}: expected real numbers, found {x.dtype}; give real and imaginary part as columns")
         return x.detach()
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
-        raise ValueError(f"{name}: expected a torch tensor or a numpy array of numbers, found {type(x).__name__}")
-    return torch.from_numpy(np.ascontiguousarray(x))
+        found = f"{x.dtype} numbers" if isinstance(x, np.ndarray) else type(x).__name__
+        raise ValueError(f"{name}: expected a torch tensor or a numpy array of real numbers, found {found}; convert it")
+    return torch.from_numpy(np.ascontiguousarray(x).reshape(x.shape))
 
 
 def finite(*stacks: Tensor) -> Bool[Tensor, " E"]:
@@ -114,6 +117,17 @@ def answer(value: Tensor, like: Array, keep: Bool[Tensor, " E"] | None = None, *
 def constant_columns(x: Float[Tensor, "E n d"], precision: torch.dtype) -> Bool[Tensor, "E d"]:
     """Columns that vary by no more than the rounding of `precision`, the type they were computed in."""
     return deviation(x) <= rounding(x, precision)
+
+
+def varying(x: Float[Tensor, "E n d"], given: Array) -> Bool[Tensor, " E"]:
+    """Members of which some column varies by more than the rounding of `given`, which x was read from.
+
+    Of the others nothing is left but noise once their mean is taken: rows full of 0.1 have another mean than 0.1.
+    Mostly the first column tells; only where it does not, all are looked at.
+    """
+    precision = precision_of(given)
+    first = ~constant_columns(x[..., :1].contiguous(), precision)[:, 0]
+    return first if bool(first.all()) else ~constant_columns(x, precision).all(1)
 
 
 def rounding(x: Shaped[Tensor, "E n d"], precision: torch.dtype) -> Float[Tensor, "E d"]:

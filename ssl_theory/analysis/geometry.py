@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, labels_of, members, views_of
+from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, labels_of, members, varying, views_of
 
 
 def alignment(views: Array, *, exponent: float = 2.0, normalise: bool = True) -> Score:
@@ -66,7 +66,10 @@ def _log_kernel_sum(z: Float[Tensor, "n d"], scale: float, rows: int = 1024) -> 
 def tolerance(representation: Array, labels: Array) -> Score:
     """`E[z_i . z_j | same class, i != j]` on unit vectors: 1: each class is one direction; 0: classes do not show.
 
-    Source: Wang, Liu (2021), arXiv 2012.09740. Classes with one member have no pair and do not count.
+    At least -1 (two opposite points a class). Classes with one member have no pair and do not count; NaN where no
+    class has a pair.
+
+    Source: Wang, Liu (2021), arXiv 2012.09740.
     """
     z = members(representation)
     k = torch.unique(labels_of(labels, z), return_inverse=True)[1]
@@ -98,7 +101,8 @@ def norms(representation: Array) -> Norms:
 def cka(first: Array, second: Array) -> Score:
     """Linear centred kernel alignment `|X^T Y|_F^2 / (|X^T X|_F |Y^T Y|_F)`, X and Y centred.
 
-    1: equal up to rotation and one scale; 0: uncorrelated. Biased upwards for n not much larger than d.
+    1: equal up to rotation and one scale; 0: uncorrelated. Biased upwards for n not much larger than d. NaN where
+    either is constant.
 
     Args:
         first: `(n, d)` or `(E, n, d)`.
@@ -114,7 +118,8 @@ def cka(first: Array, second: Array) -> Score:
 def procrustes(first: Array, second: Array) -> Score:
     """`1 - |X^T Y|_* ^2 / (|X|_F^2 |Y|_F^2)`: squared distance left after the best shift, rotation and scale.
 
-    0: equal up to those; 1: nothing in common. Symmetric. `|.|_*` is the nuclear norm; the narrower one is padded.
+    0: equal up to those; 1: nothing in common; NaN where either is constant. Symmetric. `|.|_*` is the nuclear norm;
+    the narrower one is padded.
 
     Source: Gower (1975); Schoenemann (1966).
     """
@@ -133,34 +138,42 @@ class PmiFit(NamedTuple):
 def pmi_fit(scores: Array, pmi: Array) -> PmiFit:
     """How well a critic matches the PMI up to the term `c(x)` that InfoNCE leaves free.
 
-    Both matrices are centred per row; then the correlation (1: the critic is a stretched PMI) and the slope of the
-    critic on the PMI (1: calibrated).
+    Both matrices are centred per row; then the correlation in [-1, 1] (1: the critic is a stretched PMI) and the slope
+    of the critic on the PMI (1: calibrated; any number). A critic that is constant in each row has slope 0 and no
+    correlation, NaN; where the PMI is, both are NaN.
 
     Args:
         scores: `(n, K)` or `(E, n, K)`, the critic at x_i and K independent partners.
         pmi: the same shape, exact.
+
+    Source: this project.
     """
     s, p = members(scores, "scores"), members(pmi, "pmi")
     if s.shape != p.shape:
         raise ValueError(f"pmi: expected the shape of scores {tuple(s.shape)}, found {tuple(p.shape)}")
     keep = finite(s, p)
-    s, p = (x - x.mean(-1, keepdim=True) for x in (cleared(s, keep), cleared(p, keep)))
+    s, p = cleared(s, keep), cleared(p, keep)
+    told, exact = varying(s.mT, scores), varying(p.mT, pmi)
+    s, p = (x - x.mean(-1, keepdim=True) for x in (cleared(s, told), p))
     product, spread = (s * p).sum((1, 2)), p.square().sum((1, 2))
     correlation = product / (spread * s.square().sum((1, 2))).sqrt()
-    return PmiFit(answer(correlation, scores, keep), answer(product / spread, scores, keep))
+    keep = keep & exact
+    return PmiFit(answer(correlation, scores, keep & told), answer(product / spread, scores, keep))
 
 
 def fitted_temperature(scores: Array, squared_distances: Array) -> Score:
     """The tau for which `-|z - z'|^2 / (2 tau)` fits scores, both centred per row: tau = -1 / (2 slope).
 
     The dictionary of theory: on unit vectors a dot product over tau is a Gaussian kernel of variance tau = 2 sigma^2.
+    Any number but 0: negative where scores grow with distance, infinite where they are constant, NaN where the
+    distances are.
 
     Args:
         scores: `(n, K)` or `(E, n, K)`.
         squared_distances: the same shape, `|z_i - z_k|^2`.
     """
-    slope = pmi_fit(scores, squared_distances).slope
-    return -0.5 / slope
+    slope = torch.as_tensor(pmi_fit(scores, squared_distances).slope, dtype=torch.float64).reshape(-1)
+    return answer(torch.where(slope == 0, torch.inf, -0.5 / slope), scores)
 
 
 def _centred_pair(first: Array, second: Array) -> tuple[Tensor, Tensor, Tensor]:
@@ -169,6 +182,7 @@ def _centred_pair(first: Array, second: Array) -> tuple[Tensor, Tensor, Tensor]:
         raise ValueError(f"second: expected members and rows of first {tuple(x.shape)}, found {tuple(y.shape)}")
     keep = finite(x, y)
     x, y = cleared(x, keep), cleared(y, keep)
+    keep = keep & varying(x, first) & varying(y, second)
     return x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True), keep
 
 

@@ -14,16 +14,31 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ssl_theory.analysis import linear, probes
-from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, cleared, finite, members, targets_of
+from ssl_theory.analysis.ensemble import (
+    Array,
+    Score,
+    answer,
+    as_tensor,
+    cleared,
+    constant_columns,
+    finite,
+    members,
+    precision_of,
+    targets_of,
+)
 
 
 def affine_r2(representation: Array, latents: Array, **split: Any) -> Score:
-    """R^2 of the best affine map from the representation to the true latents, held out; 1: recovered up to one.
+    """R^2 of the best affine map from the representation to the true latents, held out.
+
+    1: recovered up to an affine map; 0: no better than the mean; below 0: worse, held out. Averaged over latents.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`.
         latents: `(n, t)` or `(E, n, t)`.
         split: `test`, `seed`, `per_target` of `probes.r2`.
+
+    Source: Zimmermann et al. (2021), arXiv 2102.08850.
     """
     return probes.r2(representation, latents, kind="linear", **split)
 
@@ -31,19 +46,27 @@ def affine_r2(representation: Array, latents: Array, **split: Any) -> Score:
 def block_r2(
     representation: Array, blocks: Mapping[str, Array], *, kind: str = "linear", seed: int = 0, **network: Any
 ) -> dict[str, Score]:
-    """R^2 of each named block of latents (content, style): a block is recovered at 1, lost at 0.
+    """R^2 of each named block of latents (content, style): a block is recovered at 1, lost at 0 (or a little below).
+
+    Args:
+        representation: `(n, d)` or `(E, n, d)`.
+        blocks: one or more, each `(n,)`, `(n, t)` or `(E, n, t)`.
+        kind, seed, network: as in `probes.r2`.
+
+    Source: von Kuegelgen et al. (2021), arXiv 2106.04619.
 
     Example:
         >>> z = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
         >>> block_r2(z[:, :1], {"content": z[:, :1]})["content"] > 0.999
         True
     """
-    tensors = {name: as_tensor(b, name) for name, b in blocks.items()}
-    tensors = {name: b[:, None] if b.ndim == 1 else b for name, b in tensors.items()}
+    if not blocks:
+        raise ValueError("blocks: expected one block of latents or more, found none; give {'content': content}")
+    r = members(representation, dtype=None)
+    tensors = {name: targets_of(b, r, name) for name, b in blocks.items()}
     sizes = [b.shape[-1] for b in tensors.values()]
-    E = max(b.shape[0] if b.ndim == 3 else 1 for b in tensors.values())
-    stacked = [b if b.ndim == 3 or E == 1 else b.expand(E, -1, -1) for b in tensors.values()]
-    joined = torch.cat([b.to(torch.float64) for b in stacked], -1)
+    shared = all(b.ndim < 3 for b in blocks.values())
+    joined = torch.cat([b[0] if shared else b for b in tensors.values()], -1)
     scores = probes.r2(representation, joined, kind=kind, seed=seed, per_target=True, **network)
     ends = np.cumsum(sizes)
     means = [scores[..., end - size : end].mean(-1) for size, end in zip(sizes, ends, strict=True)]
@@ -67,18 +90,18 @@ def mcc(representation: Array, latents: Array, *, rank: bool = False) -> Score:
     r = members(representation)
     keep = finite(r)
     r, t = cleared(r, keep), targets_of(latents, r, "latents")
+    precision = precision_of(representation)
     if rank:
-        r, t = _ranks(r), _ranks(t)
-    table = _correlations(r, t).abs().cpu().numpy()
+        r, t = _ranks(r.masked_fill(constant_columns(r, precision)[:, None], 0)), _ranks(t)
+    table = _correlations(r, t, torch.float64 if rank else precision).abs().cpu().numpy()
     values = [c[linear_sum_assignment(c, maximize=True)].sum() / t.shape[2] for c in table]
     return answer(torch.tensor(np.array(values), device=r.device), representation, keep)
 
 
 class Dci(NamedTuple):
-    """Each in [0, 1].
-
-    disentanglement: each coordinate serves one latent. completeness: each latent is served by one coordinate.
-    informativeness: R^2 of the linear probe, held out.
+    """disentanglement: each coordinate serves one latent, in [0, 1]; completeness: each latent is served by one
+    coordinate, in [0, 1]; both NaN where no coordinate serves any. informativeness: R^2 of the linear probe, held out,
+    at most 1, and below 0 where it is worse than the mean.
     """
 
     disentanglement: Score
@@ -98,7 +121,7 @@ def dci(representation: Array, latents: Array, *, seed: int = 0) -> Dci:
     r = members(representation)
     keep = finite(r)
     r, t = cleared(r, keep), targets_of(latents, r, "latents")
-    x, _ = probes.standardised(r, r, torch.float64)
+    x, _ = probes.standardised(r, r, precision_of(representation))
     y, _ = probes.standardised(t, t, torch.float64)
     probe = torch.cat([torch.zeros_like(x[:, :1]), torch.eye(x.shape[2]).to(x).expand(len(x), -1, -1)], 1)
     predicted = linear.ridge_predictions(x, y, probe)
@@ -115,13 +138,21 @@ def _concentration(importance: Float[Tensor, "E d t"]) -> Float[Tensor, " E"]:
     return ((1 - entropy) * total).sum(1) / total.sum(1)
 
 
-def _correlations(r: Float[Tensor, "E n d"], t: Float[Tensor, "E n t"]) -> Float[Tensor, "E d t"]:
-    """Pearson's, of all pairs; 0 where one does not vary."""
-    a, _ = probes.standardised(r, r, torch.float64)
+def _correlations(
+    r: Float[Tensor, "E n d"], t: Float[Tensor, "E n t"], precision: torch.dtype
+) -> Float[Tensor, "E d t"]:
+    """Pearson's, of all pairs; 0 where one does not vary, r beyond the rounding of `precision`."""
+    a, _ = probes.standardised(r, r, precision)
     b, _ = probes.standardised(t, t, torch.float64)
     return a.mT @ b / r.shape[1]
 
 
 def _ranks(x: Float[Tensor, "E n d"]) -> Float[Tensor, "E n d"]:
-    """Ranks 0 to n - 1 along n; ties in order of their rows."""
-    return x.argsort(dim=1, stable=True).argsort(dim=1).to(x.dtype)
+    """Ranks 0 to n - 1 along n; equal numbers share the mean of theirs."""
+    n = x.shape[1]
+    ordered, rows = x.mT.contiguous().sort(-1)
+    at, edge = torch.arange(n, device=x.device), torch.ones_like(ordered[..., :1], dtype=torch.bool)
+    step = ordered[..., 1:] != ordered[..., :-1]
+    first = torch.where(torch.cat([edge, step], -1), at, 0).cummax(-1).values
+    last = torch.where(torch.cat([step, edge], -1), at, n).flip(-1).cummin(-1).values.flip(-1)
+    return torch.empty_like(ordered).scatter_(-1, rows, (first + last).to(x.dtype) / 2).mT

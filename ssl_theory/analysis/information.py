@@ -9,8 +9,8 @@ was trained on: only then do they bound.
 | bound | side | optimal critic | valid with |
 |---|---|---|---|
 | `barber_agakov_lower`, `_upper` | lower, upper | log p(y given x) | any normalised q; exact conditional |
-| `donsker_varadhan` | lower | PMI + any constant | n K -> inf (the logarithm of a mean is too small on
-average) | | `nwj` | lower | 1 + PMI | any critic, unbiased |
+| `donsker_varadhan` | lower | PMI + any constant | n K -> inf (the logarithm of a mean is too small on average) |
+| `nwj` | lower | 1 + PMI | any critic, unbiased |
 | `tuba` | lower | PMI + log a(y) | any critic and baseline a(y), unbiased |
 | `info_nce` | lower, at most log K | PMI + any c(y) | any critic |
 | `interpolated` | lower | PMI + c(y) | any critic, baseline, alpha |
@@ -35,7 +35,7 @@ from scipy.special import digamma
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, finite, members
+from ssl_theory.analysis.ensemble import Array, Score, answer, finite, members, precision_of, rounding
 
 Scores: TypeAlias = Any
 """`(*batch, n, K)`, a tensor (gradients flow) or an array; the answer `(*batch,)` is of the same kind."""
@@ -54,8 +54,8 @@ def positives_first(square: Array) -> Scores:
     Row i is rotated by i, so column k holds `f(x_{i+k}, y_i)` when `square[i, j] = f(x_j, y_i)`.
     """
     s = _tensor(square)
-    n = s.shape[-1]
-    if s.shape[-2] != n:
+    n = s.shape[-1] if s.ndim else 0
+    if s.ndim < 2 or s.shape[-2] != n:
         raise ValueError(f"square: expected (*batch, n, n), found {tuple(s.shape)}; give scores of all pairs")
     rows = torch.arange(n, device=s.device)
     turned = s.gather(-1, ((rows[:, None] + rows) % n).expand(s.shape))
@@ -68,7 +68,7 @@ def donsker_varadhan(scores: Scores) -> Score:
     return _like(s[..., 0].mean(-1) - _log_mean_exp(s[..., 1:]), scores)
 
 
-def mine(scores: Tensor, log_average: Tensor | None, *, rate: float = 0.01) -> tuple[Tensor, Tensor]:
+def mine(scores: Scores, log_average: Score | None, *, rate: float = 0.01) -> tuple[Score, Score]:
     """A function whose *gradient* is that of Donsker-Varadhan, corrected, and the new log moving average.
 
     The gradient of `log E_q[exp f]` on a batch divides by that batch's own mean of `exp f`, which biases it;
@@ -78,12 +78,15 @@ def mine(scores: Tensor, log_average: Tensor | None, *, rate: float = 0.01) -> t
     Args:
         scores: `(*batch, n, K)`.
         log_average: of the steps before, `(*batch,)`; None at the first.
+
+    Returns:
+        Both `(*batch,)`, of the kind of `scores`.
     """
     s = _read(scores)
     now = _log_mean_exp(s[..., 1:])
-    before = now.detach() if log_average is None else log_average
+    before = now.detach() if log_average is None else torch.as_tensor(log_average, dtype=s.dtype, device=s.device)
     average = torch.logaddexp(before + math.log1p(-rate), now.detach() + math.log(rate))
-    return s[..., 0].mean(-1) - (now - average).exp(), average
+    return _like(s[..., 0].mean(-1) - (now - average).exp(), scores), _like(average, scores)
 
 
 def nwj(scores: Scores) -> Score:
@@ -112,8 +115,8 @@ def info_nce(scores: Scores) -> Score:
 def interpolated(scores: Scores, alpha: float, log_baseline: Any = 0.0) -> Score:
     """`I_alpha`, a lower bound between `tuba` (alpha = 0) and `info_nce` (alpha = 1), below `1 + log(M / alpha)`.
 
-        1 + E_p[log e^{f_0} / (alpha m + (1 - alpha) a)] - E_q[e^f / (alpha m + (1 - alpha) a)],  m = (1/M)
-        sum_k e^{f_k}
+        1 + E_p[log e^{f_0} / (alpha m + (1 - alpha) a)] - E_q[e^f / (alpha m + (1 - alpha) a)]
+        with m = (1/M) sum_k e^{f_k}
 
     Both means m run over M = K - 1 columns: over the positive and M - 1 others in the first term, over M
     independent ones in the second, which is what makes it a bound for every alpha.
@@ -147,9 +150,11 @@ def smile(scores: Scores, clip: float = 5.0) -> Score:
 
     Args:
         scores: `(*batch, n, K)`.
-        clip: tau; published 1, 5 and infinity (which is `donsker_varadhan`).
+        clip: tau >= 0; published 1, 5 and infinity (which is `donsker_varadhan`).
     """
     s = _read(scores)
+    if not clip >= 0:
+        raise ValueError(f"clip: expected tau >= 0, found {clip}; 5 is usual")
     return _like(s[..., 0].mean(-1) - _log_mean_exp(s[..., 1:].clamp(-clip, clip)), scores)
 
 
@@ -183,7 +188,8 @@ def barber_agakov_lower(log_conditional: Any, entropy: Any) -> Score:
         log_conditional: `log q(y_i | x_i)` of true pairs, `(*batch, n)`.
         entropy: H(y) in nats, exact; a number or `(*batch,)`.
     """
-    return log_conditional.mean(-1) + entropy
+    q = _read_rows(log_conditional)
+    return _like(q.mean(-1) + _beside(entropy, q.shape[:-1], q, "entropy"), log_conditional)
 
 
 def barber_agakov_upper(log_conditional: Any, log_marginal: Any) -> Score:
@@ -193,17 +199,24 @@ def barber_agakov_upper(log_conditional: Any, log_marginal: Any) -> Score:
         log_conditional: `log p(y_i | x_i)` of true pairs, `(*batch, n)`.
         log_marginal: `log r(y_i)`, `(*batch, n)`.
     """
-    return (log_conditional - log_marginal).mean(-1)
+    p = _read_rows(log_conditional)
+    return _like((p - _beside(log_marginal, p.shape, p, "log_marginal")).mean(-1), log_conditional)
 
 
 def gaussian_information(correlations: Any) -> Any:
     """`-1/2 sum_i log(1 - rho_i^2)` of jointly Gaussian pairs, rho the canonical correlations, on the last axis.
+
+    0: independent; infinite where any |rho| = 1.
 
     Example:
         >>> float(gaussian_information(np.full(5, 0.8)).round(3))
         2.554
     """
     rho = correlations if isinstance(correlations, Tensor) else torch.as_tensor(np.asarray(correlations, float))
+    if bool((rho.abs() > 1).any()):
+        raise ValueError(
+            f"correlations: expected in [-1, 1], found {float(rho.abs().max()):g} in size; divide by scales"
+        )
     return _like(-0.5 * torch.log1p(-rho.square()).sum(-1), correlations)
 
 
@@ -217,11 +230,16 @@ def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
     Args:
         first: `(n, d)` or `(E, n, d)`.
         second: `(n, d')` or `(E, n, d')`.
-        neighbours: k; small: less bias, more variance.
+        neighbours: k, from 1 to n - 1; small: less bias, more variance.
 
     Returns:
-        Nats, a float or `(E,)`; NaN where all points coincide.
+        Nats, a float or `(E,)`; 0 for independent arguments, and a little below by chance. NaN where a point has k
+        others at its very place: it compares densities, and ties, as of discrete values, have none.
+
+    Source: Kraskov, Stoegbauer, Grassberger (2004).
     """
+    if neighbours < 1:
+        raise ValueError(f"neighbours: expected k >= 1, found {neighbours}; 3 is usual")
     x, y = members(first, "first"), members(second, "second")
     if x.shape[:2] != y.shape[:2] or x.shape[1] <= neighbours:
         raise ValueError(
@@ -229,7 +247,8 @@ def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
             f"found {tuple(x.shape)} and {tuple(y.shape)}"
         )
     keep = finite(x, y)
-    pairs = zip(_unit(x).cpu().numpy(), _unit(y).cpu().numpy(), keep.tolist(), strict=True)
+    units = (_unit(z, precision_of(given)).cpu().numpy() for z, given in ((x, first), (y, second)))
+    pairs = zip(*units, keep.tolist(), strict=True)
     values = [_kraskov(a, b, neighbours) if ok else math.nan for a, b, ok in pairs]
     return answer(torch.tensor(values, dtype=torch.float64, device=x.device), first)
 
@@ -237,7 +256,7 @@ def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
 def _kraskov(x: np.ndarray, y: np.ndarray, k: int) -> float:
     joint = np.concatenate([x, y], 1)
     radius = cKDTree(joint).query(joint, k + 1, p=np.inf)[0][:, k]
-    if not radius.any():
+    if not radius.all():
         return math.nan
     # Strictly inside the radius: one rounding step less.
     inside = np.nextafter(radius, 0)
@@ -245,9 +264,10 @@ def _kraskov(x: np.ndarray, y: np.ndarray, k: int) -> float:
     return float(digamma(k) + digamma(len(x)) - sum(digamma(c).mean() for c in counts))
 
 
-def _unit(x: Tensor) -> Tensor:
+def _unit(x: Tensor, precision: torch.dtype) -> Tensor:
+    """Standardised; columns that vary by rounding only become zero."""
     scale = x.std(1, keepdim=True, correction=0)
-    return (x - x.mean(1, keepdim=True)) / torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (x - x.mean(1, keepdim=True)) / torch.where(scale > rounding(x, precision)[:, None], scale, torch.inf)
 
 
 def _log_mean_exp(s: Tensor, axes: Any = (-2, -1)) -> Tensor:
@@ -263,7 +283,18 @@ def _mixed(log_m: Tensor, log_a: Tensor, alpha: float) -> Tensor:
 
 
 def _baseline(log_baseline: Any, s: Tensor) -> Tensor:
-    return torch.as_tensor(log_baseline, dtype=s.dtype, device=s.device).expand(s.shape[:-1])
+    baseline = torch.as_tensor(log_baseline, dtype=s.dtype, device=s.device)
+    return _beside(baseline, s.shape[:-1], s, "log_baseline").expand(s.shape[:-1])
+
+
+def _beside(x: Any, shape: torch.Size, like: Tensor, name: str) -> Any:
+    """`x`, a number or what broadcasts to `shape`."""
+    if isinstance(x, int | float):
+        return x
+    x = x.to(like.device) if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x)).to(like.device)
+    if x.ndim > len(shape) or any(a not in (1, b) for a, b in zip(x.shape[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"{name}: expected a number or the shape {tuple(shape)}, found {tuple(x.shape)}")
+    return x
 
 
 def _tensor(x: Any) -> Tensor:
@@ -271,6 +302,13 @@ def _tensor(x: Any) -> Tensor:
     if not s.is_floating_point():
         raise ValueError(f"scores: expected floating-point numbers, found {s.dtype}; convert them")
     return s
+
+
+def _read_rows(log_conditional: Any) -> Tensor:
+    q = _tensor(log_conditional)
+    if q.ndim < 1 or q.shape[-1] < 1:
+        raise ValueError(f"log_conditional: expected (*batch, n), n >= 1, found {tuple(q.shape)}")
+    return q
 
 
 def _read(scores: Scores, least: int = 2) -> Tensor:

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer
+from ssl_theory.analysis.ensemble import Array, Score, answer, constant_columns, rounding
 from ssl_theory.analysis.probes import held_out_classes, held_out_predictions
 
 
 class Interval(NamedTuple):
-    """A score and its percentile interval, each a float or `(E,)`."""
+    """A score and its percentile interval, each a float or `(E,)`; the ends are NaN where too few resamples have a
+    score."""
 
     estimate: Score
     low: Score
@@ -27,18 +28,25 @@ def r2_interval(
 ) -> Interval:
     """`probes.r2` with the percentile interval of its scored rows, resampled with replacement (Efron 1979).
 
+    A resample on which a target is constant has no R^2 and does not count; where less than half of them count, there
+    is no interval: NaN.
+
     Args:
         representation, target, probe: as `probes.r2` (`kind`, `test`, ...).
         level: share of resamples inside.
-        resamples: their number.
+        resamples: their number, 1 or more.
         seed: of the probe and of the resampling.
     """
     predicted, truth, keep = held_out_predictions(representation, target, seed=seed, **probe)
     error, centred = (predicted - truth).square(), truth - truth.mean(1, keepdim=True)
     weights = _weights(truth.shape[1], resamples, seed, truth)
     residual, mean, square = (torch.einsum("bm,emt->bet", weights, x) for x in (error, centred, centred.square()))
-    drawn = (1 - residual / (square - mean.square())).mean(-1)
-    estimate = (1 - error.mean(1) / centred.square().mean(1)).mean(-1)
+    spread, noise = square - mean.square(), rounding(truth, truth.dtype).square()
+    # The difference of two squares is rounding where it is this small beside them.
+    spread = spread.masked_fill(spread <= torch.maximum(1e-10 * square, noise), torch.nan)
+    drawn = (1 - residual / spread).mean(-1)
+    whole = centred.square().mean(1).masked_fill(constant_columns(truth, truth.dtype), torch.nan)
+    estimate = (1 - error.mean(1) / whole).mean(-1)
     return _interval(estimate, drawn, level, representation, keep)
 
 
@@ -54,6 +62,8 @@ def accuracy_interval(
 
 def _weights(rows: int, resamples: int, seed: int, like: Tensor) -> Float[Tensor, "B m"]:
     """How often each row was drawn, over the number of rows."""
+    if resamples < 1:
+        raise ValueError(f"resamples: expected 1 or more, found {resamples}; 500 is usual")
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(rows, (resamples, rows), generator=generator)
     counts = torch.zeros(resamples, rows, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(drawn.shape).double())
@@ -66,5 +76,6 @@ def _interval(
     if not 0 < level < 1:
         raise ValueError(f"level: expected between 0 and 1, found {level}; 0.95 is usual")
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=drawn.dtype, device=drawn.device)
-    low, high = torch.quantile(drawn, ends, dim=0)
+    few = 2 * drawn.isnan().sum(0) > len(drawn)
+    low, high = torch.nanquantile(drawn, ends, dim=0).masked_fill(few, torch.nan)
     return Interval(*[answer(x, like, keep) for x in (estimate, low, high)])

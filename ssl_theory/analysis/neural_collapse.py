@@ -10,7 +10,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, cleared, finite, labels_of, members
+from ssl_theory.analysis.ensemble import (
+    Array,
+    Score,
+    answer,
+    as_tensor,
+    cleared,
+    finite,
+    labels_of,
+    members,
+    precision_of,
+    rounding,
+    varying,
+)
 
 
 class Spectrum(NamedTuple):
@@ -38,6 +50,7 @@ def nc1(representation: Array, labels: Array, *, convention: str = "pseudo-inver
         A float or `(E,)`; NaN when the class means coincide.
     """
     r, keep, (means, own, _) = _read(representation, labels)
+    r, means, own = _near_one(r, means, own)
     deviation, spread = r - own, means - means.mean(1, keepdim=True)
     s_w, s_b = (x.mT @ x / x.shape[1] for x in (deviation, spread))
     if convention == "trace":
@@ -46,14 +59,15 @@ def nc1(representation: Array, labels: Array, *, convention: str = "pseudo-inver
         value = _trace(s_w @ _pseudo_inverse(s_b, means.shape[1] - 1)) / means.shape[1]
     else:
         raise ValueError(f"convention: expected 'pseudo-inverse' or 'trace', found {convention!r}")
-    apart = _trace(s_b) > 1e-24 * r.square().mean((1, 2))
+    apart = varying(means, representation) & (_trace(s_b) > 1e-24 * r.square().mean((1, 2)))
     return answer(torch.where(apart, value, torch.nan), representation, keep)
 
 
 def cdnv(representation: Array, labels: Array) -> Score:
     """Class-distance normalised variance: mean over pairs of classes of `(v_a + v_b) / (2 |mu_a - mu_b|^2)`.
 
-    v_c is the mean squared distance to the class mean. 0: classes are points; above 1/2 they overlap.
+    v_c is the mean squared distance to the class mean. 0: classes are points; above 1/2 they overlap; NaN when two
+    class means coincide.
 
     Source: Galanti, Gyoergy, Hutter (2021), arXiv 2112.15121.
     """
@@ -62,8 +76,10 @@ def cdnv(representation: Array, labels: Array) -> Score:
     variance = (hot * (r - own).square().sum(-1, keepdim=True)).sum(1) / hot.sum(1)
     a, b = torch.triu_indices(means.shape[1], means.shape[1], 1, device=r.device)
     distance = (means[:, a] - means[:, b]).square().sum(-1)
+    noise = rounding(means, precision_of(representation)).square().sum(-1, keepdim=True)
     value = ((variance[:, a] + variance[:, b]) / (2 * distance)).mean(1)
-    return answer(value.masked_fill(~torch.isfinite(value), torch.nan), representation, keep)
+    apart = torch.isfinite(value) & (distance > noise).all(1)
+    return answer(value.masked_fill(~apart, torch.nan), representation, keep)
 
 
 def etf_distance(vectors: Array) -> Score:
@@ -81,21 +97,28 @@ def etf_distance(vectors: Array) -> Score:
     if C < 2:
         raise ValueError(f"vectors: expected C >= 2 rows, found {C}; one class has no angles")
     keep = finite(m)
-    unit = _unit_centred(cleared(m, keep))
+    unit = _unit_centred(cleared(m, keep), precision_of(vectors))
     a, b = torch.triu_indices(C, C, 1, device=m.device)
     cosine = (unit @ unit.mT)[:, a, b]
     return answer((cosine + 1 / (C - 1)).abs().amax(1), vectors, keep)
 
 
 def norm_variation(vectors: Array) -> Score:
-    """Standard deviation over mean of the norms of centred class means: 0 for equal norms, as in a simplex."""
+    """Standard deviation over mean of the norms of centred class means: 0 for equal norms, as in a simplex.
+
+    At most `sqrt(C / 2 - 1)`, of two opposite vectors with the others between them; NaN for vectors that coincide.
+    """
     m = members(vectors, "vectors")
+    keep = finite(m)
+    m = cleared(m, keep)
     size = (m - m.mean(1, keepdim=True)).norm(dim=-1)
-    return answer(size.std(1, correction=0) / size.mean(1), vectors, finite(m))
+    return answer(size.std(1, correction=0) / size.mean(1), vectors, keep & varying(m, vectors))
 
 
 def self_duality(weights: Array, means: Array) -> Score:
     """`|W / |W|_F - M / |M|_F|_F^2`, both centred: 0 when classifier and class means are parallel; at most 4.
+
+    NaN where all rows of either coincide.
 
     Args:
         weights: `(C, d)` or `(E, C, d)`, a row a class.
@@ -107,7 +130,9 @@ def self_duality(weights: Array, means: Array) -> Score:
     if w.shape != m.shape:
         raise ValueError(f"means: expected the shape of weights {tuple(w.shape)}, found {tuple(m.shape)}")
     keep = finite(w, m)
-    w, m = (x - x.mean(1, keepdim=True) for x in (cleared(w, keep), cleared(m, keep)))
+    w, m = cleared(w, keep), cleared(m, keep)
+    keep = keep & varying(w, weights) & varying(m, means)
+    w, m = (x - x.mean(1, keepdim=True) for x in (w, m))
     w, m = (x / x.norm(dim=(1, 2), keepdim=True) for x in (w, m))
     return answer((w - m).square().sum((1, 2)), weights, keep)
 
@@ -139,6 +164,15 @@ def _read(
     return r, keep, (means, hot @ means, k)
 
 
+def _near_one(r: Float[Tensor, "E n d"], *others: Tensor) -> list[Tensor]:
+    """All divided by one power of two a member, which costs no digit, where squares would overflow or vanish."""
+    largest = torch.maximum(r.amax((1, 2)), -r.amin((1, 2)))
+    if bool(((largest > 1e-70) & (largest < 1e70) | (largest == 0)).all()):
+        return [r, *others]
+    exponent = -torch.frexp(largest).exponent[:, None, None]
+    return [torch.ldexp(x, exponent) for x in (r, *others)]
+
+
 def _pseudo_inverse(s: Float[Tensor, "E d d"], rank: int) -> Float[Tensor, "E d d"]:
     """Inverse on the `rank` leading eigenvectors, as far as these are not rounding."""
     values, vectors = torch.linalg.eigh(s)
@@ -151,6 +185,9 @@ def _trace(s: Float[Tensor, "E d d"]) -> Float[Tensor, " E"]:
     return s.diagonal(dim1=1, dim2=2).sum(1)
 
 
-def _unit_centred(m: Float[Tensor, "E C d"]) -> Float[Tensor, "E C d"]:
+def _unit_centred(m: Float[Tensor, "E C d"], precision: torch.dtype) -> Float[Tensor, "E C d"]:
+    """Centred vectors of norm 1; NaN where the centred vector is but rounding."""
     centred = m - m.mean(1, keepdim=True)
-    return centred / centred.norm(dim=-1, keepdim=True)
+    size = centred.norm(dim=-1, keepdim=True)
+    noise = rounding(m, precision).norm(dim=-1)[:, None, None]
+    return centred / size.masked_fill(size <= noise, torch.nan)

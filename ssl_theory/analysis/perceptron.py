@@ -1,13 +1,14 @@
 """A small MLP probe for all ensemble members at once: the nonlinear measure of what a representation tells.
 
-Two hidden layers, Adam with a cosine schedule, and early stopping on a held-out fifth of train: the
-predictions kept are those of the step with the lowest held-out loss, per member and target, and never worse
-there than a linear probe's.
+Two hidden layers, Adam with a warm-up and a cosine, and early stopping on a held-out fifth of train: the predictions
+kept are those of the step with the lowest held-out loss, per member and target, and never worse there than those that
+it starts from.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +17,19 @@ from torch.nn.functional import silu
 
 from ssl_theory.analysis.linear import affine
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Loss per member and target: (outputs (E, n, o), targets (E, n, ...)) -> (E, t)."""
+STEPS, BATCH, RATE = 560, 128, 2.5e-2
+WARM_UP = 0.3
+"""Share of the steps in which the rate rises. With 0.1, and a rate of 3e-2, digits (719 rows to fit on, 12 seeds) are
+told by 0.939 +- 0.006, with 0.3 by 0.956 +- 0.004."""
+
+
+class Loss(NamedTuple):
+    """A loss of outputs `(E, n, o)` against targets `(E, n, ...)`."""
+
+    value: Callable[[Tensor, Tensor], Tensor]
+    """Per member and target, `(E, t)`."""
+    slope: Callable[[Tensor, Tensor], Tensor]
+    """Gradient in the outputs of each member's mean over targets, `(E, n, o)`."""
 
 
 def trained_predictions(
@@ -31,9 +43,9 @@ def trained_predictions(
     loss: Loss,
     generator: torch.Generator,
     hidden: Sequence[int] = (64, 64),
-    steps: int = 720,
-    batch: int = 256,
-    rate: float = 1e-2,
+    steps: int = STEPS,
+    batch: int = BATCH,
+    rate: float = RATE,
     every: int = 20,
 ) -> Float[Tensor, "E m o"]:
     """Test outputs at the step of lowest held-out loss.
@@ -42,8 +54,9 @@ def trained_predictions(
 
     Args:
         target: `(E, n, t)` numbers or `(E, n)` classes, as `loss` reads them.
-        start: outputs on the held-out rows and on test of the probe to begin with (a linear one).
+        start: outputs on the held-out rows and on test that a step has to beat.
         held_out, kept: rows of train to stop on and to fit on.
+        rate: the highest, reached after `WARM_UP` of the steps.
         every: steps between two looks at the held-out loss.
     """
     weights = initial([train.shape[2], *hidden, start[0].shape[2]], train, generator)
@@ -51,12 +64,12 @@ def trained_predictions(
     slopes, flat_slope = _side_by_side(weights)
     moments = [(torch.zeros_like(flat), torch.zeros_like(flat))]
     watched = (train.index_select(1, held_out), target.index_select(1, held_out))
-    best = Best(loss(start[0], watched[1]), start[1], test)
+    best = Best(loss.value(start[0], watched[1]), start[1], test)
     for step, rows in enumerate(_batches(kept, min(batch, len(kept)), steps, generator), 1):
-        _backward(weights, slopes, train.index_select(1, rows), target.index_select(1, rows), loss)
-        adam([flat], [flat_slope], moments, rate * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)), step)
+        _backward(weights, slopes, train.index_select(1, rows), target.index_select(1, rows), loss.slope)
+        adam([flat], [flat_slope], moments, rate * _schedule(step, steps), step)
         if step % every == 0 or step == steps:
-            best.watch(step, loss(forward(weights, watched[0]), watched[1]), weights)
+            best.watch(step, loss.value(forward(weights, watched[0]), watched[1]), weights)
     return best.predictions()
 
 
@@ -67,32 +80,32 @@ def _side_by_side(tensors: list[Tensor]) -> tuple[list[Tensor], Tensor]:
     return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)], flat
 
 
+def _schedule(step: int, steps: int) -> float:
+    """Share of the highest rate at a step from 1 to steps: up in a line, then down half a cosine."""
+    up = max(1, round(WARM_UP * steps))
+    return step / up if step <= up else 0.5 * (1 + math.cos(math.pi * (step - up) / (steps - up + 1)))
+
+
 @torch.no_grad()
 def _backward(
-    weights: list[Tensor], slopes: list[Tensor], x: Float[Tensor, "E n d"], target: Tensor, loss: Loss
+    weights: list[Tensor],
+    slopes: list[Tensor],
+    x: Float[Tensor, "E n d"],
+    target: Tensor,
+    output_slope: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
     """Write the gradient of the mean loss into slopes; by hand, as a narrow last layer is slow the usual way round."""
-    inputs, gates = [x], []
+    inputs, sums = [x], []
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        pre = torch.baddbmm(b, inputs[-1], w)
-        gates.append(pre.sigmoid())
-        inputs.append(pre.mul_(gates[-1]))
-    slope = _output_slope(affine(inputs[-1], weights[-2], weights[-1]), target, loss)
+        sums.append(torch.bmm(inputs[-1], w).add_(b))
+        inputs.append(silu(sums[-1]))
+    slope = output_slope(affine(inputs[-1], weights[-2], weights[-1]), target)
     slopes[-2].copy_((slope.mT @ inputs[-1]).mT)
     torch.sum(slope, 1, keepdim=True, out=slopes[-1])
-    for layer in range(len(gates) - 1, -1, -1):
-        # (z s)' = s + z s (1 - s), s the logistic function of z.
-        gate, out = gates[layer], inputs[layer + 1]
-        slope = (slope @ weights[2 * layer + 2].mT).mul_(torch.addcmul(gate, out, 1 - gate))
+    for layer in range(len(sums) - 1, -1, -1):
+        slope = torch.ops.aten.silu_backward(slope @ weights[2 * layer + 2].mT, sums[layer])
         torch.bmm(inputs[layer].mT, slope, out=slopes[2 * layer])
         torch.sum(slope, 1, keepdim=True, out=slopes[2 * layer + 1])
-
-
-def _output_slope(output: Float[Tensor, "E n o"], target: Tensor, loss: Loss) -> Float[Tensor, "E n o"]:
-    output = output.requires_grad_()
-    with torch.enable_grad():
-        total = loss(output, target).mean(1).sum()
-    return torch.autograd.grad(total, output)[0]
 
 
 class Best:
@@ -147,7 +160,7 @@ def initial(sizes: Sequence[int], like: Float[Tensor, "E n d"], generator: torch
 def forward(weights: list[Tensor], x: Float[Tensor, "E n d"]) -> Float[Tensor, "E n o"]:
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         x = silu(torch.baddbmm(b, x, w))
-    return torch.baddbmm(weights[-1], x, weights[-2])
+    return affine(x, weights[-2], weights[-1])
 
 
 @torch.no_grad()
@@ -159,12 +172,12 @@ def adam(
     step: int,
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> None:
-    """One step of Adam (Kingma, Ba 2015, arXiv 1412.6980) in place."""
+    """One step of Adam (Kingma, Ba 2015, arXiv 1412.6980) in place, both corrections in the rate (end of section 2)."""
+    unbiased = math.sqrt(1 - betas[1] ** step)
     for w, g, (first, second) in zip(weights, slopes, moments, strict=True):
         first.lerp_(g, 1 - betas[0])
-        second.lerp_(g.square(), 1 - betas[1])
-        spread = (second / (1 - betas[1] ** step)).sqrt_().add_(1e-8)
-        w.addcdiv_(first, spread, value=-rate / (1 - betas[0] ** step))
+        second.mul_(betas[1]).addcmul_(g, g, value=1 - betas[1])
+        w.addcdiv_(first, second.sqrt().add_(1e-8 * unbiased), value=-rate * unbiased / (1 - betas[0] ** step))
 
 
 def _batches(rows: Tensor, batch: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -177,11 +190,27 @@ def _batches(rows: Tensor, batch: int, steps: int, generator: torch.Generator) -
             yield chunk
 
 
-def squared_error(output: Float[Tensor, "E n t"], target: Float[Tensor, "E n t"]) -> Float[Tensor, "E t"]:
-    """Mean squared error per target."""
+def _squared_error(output: Float[Tensor, "E n t"], target: Float[Tensor, "E n t"]) -> Float[Tensor, "E t"]:
     return (output - target).square().mean(1)
 
 
-def cross_entropy(output: Float[Tensor, "E n C"], labels: Int[Tensor, "E n"]) -> Float[Tensor, "E 1"]:
-    """Mean cross-entropy, as one target."""
+def _squared_error_slope(output: Float[Tensor, "E n t"], target: Float[Tensor, "E n t"]) -> Float[Tensor, "E n t"]:
+    """`2 (y - t)`, over rows and targets."""
+    return (output - target).mul_(2 / target[0].numel())
+
+
+def _cross_entropy(output: Float[Tensor, "E n C"], labels: Int[Tensor, "E n"]) -> Float[Tensor, "E 1"]:
     return torch.nn.functional.cross_entropy(output.mT, labels, reduction="none").mean(1, keepdim=True)
+
+
+def _cross_entropy_slope(output: Float[Tensor, "E n C"], labels: Int[Tensor, "E n"]) -> Float[Tensor, "E n C"]:
+    """Posterior less one at the true class, over rows."""
+    posterior, true = output.mT.softmax(1), labels[:, None]
+    posterior.scatter_add_(1, true, torch.full_like(true, -1, dtype=posterior.dtype))
+    return posterior.div_(labels.shape[1]).mT
+
+
+SQUARED_ERROR = Loss(_squared_error, _squared_error_slope)
+"""Mean squared error of each target."""
+CROSS_ENTROPY = Loss(_cross_entropy, _cross_entropy_slope)
+"""Mean cross-entropy, as one target."""

@@ -8,13 +8,14 @@ to their scale (`collapse.total_variance` is not).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from ssl_theory.analysis import kernel, linear, neighbours, perceptron
+from ssl_theory.analysis import kernel, linear, logistic, neighbours, perceptron
 from ssl_theory.analysis.ensemble import (
     Array,
     Score,
@@ -53,9 +54,10 @@ def r2(
         representation: `(n, d)` or `(E, n, d)`. Rows must be independent: of the views of a data point take
             one, or split by data point yourself and give `test`.
         target: `(n,)`, `(n, t)`, shared by all members, or `(E, n, t)`.
-        kind: "linear" (ridge in closed form), "mlp" (two hidden layers, early stopping per target on a fifth of the
-            fitted half, never worse there than ridge) or "kernel" (Gaussian-kernel ridge on Nystroem features).
-            Penalties and the kernel's width are chosen per target by generalised cross-validation on the fitted half.
+        kind: "linear" (ridge in closed form), "mlp" (ridge and, for what it leaves, two hidden layers with early
+            stopping per target: never worse on the stopping rows than ridge) or "kernel" (Gaussian-kernel ridge on
+            Nystroem features). Penalties and the kernel's width are chosen per target by generalised cross-validation
+            on the fitted half.
         test: `(representation, target)` to score on; `representation` is then all fitted on. Without it the
             rows are split at random into halves.
         seed: of the split, the stopping rows, the network's weights and its batches.
@@ -67,7 +69,9 @@ def r2(
         A float or `(E,)`; with `per_target` `(t,)` or `(E, t)`. NaN for members that hold NaN.
 
     Raises:
-        ValueError: for shapes that do not fit, fewer than 4 rows, NaN in a target.
+        ValueError: for shapes that do not fit, fewer than 4 rows, NaN in a target, an unknown option.
+
+    Source: Alain, Bengio (2016), arXiv 1610.01644, for linear probes of representations.
 
     Example:
         >>> content = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
@@ -92,6 +96,7 @@ def held_out_predictions(
     **network: Any,
 ) -> tuple[Float[Tensor, "E m t"], Float[Tensor, "E m t"], Bool[Tensor, " E"]]:
     """What `r2` scores: predictions and targets of the scored half, and which members are finite."""
+    _check_options(penalties, network)
     generator = torch.Generator().manual_seed(seed)
     pair, t, truth = _halves(representation, target, test, targets_of, generator)
     if kind == "linear":
@@ -112,7 +117,7 @@ def accuracy(
     kind: str = "linear",
     test: tuple[Array, Array] | None = None,
     seed: int = 0,
-    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    penalties: Sequence[float] = logistic.PENALTIES,
     ks: Sequence[int] = neighbours.NEIGHBOURS,
     **network: Any,
 ) -> Score:
@@ -136,7 +141,9 @@ def accuracy(
 
     Raises:
         ValueError: for shapes that do not fit, fewer than 4 rows, fewer than two classes, labels that are no
-            whole numbers.
+            whole numbers, an unknown option.
+
+    Source: Alain, Bengio (2016), arXiv 1610.01644, for linear probes of representations.
     """
     guess, truth, keep = held_out_classes(
         representation, labels, kind=kind, test=test, seed=seed, penalties=penalties, ks=ks, **network
@@ -151,12 +158,13 @@ def held_out_classes(
     kind: str = "linear",
     test: tuple[Array, Array] | None = None,
     seed: int = 0,
-    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    penalties: Sequence[float] = logistic.PENALTIES,
     ks: Sequence[int] = neighbours.NEIGHBOURS,
     **network: Any,
 ) -> tuple[Int[Tensor, "E m"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     """What `accuracy` compares: guessed and true classes (as numbers) of the scored half, and the finite members."""
     if kind == "knn":
+        _check_options(penalties, network)
         return _neighbour_classes(representation, labels, test, seed, ks)
     logits, truth, keep = held_out_logits(
         representation, labels, kind=kind, test=test, seed=seed, penalties=penalties, **network
@@ -171,19 +179,29 @@ def held_out_logits(
     kind: str = "linear",
     test: tuple[Array, Array] | None = None,
     seed: int = 0,
-    penalties: Sequence[float] = linear.LOGISTIC_PENALTIES,
+    penalties: Sequence[float] = logistic.PENALTIES,
     **network: Any,
 ) -> tuple[Float[Tensor, "E m C"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     """What `accuracy` scores: logits and classes (as column numbers) of the scored half, and the finite members."""
+    _check_options(penalties, network)
     generator = torch.Generator().manual_seed(seed)
     pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
     stopping = _stopping(k.shape[1], k, generator)
     x, y = pair.whole(torch.float32)
     if kind == "linear":
-        return linear.penalised_logits(x, k, y, classes, *stopping, penalties), truth, pair.keep
+        return logistic.penalised_logits(x, k, y, classes, *stopping, penalties), truth, pair.keep
     if kind == "mlp":
         return _network_logits(x, k, y, classes, stopping, generator, network), truth, pair.keep
     raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")
+
+
+def _check_options(penalties: Sequence[float], network: dict[str, Any]) -> None:
+    if len(penalties) == 0:
+        raise ValueError("penalties: expected one penalty or more, found none; leave them out for the usual grid")
+    known = signature(perceptron.trained_predictions).parameters
+    options = [name for name in known if known[name].default is not Parameter.empty]
+    if unknown := sorted(set(network) - set(options)):
+        raise ValueError(f"network: expected options among {options}, found {unknown}; leave them out")
 
 
 def halves(n: int, generator: torch.Generator) -> Split:
@@ -273,26 +291,33 @@ def _stopping(n: int, like: Tensor, generator: torch.Generator) -> Split:
 def _network_regression(
     pair: Pair, t: Tensor, penalties: Sequence[float], generator: torch.Generator, network: dict[str, Any]
 ) -> Float[Tensor, "E m t"]:
+    """Ridge and a network for what it leaves, which needs fewer steps than one for everything.
+
+    Of the network the share that is best on the stopping rows is taken: less where it is right by chance.
+    """
     held_out, kept = _stopping(t.shape[1], t, generator)
-    mean, scale = t.mean(1, keepdim=True), t.std(1, correction=0, keepdim=True)
+    linearly = torch.cat([_kept_ridge(a, t[p], b, kept, penalties) for p, a, b in pair.parts()])
+    linearly, predicted = linearly.split([t.shape[1], linearly.shape[1] - t.shape[1]], 1)
+    rest = t - linearly
+    scale = rest.square().mean(1, keepdim=True).sqrt()
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    t = (t - mean) / scale
     x, y = pair.whole(torch.float32)
-    linearly = torch.cat([_kept_ridge(a, t[p], b, held_out, kept, penalties).float() for p, a, b in pair.parts()])
-    start = (linearly[:, : len(held_out)], linearly[:, len(held_out) :])
-    predicted = perceptron.trained_predictions(
-        x, t.float(), y, start, held_out, kept,
-        loss=perceptron.squared_error, generator=generator, **network,
+    rest = rest / scale
+    scored, seen = torch.cat([x.index_select(1, held_out), y], 1), rest.index_select(1, held_out)
+    nothing = x.new_zeros(*scored.shape[:2], t.shape[2])
+    bend = perceptron.trained_predictions(
+        x, rest.float(), scored, (nothing[:, : len(held_out)], nothing), held_out, kept,
+        loss=perceptron.SQUARED_ERROR, generator=generator, **network,
     )  # fmt: skip
-    return mean + scale * predicted
+    there, bend = bend[:, : len(held_out)], bend[:, len(held_out) :]
+    share = ((seen * there).sum(1, keepdim=True) / there.square().sum(1, keepdim=True).clamp(min=1e-30)).clamp(0, 1)
+    return predicted + scale * share * bend
 
 
-def _kept_ridge(
-    x: Tensor, t: Tensor, y: Tensor, held_out: Tensor, kept: Tensor, penalties: Sequence[float]
-) -> Float[Tensor, "E m2 t"]:
-    """Ridge fitted on the kept rows, at the held-out ones and at y."""
-    test = torch.cat([x.index_select(1, held_out), y], 1)
-    return linear.ridge_predictions(x.index_select(1, kept), t.index_select(1, kept), test, penalties)
+def _kept_ridge(x: Tensor, t: Tensor, y: Tensor, kept: Tensor, penalties: Sequence[float]) -> Float[Tensor, "E m2 t"]:
+    """Ridge fitted on the kept rows, at x and at y."""
+    fitted = x.index_select(1, kept), t.index_select(1, kept)
+    return linear.ridge_predictions(*fitted, torch.cat([x, y], 1), penalties)
 
 
 def _labelled_halves(
@@ -316,7 +341,7 @@ def _network_logits(
     start = (prior.expand(-1, len(held_out), -1), prior.expand(-1, y.shape[1], -1))
     return perceptron.trained_predictions(
         x, k, y, start, held_out, kept,
-        loss=perceptron.cross_entropy, generator=generator, **network,
+        loss=perceptron.CROSS_ENTROPY, generator=generator, **network,
     )  # fmt: skip
 
 

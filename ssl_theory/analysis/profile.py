@@ -36,7 +36,7 @@ def profile(
     Args:
         representation: `(n, d)` or `(E, n, d)`, rows independent (one view a data point).
         content, style: `(n, t)` or `(E, n, t)`.
-        labels: `(n,)`, shared by all members here.
+        labels: `(n,)`, shared by all members, or `(E, n)`.
         style_floor: R^2(s|y), exact.
         style_ceiling: R^2(s|x), by the same MLP probe on the observations.
         bayes_accuracy: of the world.
@@ -89,4 +89,4 @@ def _split(representation: Array, labels: Array, seed: int) -> tuple[Array, Arra
     """Random halves of the rows, and the labels of the second."""
     pair = halves(representation.shape[-2], torch.Generator().manual_seed(seed))
     first, second = pair if isinstance(representation, torch.Tensor) else (pair[0].numpy(), pair[1].numpy())
-    return representation[..., first, :], representation[..., second, :], as_tensor(labels, "labels")[pair[1]]
+    return representation[..., first, :], representation[..., second, :], as_tensor(labels, "labels")[..., pair[1]]

@@ -7,10 +7,22 @@ For a linear head the style that z lacks must lie in directions of h that the he
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members, views_of
+from ssl_theory.analysis.collapse import within_share
+from ssl_theory.analysis.ensemble import (
+    Array,
+    Score,
+    answer,
+    cleared,
+    finite,
+    members,
+    precision_of,
+    rounding,
+    varying,
+    views_of,
+)
 
 
 def along(layers: Mapping[str, Array], measure: Callable[[Array], Score]) -> dict[str, Score]:
@@ -34,21 +46,20 @@ def style_variance_by_direction(views: Array, weight: Array) -> Score:
     """Share of the style variance of h along each right singular direction of the head, `(d,)` or `(E, d)`; sums to 1.
 
     Style variance: of the views about their data point's mean. Directions in the order of their singular values,
-    largest first; those that the head discards altogether (its null space) come last.
+    largest first; those that the head discards altogether (its null space) come last. NaN where the views of each
+    data point coincide.
 
     Args:
         views: h of J views, `(n, J, d)` or `(E, n, J, d)`.
         weight: the head as `z = W h`, `(b, d)` or `(E, b, d)`.
     """
-    h, w = views_of(views), members(weight, "weight")
-    if w.shape[-1] != h.shape[-1] or w.shape[0] not in (1, h.shape[0]):
-        raise ValueError(f"weight: expected (b, {h.shape[-1]}) as z = W h, found {tuple(w.shape)}; transpose it?")
-    keep = finite(h, w.expand(h.shape[0], -1, -1))
-    h, w = cleared(h, keep), cleared(w.expand(h.shape[0], -1, -1), keep)
+    h, w, keep = _read(views, weight)
     deviation = (h - h.mean(2, keepdim=True)).flatten(1, 2)
     directions = torch.linalg.svd(w, full_matrices=True).Vh.mT
     variance = (deviation @ directions).square().mean(1)
-    return answer(variance / variance.sum(1, keepdim=True), views, keep, single=3)
+    total, noise = variance.sum(1, keepdim=True), rounding(h.flatten(1, 2), precision_of(views))
+    told = total[:, 0] > noise.square().sum(1)
+    return answer(variance / total, views, keep & told, single=3)
 
 
 def style_in_small_directions(views: Array, weight: Array, *, leading: int) -> Score:
@@ -67,14 +78,23 @@ def passed_on(views: Array, weight: Array) -> Score:
     """Style variance over total variance, of z = W h relative to that of h: below 1 when the head favours content.
 
     [tr Cov(z|y) / tr Cov(z)] / [tr Cov(h|y) / tr Cov(h)]
+
+    NaN where h or z is constant. Arguments as `style_variance_by_direction`, n >= 2.
     """
+    h, w, keep = _read(views, weight)
+    z = torch.einsum("enjd,ebd->enjb", h, w)
+    keep = keep & finite(z)
+    h, z = cleared(h, keep), cleared(z, keep)
+    ratio = within_share(z) / within_share(h)
+    varied = varying(h.flatten(1, 2), views) & varying(z.flatten(1, 2), views)
+    return answer(ratio, views, keep & varied, single=3)
+
+
+def _read(views: Array, weight: Array) -> tuple[Float[Tensor, "E n J d"], Float[Tensor, "E b d"], Bool[Tensor, " E"]]:
+    """Views of h, the head beside each member, and finite members."""
     h, w = views_of(views), members(weight, "weight")
-    z = torch.einsum("enjd,ebd->enjb", h, w.expand(h.shape[0], -1, -1))
-    keep = finite(h, z)
-    ratio = _within_share(cleared(z, keep)) / _within_share(cleared(h, keep))
-    return answer(ratio, views, keep, single=3)
-
-
-def _within_share(views: Float[Tensor, "E n J d"]) -> Float[Tensor, " E"]:
-    within = views.var(2).sum(-1).mean(1)
-    return within / (views.mean(2).var(1).sum(-1) + (1 - 1 / views.shape[2]) * within)
+    if w.shape[-1] != h.shape[-1] or w.shape[0] not in (1, h.shape[0]):
+        raise ValueError(f"weight: expected (b, {h.shape[-1]}) as z = W h, found {tuple(w.shape)}; transpose it?")
+    w = w.expand(h.shape[0], -1, -1)
+    keep = finite(h, w)
+    return cleared(h, keep), cleared(w, keep), keep

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, members, varying
 from ssl_theory.analysis.probes import held_out_predictions
 
 
@@ -14,7 +14,8 @@ class Reconstruction(NamedTuple):
 
     decoded: `(m, *shape)` or `(E, m, *shape)`; the mean of all x that the representation does not tell apart.
     observed: what was to be decoded, `(m, *shape)`.
-    r2: share of the variance of x that is told, 1 all, 0 none; pooled, so constant pixels count for nothing.
+    r2: share of the variance of x that is told: 1 all, 0 none, below 0 worse than their mean; pooled, so constant
+        pixels count for nothing; NaN where all x are the same.
     """
 
     decoded: Array
@@ -38,9 +39,11 @@ def reconstruct(
         observations: `(n, *shape)`, shared by all members.
         seed: of the split, the weights and the batches.
         hidden, steps, rate: of the decoder and its training.
+
+    Source: this project.
     """
     x = as_tensor(observations, "observations")
-    n = as_tensor(representation, "representation").shape[-2]
+    n = members(representation, dtype=None).shape[1]
     if x.ndim < 2 or x.shape[0] != n:
         raise ValueError(f"observations: expected (n, *shape) with n = {n}, found {tuple(x.shape)}")
     flat, shape = x.reshape(n, math.prod(x.shape[1:])), x.shape[1:]
@@ -48,7 +51,8 @@ def reconstruct(
         representation, flat, kind="mlp", seed=seed, hidden=hidden, steps=steps, rate=rate
     )
     residual = (predicted - truth).square().sum((1, 2))
-    told = 1 - residual / (truth - truth.mean(1, keepdim=True)).square().sum((1, 2)).clamp(min=1e-300)
+    spread = (truth - truth.mean(1, keepdim=True)).square().sum((1, 2))
+    told = 1 - residual / spread.masked_fill(~varying(truth[:1], observations), torch.nan)
     images = [t.unflatten(-1, shape).to(torch.float32) for t in (predicted, truth)]
     decoded, score = answer(images[0], representation, keep), answer(told, representation, keep)
     return Reconstruction(decoded, answer(images[1][:1], representation, single=representation.ndim), score)

@@ -183,7 +183,8 @@ def _seen(how: Augmentation | Redrawing, images: Images, style: Float[Tensor, "n
             drawn = how.render(images.labels[piece].repeat_interleave(views), styles)
         else:
             pixels = images.pixels[piece]
-            drawn = how.apply(plain[: len(pixels)].copy_(pixels[:, None]).div_(255).flatten(0, 1), styles)
+            shown = torch.div(pixels[:, None].expand(-1, views, -1, -1, -1), 255, out=plain[: len(pixels)])
+            drawn = how.apply(shown.flatten(0, 1), styles)
         x[piece] = drawn.unflatten(0, (-1, views))
     return x
 

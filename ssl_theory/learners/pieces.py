@@ -40,6 +40,7 @@ class Pieces:
         self.modules = modules
         self.able = able and not any(isinstance(module, BatchNorm) for module in modules.modules())
         self.count, self.rows = 1, 0
+        self.replaced = [module for module in modules.modules() if isinstance(module, Buffer | Counter)]
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -88,8 +89,7 @@ class Pieces:
 
     def _state(self) -> dict[nn.Module, Any]:
         """What a loss may replace (never in place): queues, banks, counts."""
-        known = [module for module in self.modules.modules() if isinstance(module, Buffer | Counter)]
-        return {module: module.value if isinstance(module, Buffer) else module.count for module in known}
+        return {module: module.value if isinstance(module, Buffer) else module.count for module in self.replaced}
 
     def _restore(self, state: dict[nn.Module, Any]) -> None:
         for module, value in state.items():

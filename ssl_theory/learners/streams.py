@@ -140,7 +140,11 @@ class Streams:
         label = torch.empty(x.shape[:3], dtype=torch.int64, device=self.device) if self.target else None
         for member, (sampler, generator) in enumerate(zip(self.samplers, self.data, strict=True)):
             drawn = sampler.sample(points, views=self.views, generator=generator)
-            x[:, member] = drawn.x.unflatten(0, (self.length, self.batch_size))
+            seen = drawn.x.unflatten(0, (self.length, self.batch_size))
+            if members == 1:
+                x = seen.to(x)[:, None]  # a member alone needs no copy
+            else:
+                x[:, member] = seen
             if label is not None and self.target is not None:
                 label[:, member] = getattr(drawn, self.target).unflatten(0, (self.length, self.batch_size))
         return x, self._draw_noise(), label

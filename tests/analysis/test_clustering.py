@@ -93,7 +93,7 @@ def test_members_are_their_own_and_nan_stays_with_its_member(method):
 
 def test_bic_finds_the_number_of_clusters():
     train, _ = clusters(spread=0.2)
-    assert components_by_bic(train, (1, 2, 3, 4, 6)) == [3]
+    assert components_by_bic(train, (1, 2, 3, 4, 6)) == 3
 
 
 def test_bad_input_is_one_line():
@@ -104,3 +104,55 @@ def test_bad_input_is_one_line():
         mixture_clustering(train, train[:, :2], labels, 3)
     with pytest.raises(ValueError, match="n = 20"):
         kmeans_clustering(train, train, labels[1:], 3)
+
+
+def test_bic_answers_in_kind_and_nan_stays_with_its_member():
+    train, _ = clusters(spread=0.2)
+    stack = torch.stack([train, train.clone(), torch.full_like(train, 0.1)])
+    stack[1, 0, 0] = torch.nan
+    found = components_by_bic(stack, (1, 2, 3, 4))
+    assert isinstance(found, Tensor)
+    assert found.tolist() == pytest.approx([3, np.nan, 1], nan_ok=True)
+    assert isinstance(components_by_bic(stack.numpy(), (1, 3)), np.ndarray)
+    assert isinstance(components_by_bic(train.numpy(), (1, 3)), float)
+    for wrong, message in (
+        ((), "candidates: expected one"),
+        ((0, 2), "between 1 and the 600"),
+        ((3, 601), "found 601"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            components_by_bic(train, wrong)
+        assert "\n" not in str(error.value)
+
+
+def test_silhouette_is_that_of_points_from_everywhere():
+    """Points in the order of their classes: the first 2,000 of 6,000 lie in one cluster, which has no silhouette."""
+    train, labels = clusters(n=6000)
+    order = labels.argsort()
+    found = kmeans_clustering(train, train[order], labels[order], 3)
+    assert found.silhouette == pytest.approx(kmeans_clustering(train, train, labels, 3).silhouette, abs=0.01)
+    assert found.silhouette > 0.8
+
+
+def test_partitions_that_are_none_are_refused_in_one_line():
+    one = np.array([0, 0, 1])
+    train, labels = clusters(n=20)
+    for call, message in [
+        *[
+            (lambda f=f, x=x: f(one, x), message)
+            for f in (hungarian_accuracy, purity)
+            for x, message in [
+                (one[:2], r"found \(3,\) and \(2,\)"),
+                (one[:, None], r"found \(3,\) and \(3, 1\)"),
+                (np.array([0, np.nan, 1]), "assignment: expected a class for each point, found NaN"),
+            ]
+        ],
+        (lambda: hungarian_accuracy(one[:0], one[:0]), "n >= 1"),
+        (lambda: purity(one[:0], one[:0]), "n >= 1"),
+        (lambda: kmeans_clustering(train, train, labels, 3, restarts=0), "restarts: expected 1 or more, found 0"),
+        (lambda: mixture_clustering(train, train, labels, 3, restarts=0), "restarts: expected 1 or more, found 0"),
+        (lambda: mixture_clustering(train, train, labels, 3, covariance="x"), "covariance: expected one of"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)

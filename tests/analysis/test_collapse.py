@@ -119,3 +119,36 @@ def test_bad_input_is_one_line():
         collapse_ratio(torch.zeros(5, 3))
     with pytest.raises(ValueError, match="n >= 2"):
         total_variance(torch.zeros(1, 3))
+
+
+def test_retained_style_takes_scalars_lists_and_mixed_kinds():
+    assert retained_style(np.float32(0.5), np.float32(0.0), np.float64(1.0)) == 0.5
+    assert isinstance(retained_style(np.float32(0.5), 0.0, 1.0), float)
+    listed = retained_style([0.2, 0.8], 0.2, [0.8, 0.8])
+    assert isinstance(listed, np.ndarray)
+    assert listed == pytest.approx([0, 1])
+    for mixed in (
+        retained_style(torch.tensor([0.25, 0.75]), np.array([0.25, 0.25]), 0.75),
+        retained_style(np.array([0.25, 0.75]), 0.25, torch.tensor([0.75, 0.75])),
+    ):
+        assert isinstance(mixed, Tensor)
+        assert mixed.tolist() == [0, 1]
+    for wrong, message in [
+        ((np.zeros(2), np.zeros(3), 1.0), r"that broadcast, found \(2,\), \(3,\), \(\)"),
+        ((np.zeros(2, complex), 0.0, 1.0), "R.2: expected .* found complex128"),
+        ((0.5, [0.0, 0.9], [0.8, 0.8]), "no style is left"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            retained_style(*wrong)
+        assert "\n" not in str(error.value)
+
+
+def test_one_data_point_has_no_variance_to_compare():
+    with pytest.raises(ValueError, match="expected n >= 2 data points for a variance, found 1"):
+        collapse_ratio(torch.randn(1, 2, 3))
+
+
+def test_complex_numbers_are_refused():
+    for x in (torch.zeros(4, 3, dtype=torch.complex64), np.zeros((4, 3), complex)):
+        with pytest.raises(ValueError, match=r"expected .*real numbers, found .*complex"):
+            effective_rank(x)

@@ -1,6 +1,8 @@
 """The ensemble axis: shapes, kinds, diverged members; one protocol for every measure of a single representation."""
 
 from collections.abc import Callable
+from math import inf, nan
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -8,80 +10,189 @@ import torch
 from torch import Tensor
 
 import ssl_theory.analysis as analysis
+from ssl_theory.analysis import critics, geometry, information, neural_collapse, projection
 
 G = torch.Generator().manual_seed(0)
 STACK = torch.randn(3, 60, 4, generator=G, dtype=torch.float64)
 VIEWS = torch.randn(3, 60, 2, 4, generator=G, dtype=torch.float64)
 TARGET = torch.randn(60, 4, generator=G, dtype=torch.float64)
 LABELS = torch.arange(60) % 3
+HEAD = TARGET[:2]
+NETWORK: dict[str, Any] = {"steps": 20, "hidden": (8,)}
+CRITIC: dict[str, Any] = {"steps": 10, "batch": 4, "hidden": (8,), "embedding": 4}
 
-MEASURES: dict[str, tuple[Tensor, Callable]] = {
-    "r2": (STACK, lambda r: analysis.r2(r, TARGET)),
-    "kernel r2": (STACK, lambda r: analysis.r2(r, TARGET, kind="kernel")),
-    "accuracy": (STACK, lambda r: analysis.accuracy(r, LABELS)),
-    "knn accuracy": (STACK, lambda r: analysis.accuracy(r, LABELS, kind="knn")),
-    "class_information": (STACK, lambda r: analysis.class_information(r, LABELS)),
-    "gaussian_target_information": (STACK, lambda r: analysis.gaussian_target_information(r, TARGET)),
-    "collapse_ratio": (VIEWS, analysis.collapse_ratio),
-    "class_collapse_ratio": (STACK, lambda r: analysis.class_collapse_ratio(r, LABELS)),
-    "total_variance": (STACK, analysis.total_variance),
-    "effective_rank": (STACK, analysis.effective_rank),
-    "participation_ratio": (STACK, analysis.participation_ratio),
-    "alpha_req": (STACK, analysis.alpha_req),
-    "lidar": (VIEWS, analysis.lidar),
-    "alignment": (VIEWS, analysis.alignment),
-    "uniformity": (STACK, analysis.uniformity),
-    "tolerance": (STACK, lambda r: analysis.tolerance(r, LABELS)),
-    "nc1": (STACK, lambda r: analysis.nc1(r, LABELS)),
-    "cdnv": (STACK, lambda r: analysis.cdnv(r, LABELS)),
-    "mcc": (STACK, lambda r: analysis.mcc(r, TARGET)),
-    "affine_r2": (STACK, lambda r: analysis.affine_r2(r, TARGET)),
-    "nmi": (STACK, lambda r: analysis.kmeans_clustering(r, r, LABELS, 3).nmi),
+
+class Measure(NamedTuple):
+    """A measure of r beside targets t and labels k, and what it answers for an r full of c: a number, a function of c,
+    or None where it is a probe, which answers as it does for zeros."""
+
+    of: Callable[[Any, Any, Any], Any]
+    constant: float | Callable[[float], float] | None = None
+    stack: Tensor = STACK
+
+
+def first(value: Any) -> Any:
+    """The first number of each member."""
+    return value[..., 0] if value.ndim > 1 else float(value[0])
+
+
+def beside(r: Any, t: Tensor) -> Tensor:
+    """t for each member of r."""
+    return t if r.ndim == 2 else torch.stack([t] * len(r))
+
+
+MEASURES: dict[str, Measure] = {
+    "r2": Measure(lambda r, t, k: analysis.r2(r, t)),
+    "kernel r2": Measure(lambda r, t, k: analysis.r2(r, t, kind="kernel")),
+    "accuracy": Measure(lambda r, t, k: analysis.accuracy(r, k)),
+    "knn accuracy": Measure(lambda r, t, k: analysis.accuracy(r, k, kind="knn", ks=(1, 3))),
+    "class_information": Measure(lambda r, t, k: analysis.class_information(r, k)),
+    "gaussian_target_information": Measure(lambda r, t, k: analysis.gaussian_target_information(r, t), 0),
+    "collapse_ratio": Measure(lambda r, t, k: analysis.collapse_ratio(r), nan, VIEWS),
+    "class_collapse_ratio": Measure(lambda r, t, k: analysis.class_collapse_ratio(r, k), nan),
+    "total_variance": Measure(lambda r, t, k: analysis.total_variance(r), 0),
+    "effective_rank": Measure(lambda r, t, k: analysis.effective_rank(r), 1),
+    "centred effective_rank": Measure(lambda r, t, k: analysis.effective_rank(r, centre=True), nan),
+    "participation_ratio": Measure(lambda r, t, k: analysis.participation_ratio(r), nan),
+    "raw participation_ratio": Measure(lambda r, t, k: analysis.participation_ratio(r, centre=False), 1),
+    "alpha_req": Measure(lambda r, t, k: analysis.alpha_req(r), nan),
+    "eigenspectrum": Measure(lambda r, t, k: first(analysis.eigenspectrum(r)), 0),
+    "lidar": Measure(lambda r, t, k: analysis.lidar(r), nan, VIEWS),
+    "alignment": Measure(lambda r, t, k: analysis.alignment(r), 0, VIEWS),
+    "uniformity": Measure(lambda r, t, k: analysis.uniformity(r), 0),
+    "tolerance": Measure(lambda r, t, k: analysis.tolerance(r, k), 1),
+    "norms": Measure(lambda r, t, k: analysis.norms(r).mean, lambda c: 2 * abs(c)),
+    "deviation of norms": Measure(lambda r, t, k: analysis.norms(r).deviation, 0),
+    "cka": Measure(lambda r, t, k: analysis.cka(r, beside(r, t)), nan),
+    "procrustes": Measure(lambda r, t, k: analysis.procrustes(r, beside(r, t)), nan),
+    "pmi correlation": Measure(lambda r, t, k: analysis.pmi_fit(r, beside(r, t)).correlation, nan),
+    "pmi slope": Measure(lambda r, t, k: analysis.pmi_fit(r, beside(r, t)).slope, 0),
+    "fitted_temperature": Measure(lambda r, t, k: geometry.fitted_temperature(r, beside(r, t)), inf),
+    "nc1": Measure(lambda r, t, k: analysis.nc1(r, k), nan),
+    "trace nc1": Measure(lambda r, t, k: analysis.nc1(r, k, convention="trace"), nan),
+    "cdnv": Measure(lambda r, t, k: analysis.cdnv(r, k), nan),
+    "spectrum": Measure(lambda r, t, k: first(neural_collapse.spectrum(r, k).within), 0),
+    "etf_distance": Measure(lambda r, t, k: analysis.etf_distance(r), nan),
+    "norm_variation": Measure(lambda r, t, k: analysis.norm_variation(r), nan),
+    "self_duality": Measure(lambda r, t, k: analysis.self_duality(r, beside(r, t)), nan),
+    "mcc": Measure(lambda r, t, k: analysis.mcc(r, t), 0),
+    "rank mcc": Measure(lambda r, t, k: analysis.mcc(r, t, rank=True), 0),
+    "affine_r2": Measure(lambda r, t, k: analysis.affine_r2(r, t)),
+    "disentanglement": Measure(lambda r, t, k: analysis.dci(r, t).disentanglement, nan),
+    "completeness": Measure(lambda r, t, k: analysis.dci(r, t).completeness, nan),
+    "nmi": Measure(lambda r, t, k: analysis.kmeans_clustering(r, r, k, 3).nmi, 0),
+    "style direction": Measure(lambda r, t, k: first(projection.style_variance_by_direction(r, HEAD)), nan, VIEWS),
+    "small directions": Measure(lambda r, t, k: projection.style_in_small_directions(r, HEAD, leading=2), nan, VIEWS),
+    "passed_on": Measure(lambda r, t, k: projection.passed_on(r, HEAD), nan, VIEWS),
+    "singular value": Measure(lambda r, t, k: first(projection.singular_values(r)), lambda c: abs(c) * 240**0.5),
+    "retained_style": Measure(lambda r, t, k: analysis.retained_style(analysis.r2(r, t), 0.0, 0.8)),
+    "mlp r2": Measure(lambda r, t, k: analysis.r2(r, t, kind="mlp", **NETWORK)),
+    "mlp accuracy": Measure(lambda r, t, k: analysis.accuracy(r, k, kind="mlp", **NETWORK)),
+    "block_r2": Measure(lambda r, t, k: analysis.block_r2(r, {"a": t[:, :1], "b": t[:, 1:]})["b"]),
+    "informativeness": Measure(lambda r, t, k: analysis.dci(r, t).informativeness),
+    "mixture nmi": Measure(lambda r, t, k: analysis.mixture_clustering(r, r, k, 3, restarts=1).nmi, 0),
+    "components_by_bic": Measure(lambda r, t, k: analysis.components_by_bic(r, (1, 2)), 1),
+    "ksg": Measure(lambda r, t, k: information.ksg(r, beside(r, t)), 0),
+    "between": Measure(lambda r, t, k: critics.between(r, beside(r, t), **CRITIC)),
+    "reconstruct": Measure(lambda r, t, k: analysis.reconstruct(r, t, **NETWORK).r2),
+    "r2_interval": Measure(lambda r, t, k: analysis.r2_interval(r, t, resamples=20).low),
+    "accuracy_interval": Measure(lambda r, t, k: analysis.accuracy_interval(r, k, resamples=20).high),
+    "profile": Measure(lambda r, t, k: analysis.profile(r, labels=k, **NETWORK)["class_collapse_ratio"], nan),
 }
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_every_measure_keeps_to_the_convention(name: str):
-    stack, measure = MEASURES[name]
+def test_every_measure_keeps_to_the_convention(name: str, device: torch.device):
+    of, _, stack = MEASURES[name]
+    stack, t, k = (x.to(device) for x in (stack, TARGET, LABELS))
     before = stack.clone()
-    scores = measure(stack)
+    scores = of(stack, t, k)
     assert isinstance(scores, Tensor)
+    assert scores.device == stack.device
     assert scores.shape == (3,)
     assert torch.isfinite(scores).all()
     assert torch.equal(stack, before), "the argument was changed"
     # Each member by itself, as a float; numpy in, numpy out.
-    assert [measure(member) for member in stack] == pytest.approx(scores.tolist(), abs=1e-6)
-    assert isinstance(measure(stack[0]), float)
-    assert isinstance(measure(stack.numpy()), np.ndarray)
-    assert isinstance(measure(stack[0].numpy()), float)
+    assert [of(member, t, k) for member in stack] == pytest.approx(scores.tolist(), abs=1e-6)
+    assert isinstance(of(stack[0], t, k), float)
+    array = stack.cpu().numpy()
+    assert isinstance(of(array, TARGET, LABELS), np.ndarray)
+    assert isinstance(of(array[0], TARGET, LABELS), float)
     # The order of members is theirs, and a diverged one spoils no other.
     spoilt = stack.flip(0).clone()
     spoilt[0, 0] = torch.inf
-    found = measure(spoilt)
+    found = of(spoilt, t, k)
     assert found.isnan().tolist() == [True, False, False]
     assert found[1:].tolist() == pytest.approx(scores.flip(0)[1:].tolist(), abs=1e-6)
     # A repeated call gives the same number: nothing hangs on a global state.
-    assert torch.equal(measure(stack), scores)
+    assert torch.equal(of(stack, t, k), scores)
 
 
+@pytest.mark.parametrize(("c", "noise"), [(0.1, 0), (3.7, 0), (-2.2, 0), (3.7, 1e-7)])
 @pytest.mark.parametrize("name", MEASURES)
-def test_every_measure_is_defined_for_a_constant_representation(name: str):
-    stack, measure = MEASURES[name]
-    value = measure(torch.full_like(stack[0], 2.5))
-    assert np.isnan(value) or abs(value) <= 4
+def test_a_constant_representation_has_its_value_although_binary_rounds_it(name: str, c: float, noise: float):
+    of, constant, stack = MEASURES[name]
+    r = torch.full_like(stack[0], c)
+    if noise:
+        r = (r * (1 + noise * torch.randn(r.shape, generator=torch.Generator().manual_seed(1)))).float()
+        assert len(r.unique()) > 1
+    if constant is None:
+        expected = of(torch.zeros_like(r), TARGET, LABELS)
+    else:
+        expected = constant(c) if callable(constant) else constant
+    assert of(r, TARGET, LABELS) == pytest.approx(expected, abs=2e-5, nan_ok=True)
+    # In a stack too, where the others keep their own.
+    both = of(torch.stack([r.double(), stack[1]]), TARGET, LABELS)
+    assert both[1] == pytest.approx(of(stack[1], TARGET, LABELS), abs=1e-6)
+
+
+# Measures of two arrays of one shape, and of a head with as many columns as r.
+PAIRED = {"pmi correlation", "pmi slope", "fitted_temperature", "self_duality"}
+HEADED = {"style direction", "small directions", "passed_on"}
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURES if name not in HEADED])
+def test_every_measure_takes_more_columns_than_rows(name: str):
+    of, _, stack = MEASURES[name]
+    wide = torch.randn(2, 12, *stack.shape[2:-1], 20, generator=torch.Generator().manual_seed(2)).double()
+    t, k = wide[0].flip(0) if name in PAIRED else TARGET[:12], LABELS[:12]
+    scores = of(wide, t, k)
+    assert torch.isfinite(scores).all()
+    assert [of(member, t, k) for member in wide] == pytest.approx(scores.tolist(), abs=1e-6)
+
+
+UNIT = torch.nn.functional.normalize(STACK, dim=-1)
+ONE_CLASS: dict[str, list[float] | None] = {
+    **dict.fromkeys(("accuracy", "knn accuracy", "mlp accuracy", "accuracy_interval", "class_information", "profile")),
+    **dict.fromkeys(("nc1", "trace nc1", "cdnv", "spectrum")),
+    "class_collapse_ratio": [1, 1, 1],
+    "nmi": [0, 0, 0],
+    "mixture nmi": [0, 0, 0],
+    "tolerance": (((UNIT @ UNIT.mT).sum((1, 2)) - 60) / (60 * 59)).tolist(),
+}
+
+
+@pytest.mark.parametrize("name", ONE_CLASS)
+def test_one_class_has_its_value_or_is_refused(name: str):
+    of, expected = MEASURES[name].of, ONE_CLASS[name]
+    if expected is None:
+        with pytest.raises(ValueError, match="expected two classes or more"):
+            of(STACK, TARGET, LABELS * 0)
+    else:
+        assert of(STACK, TARGET, LABELS * 0).tolist() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure_refuses_other_axes_in_one_line(name: str):
     for wrong in (torch.zeros(60), torch.zeros(2, 2, 60, 4, 4)):
         with pytest.raises(ValueError, match=r"expected \(n") as error:
-            MEASURES[name][1](wrong)
+            MEASURES[name].of(wrong, TARGET, LABELS)
         assert "\n" not in str(error.value)
 
 
 def test_global_random_state_is_untouched():
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    for stack, measure in MEASURES.values():
-        measure(stack)
+    for of, _, stack in MEASURES.values():
+        of(stack, TARGET, LABELS)
     assert torch.equal(torch.get_rng_state(), before)

@@ -252,3 +252,28 @@ def test_bad_input_is_one_line():
         with pytest.raises(ValueError, match=message) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("c", [0.1, 3.7])
+def test_nothing_is_read_off_a_constant_pmi_nor_constant_distances(c: float):
+    s, constant = normal(6, 4), torch.full((6, 4), c, dtype=torch.float64)
+    assert all(np.isnan(v) for v in geometry.pmi_fit(s, constant))
+    assert np.isnan(geometry.fitted_temperature(s, constant))
+    # One constant a row is all the same to it.
+    rows = constant + torch.arange(6)[:, None]
+    assert all(np.isnan(v) for v in geometry.pmi_fit(s, rows))
+    assert geometry.fitted_temperature(torch.stack([rows, -s]), torch.stack([s, s])).tolist() == [np.inf, 0.5]
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+@pytest.mark.parametrize("convention", ["pseudo-inverse", "trace"])
+def test_nc1_does_not_see_scale_where_squares_leave_the_range(scale: float, convention: str):
+    labels = torch.arange(60) % 3
+    r = normal(60, 4) + 5 * torch.eye(4, dtype=torch.float64)[labels]
+    expected = neural_collapse.nc1(r, labels, convention=convention)
+    assert neural_collapse.nc1(scale * r, labels, convention=convention) == pytest.approx(expected)
+
+
+def test_norms_vary_most_for_two_opposite_vectors():
+    vectors = torch.tensor([[1.0, 0], [-1, 0], [0, 0], [0, 0], [0, 0], [0, 0]])
+    assert neural_collapse.norm_variation(vectors) == pytest.approx(math.sqrt(6 / 2 - 1))

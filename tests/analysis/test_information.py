@@ -439,3 +439,51 @@ def test_bad_input_is_one_line():
         with pytest.raises(ValueError, match=message) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def test_ksg_has_no_value_for_ties_and_none_for_a_constant_to_share():
+    """A density estimator: discrete values coincide. What tells nothing is 0, also where binary rounds it."""
+    g = torch.Generator().manual_seed(0)
+    coin, x = torch.randint(2, (100, 1), generator=g).double(), torch.randn(100, 1, generator=g).double()
+    assert math.isnan(information.ksg(coin, coin))
+    assert math.isnan(information.ksg(torch.cat([x[:96], x[:1].expand(4, 1)]), torch.cat([x[:96], x[:1].expand(4, 1)])))
+    for c in (0.1, 3.7, -2.2):
+        assert information.ksg(torch.full_like(x, c), x) == pytest.approx(0, abs=1e-12)
+        noise = (c * (1 + 1e-7 * torch.randn(100, 1, generator=g))).float()
+        assert information.ksg(noise, x) == pytest.approx(0, abs=1e-12)
+        assert math.isnan(information.ksg(noise, noise))
+    with pytest.raises(ValueError, match="neighbours: expected k >= 1, found 0"):
+        information.ksg(x, x, neighbours=0)
+
+
+def test_arguments_that_do_not_fit_are_refused_in_one_line():
+    s, row = torch.zeros(2, 4, 5), torch.zeros(4)
+    for call, message in [
+        (lambda: information.positives_first(row), r"expected \(\*batch, n, n\), found \(4,\)"),
+        (lambda: information.positives_first(torch.tensor(1.0)), "found \\(\\)"),
+        (lambda: information.tuba(s, torch.zeros(5)), r"log_baseline: expected .* \(2, 4\), found \(5,\)"),
+        (lambda: information.interpolated(s, 0.5, torch.zeros(3, 2, 4)), r"found \(3, 2, 4\)"),
+        (lambda: information.barber_agakov_lower(torch.zeros(4, dtype=torch.int64), 1.0), "floating-point"),
+        (lambda: information.barber_agakov_lower(-1.5, 1.0), r"log_conditional: expected .* found \(\)"),
+        (lambda: information.barber_agakov_lower(row, [1.0, 2.0]), r"entropy: expected .* found \(2,\)"),
+        (lambda: information.barber_agakov_upper(row, torch.zeros(3)), r"log_marginal: expected .* found \(3,\)"),
+        (lambda: information.smile(s, clip=-1.0), "clip: expected tau >= 0, found -1"),
+        (lambda: information.gaussian_information([0.5, -1.5]), r"expected in \[-1, 1\], found 1.5"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_lists_arrays_and_whole_numbers_are_read_and_the_kind_comes_back():
+    q = [-1.0, -2.0, -3.0]
+    assert information.barber_agakov_lower(q, 3) == 1
+    assert information.barber_agakov_upper(np.array(q), [-2.0, -3.0, -4.0]) == 1
+    assert information.barber_agakov_lower(torch.tensor([q, q]), torch.tensor([3.0, 4.0])).tolist() == [1, 2]
+    assert information.gaussian_information([0, 1]) == math.inf
+    s = np.random.default_rng(0).normal(size=(2, 4, 5))
+    value, average = information.mine(s, None)
+    again = information.mine(s, average)
+    assert all(isinstance(x, np.ndarray) for x in (value, average, *again))
+    expected = information.mine(torch.from_numpy(s), torch.from_numpy(average))
+    assert [x.tolist() for x in again] == [x.tolist() for x in expected]

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from ssl_theory.analysis import kernel, lbfgs, linear, neighbours, perceptron
+from ssl_theory.analysis import kernel, lbfgs, linear, logistic, neighbours, perceptron
 from ssl_theory.analysis.lbfgs import minimise
 from tests import references
 from tests.analysis.test_probes import N, drawn, noise
@@ -93,8 +93,8 @@ def test_logistic_regression_equals_scikit_learn(alpha: float):
     content, style, label = drawn(n=600)
     x = torch.stack([content + style, torch.cat([style[:, :1], content[:, :1]], 1)])
     k = label.expand(2, -1)
-    weights = linear.logistic_weights(x, k, 4, torch.full((2,), alpha, dtype=torch.float64), tolerance=1e-7)
-    p = torch.softmax(linear.logits(x, weights, 4), -1)
+    weights = logistic.logistic_weights(x, k, 4, torch.full((2,), alpha, dtype=torch.float64), tolerance=1e-7)
+    p = torch.softmax(logistic.logits(x, weights, 4), -1)
     for e in range(2):
         model = LogisticRegression(C=1 / alpha, max_iter=5000, tol=1e-8).fit(x[e].numpy(), label.numpy())
         np.testing.assert_allclose(p[e], model.predict_proba(x[e].numpy()), atol=2e-4)
@@ -106,10 +106,10 @@ def test_penalty_of_logistic_regression_is_scikit_learns():
     x = torch.randn(2, 900, 6, generator=g, dtype=torch.float64)
     k = (x[..., :3] + 0.7 * torch.randn(2, 900, 3, generator=g)).argmax(-1)
     held, kept = torch.arange(120), torch.arange(120, 600)
-    found = linear.penalised_logits(x[:, :600], k[:, :600], x[:, 600:], 3, held, kept).argmax(-1)
+    found = logistic.penalised_logits(x[:, :600], k[:, :600], x[:, 600:], 3, held, kept).argmax(-1)
     for e in range(2):
         model = LogisticRegressionCV(
-            Cs=[1 / a for a in linear.LOGISTIC_PENALTIES], l1_ratios=(0,), cv=[(kept.numpy(), held.numpy())],
+            Cs=[1 / a for a in logistic.PENALTIES], l1_ratios=(0,), cv=[(kept.numpy(), held.numpy())],
             scoring="neg_log_loss", max_iter=2000, use_legacy_attributes=False,
         ).fit(x[e, :600].numpy(), k[e, :600].numpy())  # fmt: skip
         expected = torch.from_numpy(model.predict(x[e, 600:].numpy()))
@@ -123,24 +123,129 @@ def test_a_start_changes_the_way_and_not_the_goal(scale: float):
     x, k = torch.cat([content, style], 1)[None], label[None]
     alpha = torch.tensor([1.0], dtype=torch.float64)
     start = scale * torch.randn(1, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ways = [linear.logistic_weights(x, k, 4, alpha, start=at, tolerance=1e-9) for at in (None, start)]
-    p = [torch.softmax(linear.logits(x, w, 4), -1) for w in ways]
+    ways = [logistic.logistic_weights(x, k, 4, alpha, start=at, tolerance=1e-9) for at in (None, start)]
+    p = [torch.softmax(logistic.logits(x, w, 4), -1) for w in ways]
     assert torch.allclose(p[0], p[1], atol=1e-5)
+
+
+def unlike_classes(classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Representations (2, 600, 6), of separable classes and of others, and classes (2, 600), the last ones rare."""
+    g = torch.Generator().manual_seed(seed)
+    k = torch.multinomial(torch.exp(-4 * torch.arange(classes) / classes), 600, True, generator=g)
+    centres = torch.tensor([8.0, 1.0])[:, None, None] * torch.randn(classes, 6, generator=g)
+    return centres[:, k] + torch.randn(2, 600, 6, generator=g), k.expand(2, -1)
+
+
+@pytest.mark.parametrize("blocks", [0, logistic.BLOCKS])
+@pytest.mark.parametrize("classes", [2, 8, 30])
+def test_slopes_at_the_weights_found_meet_the_tolerance(monkeypatch: pytest.MonkeyPatch, classes: int, blocks: int):
+    """In single precision, with one curvature for all classes and with one for each."""
+    monkeypatch.setattr(logistic, "BLOCKS", blocks)
+    x, k = unlike_classes(classes)
+    weights = logistic.logistic_weights(x, k, classes, torch.full((2,), 0.1, dtype=torch.float64))
+    at = weights.double().requires_grad_()
+    loss = torch.nn.functional.cross_entropy(logistic.logits(x.double(), at, classes).mT, k) * 2
+    (slope,) = torch.autograd.grad(loss + 0.1 / 600 / 2 * at[:, : 6 * classes].square().sum(), at)
+    assert float(slope.abs().max()) <= 1.1 * logistic.TOLERANCE
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("classes", [2, 8])
+def test_penalties_are_chosen_by_the_losses_of_exact_solutions(classes: int, seed: int):
+    x, k = unlike_classes(classes, seed)
+    held, kept = torch.arange(120), torch.arange(120, 600)
+    grid = torch.tensor(logistic.PENALTIES[::-1], dtype=torch.float64)
+    _, losses = logistic._path(x, k, classes, held, kept, grid)
+    exact, y = [], x.double()
+    for alpha in grid:
+        w = logistic.logistic_weights(y[:, kept], k[:, kept], classes, alpha.expand(2), tolerance=1e-8)
+        loss = torch.nn.functional.cross_entropy(
+            logistic.logits(y[:, held], w, classes).mT, k[:, held], reduction="none"
+        )
+        exact.append(loss.mean(1))
+    assert torch.equal(losses.argmin(0), torch.stack(exact).argmin(0))
+    assert torch.allclose(losses.double(), torch.stack(exact), rtol=0.02, atol=1e-4)
+
+
+def test_posteriors_are_normal_numbers():
+    """Of rows that are more certain than single precision can say, too."""
+    x, k = unlike_classes(3)
+    weights = 30 * torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(1))
+    p, partition = logistic.Softmax(x, k, 3)._posterior(weights, slice(0, 2))
+    scores = weights[..., :6] @ x.mT + weights[..., 6:]
+    assert float(p.min()) >= torch.finfo(torch.float32).tiny
+    assert torch.allclose(p, scores.softmax(1), atol=1e-4)
+    assert torch.allclose(partition, scores.logsumexp(1))
 
 
 @pytest.mark.parametrize("hidden", [(5,), (6, 5), (4, 3, 5)])
 def test_slopes_by_hand_are_autograds(hidden: tuple[int, ...]):
     g = torch.Generator().manual_seed(0)
     x = torch.randn(2, 9, 3, generator=g, dtype=torch.float64)
-    for loss, outputs in ((perceptron.squared_error, 4), (perceptron.cross_entropy, 3)):
+    for loss, outputs in ((perceptron.SQUARED_ERROR, 4), (perceptron.CROSS_ENTROPY, 3)):
         numbers = torch.randn(2, 9, outputs, generator=g, dtype=torch.float64)
-        target = numbers if loss is perceptron.squared_error else numbers.argmax(-1)
+        target = numbers if loss is perceptron.SQUARED_ERROR else numbers.argmax(-1)
         weights = perceptron.initial([3, *hidden, outputs], x, g)
-        total = loss(perceptron.forward(weights, x), target).mean(1).sum()
+        total = loss.value(perceptron.forward(weights, x), target).mean(1).sum()
         found, _ = perceptron._side_by_side(weights)
-        perceptron._backward([w.detach() for w in weights], found, x, target, loss)
+        perceptron._backward([w.detach() for w in weights], found, x, target, loss.slope)
         for ours, theirs in zip(found, torch.autograd.grad(total, weights), strict=True):
             assert torch.allclose(ours, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_slopes_of_losses_are_autograds(members: int):
+    """Also where all but one of the posteriors are zero in this precision."""
+    g = torch.Generator().manual_seed(0)
+    output = torch.randn(members, 7, 5, generator=g, dtype=torch.float64)
+    for loss, scale in (
+        (perceptron.SQUARED_ERROR, 1.0),
+        (perceptron.CROSS_ENTROPY, 1.0),
+        (perceptron.CROSS_ENTROPY, 1e4),
+    ):
+        numbers = torch.randn(members, 7, 5, generator=g, dtype=torch.float64)
+        target = numbers if loss is perceptron.SQUARED_ERROR else numbers.argmax(-1)
+        at = (scale * output).requires_grad_()
+        (expected,) = torch.autograd.grad(loss.value(at, target).mean(1).sum(), at)
+        assert torch.allclose(loss.slope(at.detach(), target), expected, atol=1e-12)
+
+
+def test_adam_is_torchs():
+    g = torch.Generator().manual_seed(0)
+    w = torch.randn(3, 4, generator=g, dtype=torch.float64)
+    other = w.clone().requires_grad_()
+    optimiser, moments = torch.optim.Adam([other], lr=0.02), [(torch.zeros_like(w), torch.zeros_like(w))]
+    for step in range(1, 6):
+        slope = torch.randn(3, 4, generator=g, dtype=torch.float64)
+        other.grad = slope
+        optimiser.step()
+        perceptron.adam([w], [slope], moments, 0.02, step)
+    assert torch.allclose(w, other.detach(), atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 560])
+def test_rate_rises_and_falls(steps: int):
+    rates = [perceptron._schedule(step, steps) for step in range(1, steps + 1)]
+    top = rates.index(1.0)
+    assert top == max(1, round(perceptron.WARM_UP * steps)) - 1
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert min(rates) > 0
+
+
+def test_network_begins_with_the_start_and_keeps_it_where_nothing_is_better():
+    """Targets that are noise on the rows to stop on: no step is kept for them, whatever the other target gains."""
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 300, 3, generator=g), torch.randn(2, 50, 3, generator=g)
+    t = torch.stack([x[..., 0].square() - 1, 3 * x[..., 1]], -1)
+    held, kept = torch.arange(100), torch.arange(100, 300)
+    t[:, held, 1] = 0.0
+    start = torch.zeros(2, 100, 2), torch.zeros(2, 50, 2)
+    found = perceptron.trained_predictions(
+        x, t, y, start, held, kept, loss=perceptron.SQUARED_ERROR, generator=g, steps=100,
+    )  # fmt: skip
+    assert torch.equal(found[..., 1], start[1][..., 1])
+    assert (found[..., 0] - (y[..., 0].square() - 1)).square().mean() < 0.2
 
 
 @pytest.mark.parametrize("width", [0.3, 1.0, 3.0])

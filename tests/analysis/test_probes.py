@@ -232,3 +232,17 @@ def test_bad_input_to_accuracy_is_one_line():
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="members and width"):
         r2(x, x, test=(x[:, :1], x))
+
+
+@pytest.mark.parametrize(
+    ("probe", "kind"),
+    [(r2, k) for k in ("linear", "mlp", "kernel")] + [(accuracy, k) for k in ("linear", "mlp", "knn")],
+)
+def test_unknown_options_and_no_penalties_are_one_line(probe: Any, kind: str):
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    target = torch.arange(20) % 2
+    with pytest.raises(ValueError, match=r"network: expected options among .*, found \['foo'\]") as error:
+        probe(x, target, kind=kind, foo=1)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="penalties: expected one penalty or more, found none"):
+        probe(x, target, kind=kind, penalties=())

@@ -210,3 +210,59 @@ def test_profile_of_constructed_representations():
     alone = profile(stack[0].numpy(), labels=labels.numpy(), bayes_accuracy=0.5, steps=100)
     assert alone["accuracy_of_bayes"] == pytest.approx(2, abs=0.05)
     assert set(profile(stack)) == {"effective_rank", "participation_ratio", "total_variance"}
+
+
+def test_intervals_count_only_resamples_on_which_the_target_varies():
+    """Of 50 scored rows one is 1.1, told without error, the others 0.1: 36% of resamples miss it, too few to matter."""
+    rows = normal(100, 2)
+    one = 0.1 + (torch.arange(50) < 1).double()
+    seen = torch.stack([one, one.flip(0)], 1)
+    told = {"penalties": (1e-12,), "resamples": 200}
+    found = r2_interval(rows, rows[:, 0], test=(seen, one), **told)
+    assert found == pytest.approx((1, 1, 1), abs=1e-6)
+    # One row in each of two targets: 60% of resamples miss one of them, which leaves no interval.
+    found = r2_interval(rows, rows, test=(seen, seen), **told)
+    assert found == pytest.approx((1, np.nan, np.nan), abs=1e-6, nan_ok=True)
+    # Not told, the others alike up to rounding: no score of -1e16.
+    found = r2_interval(rows, rows[:, 0], test=(seen.flip(1), one * (1 + 1e-16 * normal(50))), **told)
+    assert -1e3 < found.low < found.high < 1
+    # Constant on all scored rows.
+    constant = torch.full((50,), 0.1, dtype=torch.float64)
+    found = r2_interval(rows, rows[:, 0], test=(seen, constant), **told)
+    assert np.isnan(found).all()
+    with pytest.raises(ValueError, match="resamples: expected 1 or more, found 0"):
+        r2_interval(rows, rows[:, 0], resamples=0)
+
+
+def test_reconstruction_of_equal_observations_has_no_r2():
+    content, _, _ = drawn()
+    rounded = (3.7 * (1 + 1e-7 * normal(N, 6))).float()
+    for same in (torch.full((N, 2, 3), 0.1), torch.zeros(N, 2, 3), torch.full((N, 6), 3, dtype=torch.uint8), rounded):
+        found = reconstruct(content, same, steps=5, hidden=(4,))
+        assert np.isnan(found.r2)
+        assert found.decoded.shape == (N // 2, *same.shape[1:])
+
+
+def test_profile_with_labels_of_each_member():
+    content, _, labels = drawn()
+    stack = torch.stack([content, content.flip(0)])
+    found = profile(stack, labels=torch.stack([labels, labels.flip(0)]), steps=20)
+    for e, (member, own) in enumerate(zip(stack, (labels, labels.flip(0)), strict=True)):
+        alone = profile(member, labels=own, steps=20)
+        assert {name: float(score[e]) for name, score in found.items()} == pytest.approx(alone, abs=1e-5)
+    assert found["cluster_accuracy"].tolist() == [1, 1]
+
+
+def test_a_head_that_does_not_fit_is_refused_in_one_line():
+    h = normal(3, 20, 2, 4)
+    for views, weight, message in [
+        (h, normal(2, 3), r"expected \(b, 4\) as z = W h, found \(1, 2, 3\)"),
+        (h, normal(2, 2, 4), r"found \(2, 2, 4\)"),
+        (h[:, :1], normal(2, 4), "expected n >= 2 data points"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            projection.passed_on(views, weight)
+        assert "\n" not in str(error.value)
+    # NaN where h or z is constant, although binary rounds it.
+    assert np.isnan(projection.passed_on(torch.full((20, 2, 4), 0.1), normal(2, 4)))
+    assert np.isnan(projection.passed_on(h[0], torch.zeros(2, 4)))

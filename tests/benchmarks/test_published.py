@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from ssl_theory.benchmarks import published
+from ssl_theory.benchmarks import jitter, published, resampling
 from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages, Chain
 from ssl_theory.benchmarks.data import Images, load
 from ssl_theory.benchmarks.errors import InputError
@@ -140,11 +140,39 @@ def test_jitter_equals_kornias_operators(seed, dtype):
 def test_jitter_in_pieces_is_the_same(monkeypatch):
     """Some images at a time, and some rows of one: contrast is about the mean of the whole image all the same."""
     images, style = picture(9, 12).expand(5, -1, -1, -1), Colour().draw((5,), torch.Generator().manual_seed(0))
-    whole = published.jittered(images, style.double())
-    for piece in (2 * 3 * 9 * 12, 4 * 3 * 12, 1):
-        monkeypatch.setattr(published, "PIECE", piece)
+    whole = jitter.jittered(images, style.double())
+    for pixels in (2 * 9 * 12, 4 * 12, 5 * 9 * 12):
+        monkeypatch.setattr(published, "PIXELS", pixels)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
         torch.testing.assert_close(Colour().apply(images, style), whole)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.5, 3.0]))
+def test_few_passes_are_the_steps_one_by_one(seed, strength):
+    """Any factor, 0 too; hues all around; black, white, grey and pure pixels; turns of whole sectors."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(7, 3, 4, 5, generator=generator, dtype=torch.float64)
+    images[:, :, 0] = images[:, :1, 0]
+    images[:, :, 1] = images[:, :, 1].round()
+    images[0] = 0.0
+    style = Colour(strength, strength, strength, hue=0.5).draw((7,), generator).double()
+    style[1, :3], style[2, 3], style[3, 3], style[4, 3] = 0.0, math.pi, -math.pi, 2 * math.pi / 3
+    expected = kornias(images, style)
+    torch.testing.assert_close(jitter.jittered(images, style), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(jitter.by_pieces(images, style, 60), expected, atol=1e-6, rtol=0)
+    aside = images.mT.contiguous().mT
+    torch.testing.assert_close(jitter.by_pieces(aside, style, 7 * 20), expected, atol=1e-6, rtol=0)
+
+
+@given(st.integers(0, 1000), st.sampled_from([(8, 8), (5, 9), (1, 3)]))
+def test_products_show_what_gathering_pixel_by_pixel_shows(seed, size):
+    """In any order, and beyond the frame."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(3, 2, *size, generator=generator, dtype=torch.float64)
+    x = size[1] * (1.4 * torch.rand(3, size[1], generator=generator, dtype=torch.float64) - 0.2)
+    y = size[0] * (1.4 * torch.rand(3, size[0], generator=generator, dtype=torch.float64) - 0.2)
+    products, pixels = resampling.by_products(images, x, y), resampling.by_pixels(images, x, y)
+    torch.testing.assert_close(products, pixels)
 
 
 def test_no_jitter_changes_nothing_and_leaves_its_input_alone():

@@ -80,10 +80,13 @@ def test_centres_are_matched_to_their_classes(data: synthetic.Views) -> None:
     assert float(file.recovery_of_centres(unrelated, z[None], [data])) < 0.9
 
 
-def test_adjusted_r2_of_unrelated_points_is_zero_on_average() -> None:
+def test_affine_r2_of_unrelated_points_is_the_share_of_fitted_numbers() -> None:
+    """d / (n - 1) of n points in d dimensions; and 1 of an affine image."""
     g = torch.Generator().manual_seed(0)
-    drawn = [file.adjusted_r2(*torch.randn(2, 8, 4, generator=g, dtype=torch.float64)) for _ in range(300)]
-    assert sum(drawn) / len(drawn) == pytest.approx(0, abs=0.12)
+    drawn = [file.affine_r2(*torch.randn(2, 8, 4, generator=g, dtype=torch.float64)) for _ in range(300)]
+    assert sum(drawn) / len(drawn) == pytest.approx(4 / 7, abs=0.05)
+    points, turn = torch.randn(8, 4, generator=g, dtype=torch.float64), torch.randn(4, 4, generator=g).double()
+    assert file.affine_r2(points, points @ turn + 3) == pytest.approx(1)
 
 
 def test_smoke_runs_from_tasks_to_caption() -> None:

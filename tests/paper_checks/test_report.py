@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from paper_checks.finding import Finding
+from paper_checks.registry import Entry, known
 from paper_checks.report import build, collect, mathml, rerun
 from paper_checks.summary import origins, pdf, with_own
 from paper_checks.words import in_words, number
@@ -116,6 +117,14 @@ def test_formulas_of_the_theory_leave_no_latex_behind():
     assert "\\" not in rendered
     assert "<mi>log</mi><mspace" in rendered
     assert mathml(r"\sqrt") == "<code>\\sqrt</code>"
+
+
+@pytest.mark.parametrize("entry", known(), ids=lambda entry: entry.name)
+def test_formula_of_every_claim_is_mathml_without_latex(entry: Entry):
+    rendered = mathml(entry.load().formula)
+    assert ET.fromstring(rendered).tag.endswith("math")
+    assert not {c for c in rendered if c == "\\" or ord(c) < 32} - {"\n"}
+    assert "rac</mi>" not in rendered
 
 
 def test_each_claim_has_a_page_of_its_own_with_its_code(made: House):

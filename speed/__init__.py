@@ -1,0 +1,1 @@
+"""How fast the library is, beside straightforward code: `python -m speed.NAME`."""

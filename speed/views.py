@@ -1,0 +1,124 @@
+"""Part `augmentation` of `speed.benchmarks`: views a second, ours in batches and one image at a time through PIL."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from ssl_theory.benchmarks.augmentation import AugmentedImages, Chain
+from ssl_theory.benchmarks.data import Images
+from ssl_theory.benchmarks.published import Colour, Crop
+
+Row = dict[str, Any]
+SIZES = ((28, 1), (32, 3), (256, 3))  # pixels, channels
+VIEWS = 2
+
+
+def made(n: int, size: int, channels: int, seed: int = 0) -> Images:
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(256, (n, channels, size, size), generator=generator, dtype=torch.uint8)
+    return Images(pixels, torch.zeros(n, dtype=torch.int64))
+
+
+def seconds(call: Callable[[], object], repeats: int, device: str = "cpu") -> float:
+    """Median of the clock's seconds, after a call that is not counted."""
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    times = []
+    for _ in range(repeats + 1):
+        wait()
+        start = time.perf_counter()
+        call()
+        wait()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def one_by_one(image: Image.Image, draw: random.Random, area: tuple[float, float]) -> Image.Image:
+    """The published augmentation of one image, as PIL does it."""
+    size = image.width
+    share, aspect = draw.uniform(*area), math.exp(draw.uniform(-1, 1) * math.log(4 / 3))
+    width, height = (min(size, size * math.sqrt(share * ratio)) for ratio in (aspect, 1 / aspect))
+    left, top = draw.uniform(0, size - width), draw.uniform(0, size - height)
+    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height))
+    if draw.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return image if image.mode == "L" else coloured(image, draw)
+
+
+def coloured(image: Image.Image, draw: random.Random) -> Image.Image:
+    for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhancer(image).enhance(draw.uniform(0.2, 1.8))
+    hue, saturation, value = image.convert("HSV").split()
+    turned = (np.asarray(hue).astype(np.int16) + round(draw.uniform(-0.2, 0.2) * 255)).astype(np.uint8)
+    return Image.merge("HSV", (Image.fromarray(turned), saturation, value)).convert("RGB")
+
+
+def tensor(image: Image.Image) -> Tensor:
+    array = torch.from_numpy(np.array(image)).float().div_(255)
+    return array[None] if array.ndim == 2 else array.movedim(-1, 0)
+
+
+@cache
+def bytes_of(n: int, size: int, channels: int) -> np.ndarray:
+    pixels = made(n, size, channels).pixels
+    return (pixels[:, 0] if channels == 1 else pixels.movedim(1, -1)).contiguous().numpy()
+
+
+def by_pil(n: int, size: int, channels: int, seed: int = 0) -> None:
+    """`n` augmented images, made and dropped."""
+    area, draw = (0.4, 1.0) if channels == 1 else (0.6, 1.0), random.Random(seed)
+    for array in bytes_of(n, size, channels):
+        tensor(one_by_one(Image.fromarray(array), draw, area))
+
+
+def augmentation(options: argparse.Namespace) -> Iterator[Row]:
+    for size, channels in SIZES:
+        n = max(16, min(1024, 2**21 // (channels * size**2)))
+        crop = Crop((size, size), area=(0.4, 1.0) if channels == 1 else (0.6, 1.0))
+        ours = {"ours": crop if channels == 1 else Chain((crop, Colour()))}
+        if channels == 3 and options.compile:
+            ours["ours, Colour(compiled=True)"] = Chain((crop, Colour(compiled=True)))
+        for threads in options.threads:
+            torch.set_num_threads(threads)
+            pil = pil_rate(n, size, channels, threads, options.repeats)
+            yield views_row("PIL, image by image", size, channels, threads, pil, pil)
+            for name, how in ours.items():
+                data = AugmentedImages(made(n, size, channels), how).to(options.device)
+                generator = torch.Generator(options.device).manual_seed(0)
+                draw = partial(data.sample, n // VIEWS, views=VIEWS, generator=generator)
+                rate = n // VIEWS * VIEWS / seconds(draw, options.repeats, options.device)
+                yield views_row(name, size, channels, threads, rate, pil)
+
+
+def pil_rate(n: int, size: int, channels: int, processes: int, repeats: int) -> float:
+    """Images a second of so many processes at once, each with images of its own; nothing is sent between them."""
+    few = max(8, n // 4)
+    if processes == 1:
+        return few / seconds(partial(by_pil, few, size, channels), repeats)
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        work = [(few, size, channels, seed) for seed in range(processes)]
+        return few * processes / seconds(lambda: pool.starmap(by_pil, work, chunksize=1), repeats)
+
+
+def views_row(what: str, size: int, channels: int, threads: int, rate: float, pil: float) -> Row:
+    images = f"{size} x {size} {'grey' if channels == 1 else 'colour'}"
+    return {
+        "part": "augmentation",
+        "what": f"{images}, {what}",
+        "threads": threads,
+        "value": round(rate),
+        "unit": "images/s",
+        "against": f"{rate / pil:.1f} of PIL",
+    }

@@ -1,0 +1,140 @@
+"""Jitter of brightness, contrast, saturation and hue: as one writes it, and in few passes over memory for a CPU.
+
+With factors b, c, s, an angle of t sectors (60 degrees each), the grey level g(x) and its mean mu over the image,
+
+    x1 = min(b x, 1),    x2 = cut(c x1 + (1 - c) mu),    x3 = cut(s x2 + (1 - s) g(x2)),    x4 = turn(x3, t),
+
+with cut(x) = min(max(x, 0), 1). The turn is that of the hexcone (Smith 1978, SIGGRAPH 12(3)): hue is shifted, a pixel's
+largest and smallest value M and m stay, and saturation with them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+GREY = (0.299, 0.587, 0.114)  # shares of red, green and blue in a pixel's grey level (ITU-R BT.601)
+LEAST = 1e-12  # for a factor of 0, by which bounds are divided
+
+
+def jittered(x: Float[Tensor, "n 3 H W"], style: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 H W"]:
+    """Brightness, contrast and saturation by factors, hue turned by an angle in radians: all at once."""
+    brightness, contrast, saturation, angle = style[:, :, None, None, None].unbind(1)
+    x = (x * brightness).clamp(max=1.0)
+    mean = _grey(x.mean((2, 3), keepdim=True))
+    x = torch.lerp(mean, x, contrast).clamp(0.0, 1.0)
+    x = torch.lerp(_grey(x), x, saturation).clamp(0.0, 1.0)
+    return _turned(x, angle[:, 0] * (3 / math.pi))
+
+
+def _grey(x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
+    red, green, blue = x.split(1, dim=1)
+    return GREY[0] * red + GREY[1] * green + GREY[2] * blue
+
+
+def _turned(x: Float[Tensor, "n 3 H W"], sectors: Float[Tensor, "n 1 1"]) -> Float[Tensor, "n 3 H W"]:
+    """Hue turned by up to three sectors either way.
+
+    At u sectors from the hue opposite to a channel's own, from -3 to 3, the channel is `m + (M - m) cut(|u| - 1)`. Here
+    `(M - m) |u| = 2 channel - d + M - 2 m`, d the value in the middle, and u has the sign of the channel before less
+    the one after on the circle: nothing is divided, no pixel sorted into its sector. A turn past 3 comes back from
+    there: |u| becomes `3 - ||u + t| - 3|`."""
+    channels = x.unbind(1)
+    most, least = x.amax(1), x.amin(1)
+    spread, middle = most - least, x.sum(1) - most - least
+    turned = []
+    for number, channel in enumerate(channels):
+        size = 2 * channel - middle + spread - least
+        u = torch.where(channels[number - 1] > channels[number - 2], size, -size) + sectors * spread
+        value = least + 2 * spread - (u.abs() - 3 * spread).abs()
+        turned.append(torch.minimum(torch.maximum(value, least), most))
+    return torch.stack(turned, 1)
+
+
+class Plan(NamedTuple):
+    """The same with cuts first, which commute with growing affine maps if their bounds go along.
+
+    So the first two steps only cut, and b and c come in with the third: one product with a matrix `(3, 4)` an image,
+    whose last column is k = (1 - c) mu. A turn by two sectors carries red to green, green to blue and blue to red:
+    another order of that matrix' rows. What is left is a turn by |f| <= 1, where the bounds m and M make up for the
+    turning back at 0 and 3. This is what the style says before pixels are seen."""
+
+    ceiling: Float[Tensor, "n 1 1"]  # 1 / b
+    tint: Float[Tensor, "n 1 3"]  # takes the sums of the channels to k
+    inverse: Float[Tensor, "n 1 1"]  # 1 / (b c)
+    mix: Float[Tensor, "n 3 4"]  # k, the last column, is yet to be filled in
+    back: Float[Tensor, "n 1"]  # -f
+
+
+def by_pieces(x: Float[Tensor, "n 3 H W"], style: Float[Tensor, "n 4"], pixels: int) -> Float[Tensor, "n 3 H W"]:
+    """`jittered`, about so many pixels at a time, over memory that is used again: new memory costs more than work in
+    it."""
+    size = x.shape[2] * x.shape[3]
+    few, part = max(1, min(len(x), pixels // size)), max(1, min(size, pixels))
+    out, work = x.new_empty(x.shape), torch.empty(few, 4, size, dtype=x.dtype)
+    work[:, 3] = 1.0
+    spare = torch.empty(8, few * part, dtype=x.dtype)
+    plan = (piece.split(few) for piece in _plan(style, size))
+    for some, seen, *own in zip(x.flatten(2).split(few), out.flatten(2).split(few), *plan, strict=True):
+        _some(some, seen, work[: len(some)], spare, Plan(*own))
+    return out
+
+
+def _plan(style: Float[Tensor, "n 4"], size: int) -> Plan:
+    brightness, contrast, saturation, angle = style[:, :, None, None].unbind(1)
+    grey = style.new_tensor(GREY)
+    scale = (brightness * contrast).clamp_min(LEAST)
+    sectors = angle * (3 / math.pi)
+    twos = (sectors / 2).round()
+    order = (torch.arange(3) - twos[:, 0]).long() % 3
+    mix = scale * (saturation * torch.eye(3).to(style) + (1 - saturation) * grey)
+    mix = torch.nn.functional.pad(mix, (0, 1)).gather(1, order[:, :, None].expand(-1, -1, 4))
+    tint = (1 - contrast) * brightness / size * grey
+    return Plan(1 / brightness.clamp_min(LEAST), tint, 1 / scale, mix, (2 * twos - sectors)[:, 0])
+
+
+def _some(
+    x: Float[Tensor, "m 3 P"],
+    out: Float[Tensor, "m 3 P"],
+    work: Float[Tensor, "m 4 P"],
+    spare: Float[Tensor, "8 most"],
+    plan: Plan,
+) -> None:
+    """A few images: the cuts of brightness and contrast, then the rest some pixels at a time."""
+    m = len(x)
+    cut = torch.minimum(x, plan.ceiling, out=work[:, :3])
+    k = torch.bmm(plan.tint, cut.sum(2, keepdim=True))
+    low = -k * plan.inverse
+    torch.maximum(cut, low, out=cut)
+    torch.minimum(cut, low + plan.inverse, out=cut)
+    plan.mix[:, :, 3:] = k
+    part = spare.shape[1] // m
+    for piece, seen in zip(work.split(part, 2), out.split(part, 2), strict=True):
+        count = m * piece.shape[2]
+        mixed = spare.view(-1)[: 3 * count].view(m, 3, -1)
+        torch.bmm(plan.mix, piece, out=mixed).clamp_(0.0, 1.0)
+        _turn(mixed, plan.back, seen, spare.view(-1)[3 * count : 8 * count].view(5, m, -1))
+
+
+def _turn(
+    x: Float[Tensor, "m 3 P"], back: Float[Tensor, "m 1"], out: Float[Tensor, "m 3 P"], spare: Float[Tensor, "5 m P"]
+) -> None:
+    """Hue turned back by so many sectors, at most 1 either way, into `out`:
+
+    a channel becomes `2 channel - d + f (M - m) sign(before - after)` cut from m to M, and -f is what is given."""
+    channels = red, green, blue = x.unbind(1)
+    least, most, rest, step, seen = spare.unbind()
+    torch.minimum(red, green, out=least)
+    torch.maximum(red, green, out=most)
+    torch.clamp(blue, least, most, out=rest)  # the value in the middle
+    torch.minimum(least, blue, out=least)
+    torch.maximum(most, blue, out=most)
+    torch.sub(most, least, out=step).mul_(back)
+    torch.sub(step, rest, out=rest)
+    for number, (channel, turned) in enumerate(zip(channels, out.unbind(1), strict=True)):
+        torch.gt(channels[number - 1], channels[number - 2], out=seen)  # 0 or 1 for signs of -1 or 1
+        torch.addcmul(rest, seen, step, value=-2.0, out=seen).add_(channel, alpha=2.0)
+        torch.clamp(seen, least, most, out=turned)
