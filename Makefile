@@ -17,7 +17,8 @@ help:
 	@echo "make bench    the benchmark on real handwritten digits; table and figures in results/bench/digits"
 	@echo "make test     the fast tests          make test-slow  the slow ones too"
 	@echo "make lint     ruff and mypy           make mutants    plant faults in the losses, see the tests go red"
-	@echo "make docs     regenerate docs/        make clean      remove what was built (results/ is kept)"
+	@echo "make docs     worlds, measures and losses in docs/; its verdicts: python docs/verdicts.py RESULTS"
+	@echo "make clean    remove what was built (results/ is kept)"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,6 +1,6 @@
 """Command line: `python -m paper_checks [CLAIM ...]`, also installed as `paper-checks`.
 
-Exit codes: 0 all claims hold, 1 some fail or are inconclusive, 2 bad input, 130 interrupted.
+Exit codes: 0 all claims hold, 1 some fail or are inconclusive, 2 bad input or a full disk, 130 interrupted.
 """
 
 import os
@@ -35,7 +35,8 @@ Examples:
   python -m paper_checks --cluster tcp://HOST:8786         the tasks on the workers of a dask scheduler
   python -m paper_checks new my-claim                      a template for one
 
-Exit code: 0 all hold, 1 some fail or are inconclusive, 2 bad input, 130 interrupted.
+Exit code: 0 all hold, 1 some fail or are inconclusive, 2 bad input or a full disk, 130
+interrupted.
 """
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
@@ -187,6 +188,11 @@ def main() -> int:
     except (USAGE_ERROR, ValueError) as error:
         words = error.format_message() if hasattr(error, "format_message") else str(error)
         print(f"paper-checks: {words}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        words = f"expected to read and write files, found {' '.join(str(error).split())}"
+        remedy = "make room or mend permissions there and run the same command again: finished tasks are kept"
+        print(f"paper-checks: {words}; {remedy}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         print("\ninterrupted", file=sys.stderr)

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -89,12 +90,42 @@ class Cache:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary file beside `path`, flush it to disk, and move it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    part = _beside(path, data)
+    try:
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_together(folder: Path, files: Mapping[str, bytes], others: Iterable[str]) -> None:
+    """Write all of `files` or, where there is no room for all, none; remove the `others` that are not among them.
+
+    The last file speaks for the rest: it is gone while they are replaced, so that a kill leaves no mixture behind it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Path] = {}
+    try:
+        for name, data in files.items():
+            parts[name] = _beside(folder / name, data)
+        (folder / list(files)[-1]).unlink(missing_ok=True)
+        for name in set(others) - set(files):
+            (folder / name).unlink(missing_ok=True)
+        for name, part in parts.items():
+            os.replace(part, folder / name)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def _beside(path: Path, data: bytes) -> Path:
+    """A temporary file beside `path` with `data`, flushed to disk; none where it cannot be written whole."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with part.open("wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(part, path)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
+    return part

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from figures import canvas, control_mark, interval_points, legend, line_with_band, mark, theory_line
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
-from paper_checks.trained import OBSERVATION, ONE_A_FAMILY, SIZES, retained_style, training
+from paper_checks.trained import OBSERVATION, ONE_A_FAMILY, SIZES, displayed, retained_style, training
 
 WORLD, FLOOR = "dependent-style", 0.5  # the preset's own floor
 SIMVAE = "SimVAE, Gaussian prior"
@@ -61,7 +61,8 @@ def control(config: Config) -> Config:
 
 
 def discriminative(config: Config) -> list[str]:
-    return [name for name in config["methods"] if name in ONE_A_FAMILY]
+    """All but the generative ones, a user's own among them."""
+    return [name for name in config["methods"] if name not in (SIMVAE, "VAE")]
 
 
 def at(table: pd.DataFrame, strength: float) -> pd.DataFrame:
@@ -79,7 +80,7 @@ def floor_of(table: pd.DataFrame) -> "pd.Series[float]":
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     found, table = [], at(table, FLOOR)
-    for name in discriminative(config):
+    for name in displayed(discriminative(config)):
         values, why = naive(table, name), "content alone tells about the floor"
         found.append(Finding.from_seeds(f"naive style R², {name}", values, ">=", 0.30, reason=why))
         values, why = naive(table, name) - floor_of(table), "content tells no more of style than the floor"
@@ -114,22 +115,23 @@ def interval(values: "pd.Series[float]") -> tuple[float, float, float]:
 def _draw_stacked(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, config: Config) -> None:
     """The naive R², as far as the floor pale, the rest in the family's colour."""
     floor = float(floor_of(table).mean())
-    for place, name in enumerate(config["methods"]):
+    names, controlled = displayed(config["methods"]), displayed(discriminative(config))
+    for place, name in enumerate(names):
         middle, low, high = interval(naive(table, name))
         color = mark(name)["color"]
         axes.bar(place, min(middle, floor), width=0.62, color=color, alpha=0.3, linewidth=0)
         axes.bar(place, max(middle - floor, 0), bottom=floor, width=0.62, color=color, linewidth=0)
         axes.plot([place, place], [low, high], color="black", linewidth=1.2)
-        if control_table is not None and name in discriminative(config):
+        if control_table is not None and name in controlled:
             middle, low, high = interval(naive(control_table, name))
             axes.plot([place + 0.4] * 2, [low, high], color=control_mark()["color"], linewidth=1.2)
             axes.plot([place + 0.4], [middle], **control_mark() | {"linestyle": "none"}, label=BROKEN)
-    ends = np.array([-0.5, len(config["methods"]) - 0.4])
+    ends = np.array([-0.5, len(names) - 0.4])
     theory_line(axes, ends, np.full(2, floor), label="floor: what content tells, exact")
     ceiling = float(naive(table, OBSERVATION).mean())
     axes.plot(ends, np.full(2, ceiling), color="0.5", linewidth=1.1, label="ceiling: what the data tell, same probe")
-    axes.set_xticks(range(len(config["methods"])), [short(name) for name in config["methods"]])
-    if len(config["methods"]) > 4:
+    axes.set_xticks(range(len(names)), [short(name) for name in names])
+    if len(names) > 4:
         axes.set_xticklabels(axes.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
     axes.grid(False, axis="x")
     axes.set(ylabel="style R², naive (pale: up to the floor)", ylim=(0, 1))
@@ -142,12 +144,12 @@ def _draw_retained(
     found: Sequence[Finding],
     config: Config,
 ) -> None:
-    names, bounds = config["methods"], {f.name: f for f in found}
+    names, bounds = displayed(config["methods"]), {f.name: f for f in found}
     edges = [bounds.get(f"retained style, {name}") for name in names]
     missing = (float("nan"),) * 3
     hollow = None
     if control_table is not None:
-        there = discriminative(config)
+        there = displayed(discriminative(config))
         hollow = [interval(retained_style(control_table, n)) if n in there else missing for n in names]
     interval_points(
         axes,

@@ -167,11 +167,18 @@ class Finding:
         return f"the {'error' if self.kind == 'exact' else 'whole interval'} {place} the bound"
 
     def _seeds_words(self) -> str:
+        if self.kind == "monte-carlo":
+            return "; more draws, not more seeds, would decide"
+        if self.kind != "seeds" or not self.standard_error > 0:
+            return ""
         needed = self.seeds_to_decide()
-        return f"; about {needed} seeds would decide" if needed else ""
+        return f"; about {needed} seeds would decide" if needed else f"; it takes more than {MOST_SEEDS:,} seeds"
 
     def seeds_to_decide(self) -> int | None:
-        """Least number of seeds whose interval would leave the bound, mean and spread staying as they are."""
+        """Least number of seeds whose interval would leave the bound, mean and spread staying as they are.
+
+        None where seeds do not decide, and where it takes more than 1,000 (`words` says which).
+        """
         if self.kind != "seeds" or self.seeds is None or not self.standard_error > 0:
             return None
         distance = abs(self.estimate - self.bound)

@@ -42,7 +42,7 @@ from torch import Tensor
 import synthetic
 from figures import canvas, control_mark, legend, line_with_band, scatter_with_errors, series, theory_line
 from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
-from paper_checks.trained import SIZES, fresh, measures, named, represented, sampler, tidy, training
+from paper_checks.trained import SIZES, displayed, fresh, measures, named, represented, sampler, tidy, training
 from ssl_theory.analysis import identifiability
 from ssl_theory.learners import fit
 
@@ -55,7 +55,7 @@ ABOUT, EACH = "style R2, one map about class means", "style R2, a map a class"
 CENTRES, MEANS = "centres R2", "class means R2"
 CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B1E3F", "#8A8A8A")
 
-CONFIG = {profile: size | {"pairing": "true"} for profile, size in SIZES.items()}
+CONFIG = {profile: size | {"pairing": "true", "methods": list(DISCRIMINATIVE)} for profile, size in SIZES.items()}
 
 
 def settings(method: str, separation: float) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def tasks(config: Config) -> list[Task]:
         for m, s, pairing in fitted
     ]
     broken = {} if config["pairing"] == "true" else {"pairing": config["pairing"]}
-    return own + [training(method, config, **broken) for method in DISCRIMINATIVE]
+    return own + [training(method, config, **broken) for method in config["methods"]]
 
 
 def control(config: Config) -> Config:
@@ -204,7 +204,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         (f"affine style R², separation {least:g} − {most:g}", falls, ">=", 0.2, known, False),
         (f"style R² about class means, a map a class − one, separation {most:g}", gains, ">=", 0.2, turn, False),
     ]
-    for name in DISCRIMINATIVE:
+    for name in displayed(config["methods"]):
         content, style = block(name, "content R2, mlp"), block(name, "style R2, mlp")
         checked.append((f"content block R², {name}", content, ">=", 0.9, share, False))
         checked.append((f"style block R², {name}", style, "<=", 0.2, "and not style", True))
@@ -223,7 +223,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
         _draw_axes(panel, arrows[arrows.space == space])
         panel.set_title(title)
     _draw_separation(axes[0, 2], table, control_table)
-    _draw_blocks(axes[0, 3], table, control_table)
+    _draw_blocks(axes[0, 3], table, control_table, displayed(config["methods"]))
     legend(figure)
     return figure
 
@@ -265,8 +265,8 @@ def _draw_separation(axes: Axes, table: pd.DataFrame, control_table: pd.DataFram
     axes.set_title("style R²")
 
 
-def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None) -> None:
-    for name in DISCRIMINATIVE:
+def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, methods: Sequence[str]) -> None:
+    for name in methods:
         sources = [(table, False)] + ([] if control_table is None else [(control_table, True)])
         for source, broken in sources:
             own = source[source.separation.isna()]

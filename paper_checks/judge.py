@@ -20,7 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from figures import look
-from paper_checks.cache import write_atomically
+from paper_checks.cache import write_together
 from paper_checks.claim import Claim, Config, Finding, Verdict, holm
 from paper_checks.plan import Plan, Settings, Trouble
 from paper_checks.provenance import provenance
@@ -30,6 +30,7 @@ from paper_checks.workers import Job
 FIGURES = ("figure.png", "figure.pdf")
 OUTPUTS = ("findings.json", *FIGURES, "table.parquet", "control.parquet", "errors.log")
 T = TypeVar("T")
+Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -46,27 +47,26 @@ class Outcome:
 
 def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcome:
     """Findings, control, figure and caption of a claim whose jobs are done, written to its folder."""
-    folder = settings.out / made.entry.name
-    folder.mkdir(parents=True, exist_ok=True)
-    before = _figure_before(folder)
-    _clear(folder)
-    table = _table(made, made.jobs, folder / "table.parquet", settings)
-    control_table = _table(made, made.control_jobs, folder / "control.parquet", settings)
+    folder, files = settings.out / made.entry.name, Files()
+    table = _table(made, made.jobs, "table.parquet", files, settings)
+    control_table = _table(made, made.control_jobs, "control.parquet", files, settings)
     findings = _findings(made, table, made.config, "findings")
     control = _findings(made, control_table, made.control_config, "control's findings")
-    drawn, caption = _draw(made, table, control_table, findings, folder, before)
+    drawn, caption = _draw(made, table, control_table, findings, files, _figure_before(folder))
     verdict, reasons = judge(findings, control, made.errors)
     seconds = _seconds(made, settings)
     outcome = Outcome(made.entry.name, verdict, reasons, findings or [], control, seconds)
-    about = provenance(settings, started, computed=made.computed, tasks=len(made.keys), seconds=seconds)
+    counts = {"computed": made.computed, "tasks": len(made.keys), "seconds": seconds}
+    about = provenance(settings, made.config, started, **counts)
     record = {**_record(made, outcome), "caption": caption, "provenance": about, "drawn from": drawn}
-    write_atomically(folder / "findings.json", json.dumps(record, indent=1, allow_nan=False).encode())
     with suppress(OSError):
-        write_atomically(folder / made.entry.path.name, made.entry.path.read_bytes())
+        files[made.entry.path.name] = made.entry.path.read_bytes()
     if made.troubles:
         first = {trouble.words: trouble for trouble in reversed(made.troubles)}
         log = "\n".join(f"{trouble.where}: {words}\n{trouble.trace}" for words, trouble in first.items())
-        write_atomically(folder / "errors.log", log.encode())
+        files["errors.log"] = log.encode()
+    files["findings.json"] = json.dumps(record, indent=1, allow_nan=False).encode()
+    write_together(folder, files, OUTPUTS)  # no figure or table of an earlier run may stand beside a new verdict
     return outcome
 
 
@@ -106,7 +106,7 @@ def _attempt(made: Plan, where: str, action: Callable[[], T]) -> T | None:
         return None
 
 
-Before = tuple[str, dict[str, bytes]]
+Before = tuple[str, Files]
 """What the figure of an earlier run was drawn from, and its files."""
 
 
@@ -118,14 +118,8 @@ def _figure_before(folder: Path) -> Before | None:
         return None
 
 
-def _clear(folder: Path) -> None:
-    """No figure or table of an earlier run may stand beside a new verdict."""
-    for name in OUTPUTS:
-        (folder / name).unlink(missing_ok=True)
-
-
-def _table(made: Plan, jobs: Sequence[Job], path: Path, settings: Settings) -> pd.DataFrame | None:
-    """The jobs' tables one below the other, also written to `path`; None where there are none or some failed."""
+def _table(made: Plan, jobs: Sequence[Job], name: str, files: Files, settings: Settings) -> pd.DataFrame | None:
+    """The jobs' tables one below the other, also put into `files`; None where there are none or some failed."""
     if made.troubles or not jobs:
         return None
     tables = [settings.cache.load(job.key) for job in jobs]
@@ -137,7 +131,7 @@ def _table(made: Plan, jobs: Sequence[Job], path: Path, settings: Settings) -> p
     table = pd.concat(read, ignore_index=True)
     buffer = io.BytesIO()
     table.to_parquet(buffer)
-    write_atomically(path, buffer.getvalue())
+    files[name] = buffer.getvalue()
     return table
 
 
@@ -154,48 +148,48 @@ def _draw(
     table: pd.DataFrame | None,
     control_table: pd.DataFrame | None,
     findings: list[Finding] | None,
-    folder: Path,
+    files: Files,
     before: Before | None,
 ) -> tuple[str, str]:
     """Figure files and the caption; what the figure was drawn from, and of an equal figure the files that there are."""
     claim = made.claim
     if claim is None or table is None or findings is None:
         return "", ""
-    drawn = _drawn_from(claim, findings, made.config, folder)
+    drawn = _drawn_from(claim, findings, made.config, files)
 
     def draw() -> None:
         with look():
             figure = claim.draw(table, control_table, findings, made.config)
-            _save(figure, folder)
+            files.update(_saved(figure))
 
     if drawn and before is not None and before[0] == drawn:
-        for name, data in before[1].items():
-            write_atomically(folder / name, data)
+        files.update(before[1])
     else:
         _attempt(made, "figure", draw)
     return drawn, _attempt(made, "caption", lambda: claim.caption(findings)) or ""
 
 
-def _drawn_from(claim: Claim, findings: Sequence[Finding], config: Config, folder: Path) -> str:
+def _drawn_from(claim: Claim, findings: Sequence[Finding], config: Config, files: Files) -> str:
     """sha256 of what a figure shows and of the source that draws it, `figures` too; "" where that cannot be told."""
     if not isinstance(claim.draw, FunctionType) or not claim.draw.__qualname__.isidentifier():
         return ""
-    tables = [folder / name for name in ("table.parquet", "control.parquet")]
-    shown = [path.read_bytes() if path.exists() else b"" for path in tables]
+    shown = [files.get(name, b"") for name in ("table.parquet", "control.parquet")]
     numbers = json.dumps([[finding.as_json() for finding in findings], config], sort_keys=True, default=str)
     source = [fingerprint(function, ENGINE) for function in (claim.draw, _draw)]
     parts = [*shown, numbers.encode(), *(text.encode() for text in source), matplotlib.__version__.encode()]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
-def _save(figure: Figure, folder: Path) -> None:
+def _saved(figure: Figure) -> Files:
     """PNG and PDF without dates, so that equal figures are equal files; larger than asked where text would be cut."""
     drawn = figure.get_tightbbox()
     cut = drawn.x0 < 0 or drawn.y0 < 0 or drawn.x1 > figure.get_figwidth() or drawn.y1 > figure.get_figheight()
+    files = {}
     for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=ending, metadata=metadata, bbox_inches="tight" if cut else None)
-        write_atomically(folder / f"figure.{ending}", buffer.getvalue())
+        files[f"figure.{ending}"] = buffer.getvalue()
+    return files
 
 
 def _seconds(made: Plan, settings: Settings) -> float | None:

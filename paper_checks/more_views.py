@@ -35,6 +35,7 @@ from figures import bound_line, canvas, control_mark, legend, line_with_band
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import (
     SIZES,
+    displayed,
     fresh,
     measures,
     named,
@@ -144,7 +145,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
     figure, axes = canvas(1, len(SHOWN), width="page", height=2.4)
     sweep = config["views"]
     for panel, (measure, (title, name)) in zip(axes[0], SHOWN.items(), strict=True):
-        for method in config["methods"]:
+        for method in displayed(config["methods"]):
             line_with_band(panel, sweep, *_changes(table, method, measure, sweep), label=method, method=method)
         if control_table is not None:
             changes = _changes(control_table, SIMVAE, measure, sweep)

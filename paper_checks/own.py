@@ -9,7 +9,6 @@ one is read from the cache.
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def name(given: str) -> str:
     return f"{full}:{kind}#{digest}"
 
 
-def load(method: str) -> Callable[..., Any]:
+def load(method: str) -> type[Any]:
     """The learner's class; the file is imported once for each of its versions."""
     from ssl_theory.learners import Learner
 
@@ -47,9 +46,15 @@ def load(method: str) -> Callable[..., Any]:
             del sys.modules[module_name]
             raise ValueError(f"cannot import {Path(path).name}: {type(error).__name__}: {error}") from error
     found = getattr(sys.modules[module_name], kind, None)
-    if not (isinstance(found, type) and issubclass(found, Learner)):
-        raise ValueError(f"expected a Learner called {kind} in {Path(path).name}, found {type(found).__name__}")
-    return found
+    if isinstance(found, type) and issubclass(found, Learner):
+        return found
+    there = f"expected a learner called {kind} in {Path(path).name}, found"
+    if isinstance(found, type):
+        base = "ssl_theory.learners.JointEmbedding, or Learner where it has networks of its own"
+        raise ValueError(f"{there} the class {kind}, which is no Learner: derive it from {base}")
+    raise ValueError(
+        f"{there} {'nothing of that name' if found is None else f'a value of type {type(found).__name__}'}"
+    )
 
 
 def short(method: str) -> str:

@@ -31,26 +31,48 @@ from torch import Tensor
 
 import synthetic
 from figures import canvas, control_mark, legend, line_with_band, series, theory_line
+from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
-from paper_checks.trained import OBSERVATION, SHARED, SIZES, fresh, observed, represented, tidy
+from paper_checks.trained import (
+    OBSERVATION,
+    SHARED,
+    SIZES,
+    displayed,
+    fresh,
+    named,
+    observed,
+    represented,
+    sampler,
+    tidy,
+)
 from ssl_theory.analysis import probes, projection
-from ssl_theory.learners import SimCLR, fit
+from ssl_theory.learners import JointEmbedding, fit
 
 WIDTH, OUTPUT = 128, 10  # of h, of z
 DEPTHS = (0, 1, 2, 3)
 STYLE, CONTENT = "style R2, mlp", "content R2, mlp"
 LAYERS = {"encoder": "h, before the head", "representation": "z, after it"}
 
-CONFIG = dict(SIZES)
+SIMCLR, JUDGED = "SimCLR", 2  # layers of the head that h and z are compared at
+
+CONFIG = {profile: size | {"methods": []} for profile, size in SIZES.items()}  # methods: a user's own beside SimCLR
 
 
 def through_head(
-    *, depth: int, seeds: int, steps: int, points: int, batch_size: int, device: str = "cpu"
+    *,
+    depth: int,
+    seeds: int,
+    steps: int,
+    points: int,
+    batch_size: int,
+    method: str = SIMCLR,
+    device: str = "cpu",
 ) -> pd.DataFrame:
     """What h and z keep, a row a (depth, layer, measure, seed); of linear heads also what they pass on."""
     worlds = [synthetic.preset("block", seed=seed).to(device) for seed in range(seeds)]
-    learner = SimCLR(latent_dim=WIDTH, head=(*[WIDTH] * (depth - 1), OUTPUT) if depth else None)
-    fitted = fit(learner, worlds, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
+    learner = named(method)(latent_dim=WIDTH, head=(*[WIDTH] * (depth - 1), OUTPUT) if depth else None)
+    samplers = [sampler(learner, world, seed) for seed, world in enumerate(worlds)]
+    fitted = fit(learner, samplers, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
     drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
     x = torch.stack([data.x for data in drawn])
     layers = {layer: represented(fitted, x, layer) for layer in LAYERS}
@@ -104,17 +126,25 @@ def by_subspace(
 def tasks(config: Config) -> list[Task]:
     cost = config["seeds"] * config["steps"] * config["batch_size"] / 2**19 + 0.5
     shared = {key: config[key] for key in SHARED}
-    depths = [0] if config.get("identity") else DEPTHS
-    return [*(Task(through_head, {"depth": depth} | shared, cost=cost) for depth in depths), observed(config)]
+    depths, judged = ([0], 0) if config.get("identity") else (DEPTHS, JUDGED)
+    for method in config["methods"]:
+        if not issubclass(own.load(method), JointEmbedding):
+            raise ValueError(f"expected a JointEmbedding, which has a projection head, found {own.short(method)}")
+    plain = [Task(through_head, {"depth": depth} | shared, cost, {"method": SIMCLR}) for depth in depths]
+    mine = [
+        Task(through_head, {"depth": judged, "method": method} | shared, cost, {"method": own.short(method)})
+        for method in config["methods"]
+    ]
+    return [*plain, *mine, observed(config)]
 
 
 def control(config: Config) -> Config:
     return config | {"identity": True}
 
 
-def difference(table: pd.DataFrame, measure: str, depth: int) -> "pd.Series[float]":
+def difference(table: pd.DataFrame, measure: str, depth: int, method: str = SIMCLR) -> "pd.Series[float]":
     """R^2 from h less R^2 from z, a number a seed."""
-    h, z = (per_seed(table, depth=depth, layer=layer, measure=measure) for layer in LAYERS)
+    h, z = (per_seed(table, method=method, depth=depth, layer=layer, measure=measure) for layer in LAYERS)
     return h - z
 
 
@@ -124,23 +154,18 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
 
     depths = DEPTHS[1:]
     growth = np.stack([difference(table, STYLE, head(depth)) for depth in depths])
-    linear = {name: per_seed(table, depth=head(1), measure=name) for name in ("passed on", "over even")}
+    linear = {name: per_seed(table, method=SIMCLR, depth=head(1), measure=name) for name in ("passed on", "over even")}
+
+    def two_layers(method: str, of: str = "") -> list[Finding]:
+        style, content = (difference(table, measure, head(JUDGED), method) for measure in (STYLE, CONTENT))
+        blind, known = "the loss asks z alone to be blind", "z is a function of h"
+        return [
+            Finding.from_seeds(f"style R², h − z, two layers{of}", style, ">=", 0.05, reason=blind, controlled=True),
+            Finding.from_seeds(f"content R², h − z, two layers{of}", content, ">=", -0.02, reason=known),
+        ]
+
     return [
-        Finding.from_seeds(
-            "style R², h − z, two layers",
-            difference(table, STYLE, head(2)),
-            ">=",
-            0.05,
-            reason="the loss asks z alone to be blind",
-            controlled=True,
-        ),
-        Finding.from_seeds(
-            "content R², h − z, two layers",
-            difference(table, CONTENT, head(2)),
-            ">=",
-            -0.02,
-            reason="z is a function of h",
-        ),
+        *two_layers(SIMCLR),
         Finding.from_seeds(
             "style R², h − z, growth a layer",
             np.polyfit(depths, growth, 1)[0],
@@ -165,15 +190,17 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
             reason="1: as random directions; half is an effect, not an accident",
             controlled=True,
         ),
+        *(finding for name in displayed(config["methods"]) for finding in two_layers(name, f", {name}")),
     ]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
     figure, axes = canvas(1, 3, width="page", height=2.5)
     for panel, measure, name in ((axes[0, 0], STYLE, "style"), (axes[0, 1], CONTENT, "content")):
-        _draw_depth(panel, table, measure)
+        _draw_depth(panel, table, measure, displayed(config["methods"]))
         if control_table is not None:
-            values = [per_seed(control_table, depth=0, layer=layer, measure=measure).mean() for layer in LAYERS]
+            places: list[dict[str, Any]] = [{"method": SIMCLR, "depth": 0, "layer": layer} for layer in LAYERS]
+            values = [per_seed(control_table, **place, measure=measure).mean() for place in places]
             look: dict[str, Any] = control_mark() | {"linestyle": "none", "zorder": 6}
             panel.plot([0, 0], values, **look, label="control: identity head")
         panel.set(xlabel="layers of the head", ylabel=f"R² of {name}", xticks=DEPTHS)
@@ -184,14 +211,22 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
     return figure
 
 
-def _draw_depth(axes: Axes, table: pd.DataFrame, measure: str) -> None:
+def _draw_depth(axes: Axes, table: pd.DataFrame, measure: str, methods: Sequence[str]) -> None:
+    """SimCLR by depth, and the `methods` of a user's own at the depth that they are judged at."""
+
+    def kept(method: str, layer: str, depth: int) -> tuple[float, float, float]:
+        values = per_seed(table, method=method, depth=depth, layer=layer, measure=measure)
+        drawn = Finding.from_seeds(layer, values, ">=", 0)
+        return drawn.estimate, drawn.low, drawn.high
+
     for index, (layer, name) in enumerate(LAYERS.items()):
-        drawn = [
-            Finding.from_seeds(name, per_seed(table, depth=depth, layer=layer, measure=measure), ">=", 0)
-            for depth in DEPTHS
-        ]
-        middle, low, high = np.array([(f.estimate, f.low, f.high) for f in drawn]).T
-        line_with_band(axes, DEPTHS, middle, low, high, label=name, **series(index))
+        drawn = np.array([kept(SIMCLR, layer, depth) for depth in DEPTHS]).T
+        line_with_band(axes, DEPTHS, *drawn, label=name, **series(index))
+        for method in methods:
+            middle, low, high = kept(method, layer, JUDGED)
+            look: dict[str, Any] = series(index) | {"marker": "X", "linestyle": "none"}
+            ends = [[middle - low], [high - middle]]
+            axes.errorbar([JUDGED + 0.15], [middle], ends, label=f"{method}: {name}", **look)
     ceiling = per_seed(table, method=OBSERVATION, measure=measure).mean()
     theory_line(axes, DEPTHS, [ceiling] * len(DEPTHS), label="ceiling: R² from the data x")
 
@@ -226,7 +261,7 @@ def _draw_directions(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def caption(found: Sequence[Finding]) -> str:
-    style, content, growth, passed, even = (f.estimate for f in found)
+    style, content, growth, passed, even, *_ = (f.estimate for f in found)
     return (
         f"SimCLR with a head of two layers: R² of style is {style:.2f} higher before the head than after it, that of "
         f"content {content:+.2f}; the difference of style changes by {growth:+.3f} a layer from one to three (means "

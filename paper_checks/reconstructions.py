@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from figures import canvas, control_mark, image_grid, interval_points, legend
-from paper_checks import trained
+from paper_checks import own, trained
 from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from ssl_theory.analysis import accuracy, r2, reconstruct
 from ssl_theory.learners import fit
@@ -83,10 +83,10 @@ def redrawn(
     }
     pictures = [
         {"method": name, "seed": 0, "measure": "picture", "item": item, "image": as_text(image)}
-        for name, images in ((method, decoded.decoded[0, :SHOWN]), (ORIGINAL, decoded.observed[:SHOWN]))
+        for name, images in ((own.short(method), decoded.decoded[0, :SHOWN]), (ORIGINAL, decoded.observed[:SHOWN]))
         for item, image in enumerate(images)
     ]
-    return pd.concat([trained.tidy(found, method=method), pd.DataFrame(pictures)], ignore_index=True)
+    return pd.concat([trained.tidy(found, method=own.short(method)), pd.DataFrame(pictures)], ignore_index=True)
 
 
 def centre_of_mass(images: Float[Tensor, "*batch 1 S S"]) -> Float[Tensor, "*batch 2"]:
@@ -120,25 +120,30 @@ def tasks(config: Config) -> list[Task]:
 
 
 def control(config: Config) -> Config:
-    return config | {"p_keep": 1.0, "methods": list(DISCRIMINATIVE)}
+    return config | {"p_keep": 1.0, "methods": [name for name in config["methods"] if loses(name)]}
+
+
+def loses(method: str) -> bool:
+    """Whether style is lost: by all but the generative methods, a user's own among them."""
+    return method not in (SIMVAE, "VAE")
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     found = []
-    for method in config["methods"]:
+    for method in trained.displayed(config["methods"]):
         if method == "VAE":
             continue
-        loses = method in DISCRIMINATIVE
+        lost = loses(method)
         for factor in (*FACTORS, DECODED):
             values = per_seed(table, method=method, measure=factor)
             about: dict[str, Any] = {
-                "reason": "style that every view redraws is not rewarded" if loses else "reconstruction needs style",
-                "controlled": loses and factor in ("position", DECODED),
+                "reason": "style that every view redraws is not rewarded" if lost else "reconstruction needs style",
+                "controlled": lost and factor in ("position", DECODED),
             }
-            side: Side = "<=" if loses else ">="
-            bound = 0.30 if loses else 0.40
+            side: Side = "<=" if lost else ">="
+            bound = 0.30 if lost else 0.40
             found.append(Finding.from_seeds(f"{factor}, {method}", values, side, bound, **about))
-        if loses:
+        if lost:
             values, why = per_seed(table, method=method, measure=SHAPE), "the class is what views share"
             found.append(Finding.from_seeds(f"{SHAPE}, {method}", values, ">=", 0.80, reason=why))
     return found
@@ -146,8 +151,9 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
     figure, axes = canvas(1, 2, width="page", height=4.0, width_ratios=[1.4, 1.0])
-    _draw_images(axes[0, 0], table, config)
-    _draw_factors(axes[0, 1], table, control_table, found, config)
+    methods = trained.displayed(config["methods"])
+    _draw_images(axes[0, 0], table, methods)
+    _draw_factors(axes[0, 1], table, control_table, found, methods)
     legend(figure)
     return figure
 
@@ -156,10 +162,10 @@ def short(method: str) -> str:
     return method.partition(",")[0]
 
 
-def _draw_images(axes: Axes, table: pd.DataFrame, config: Config) -> None:
+def _draw_images(axes: Axes, table: pd.DataFrame, methods: Sequence[str]) -> None:
     """Originals above, a row a method: the first seed's decoding of the same images."""
     pictures = table[table.measure == "picture"].drop_duplicates(["method", "item"])
-    rows = [ORIGINAL, *config["methods"]]
+    rows = [ORIGINAL, *methods]
     sheets = [[as_image(text) for text in pictures[pictures.method == name].sort_values("item").image] for name in rows]
     image_grid(axes, np.array(sheets), row_names=[short(name) for name in rows])
 
@@ -169,9 +175,9 @@ def _draw_factors(
     table: pd.DataFrame,
     control_table: pd.DataFrame | None,
     found: Sequence[Finding],
-    config: Config,
+    methods: Sequence[str],
 ) -> None:
-    rows = [(measure, method) for measure in (*FACTORS, DECODED, SHAPE) for method in config["methods"]]
+    rows = [(measure, method) for measure in (*FACTORS, DECODED, SHAPE) for method in methods]
     bounds = {f.name: f for f in found}
 
     def intervals(source: pd.DataFrame) -> tuple[list[float], list[float], list[float]]:
@@ -201,7 +207,7 @@ def _draw_factors(
         axes.plot([], [], **control_mark() | {"linestyle": "none"}, label="control: one assumption broken")
     axes.tick_params(axis="y", labelsize=6)
     for edge in range(1, len(FACTORS) + 2):
-        axes.axhline(edge * len(config["methods"]) - 0.5, color="0.7", linewidth=0.6)
+        axes.axhline(edge * len(methods) - 0.5, color="0.7", linewidth=0.6)
     axes.set(xlabel="R² of style factors;\naccuracy of shape (chance 0.25)")
 
 

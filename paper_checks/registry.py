@@ -87,13 +87,12 @@ def _from_file(path: Path) -> Entry:
 
 
 def _read(path: Path, module: str) -> Entry | None:
-    """A file's entry, None where it assigns no CLAIM; a claim that is no valid Python fails when loaded."""
+    """A file's entry, None where it assigns no CLAIM; a file that is no valid Python fails when loaded."""
     name, text = path.stem.replace("_", "-"), path.read_text(encoding="utf-8", errors="replace")
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
-        broken = f"(no valid Python: line {error.lineno}, {error.msg})"
-        return Entry(name, module, path, "", broken) if "CLAIM = " in text else None
+        return Entry(name, module, path, "", f"(no valid Python: line {error.lineno}, {error.msg})")
     values = dict(assignment for node in tree.body for assignment in _assignments(node))
     call = values.get("CLAIM")
     if not isinstance(call, ast.Call):

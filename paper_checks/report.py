@@ -7,6 +7,7 @@ and a run of one claim does not lose the others. Each shows its own provenance.
 import base64
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
@@ -84,6 +85,7 @@ def _record(path: Path) -> dict[str, Any]:
         "code": code.read_text(encoding="utf-8", errors="replace") if code.is_file() else "",
         "log": path.with_name("errors.log").exists(),
         "rerun": rerun(plain),
+        "with_own": summary.with_own(plain),
         "control_failed": all(f.verdict is Verdict.FAILS for f in control if f.controlled),
         "config_text": json.dumps(plain["config"]),
     }
@@ -133,8 +135,13 @@ def _control(broken: Finding) -> dict[str, Any]:
 def rerun(plain: Mapping[str, Any]) -> str:
     """The command that makes a claim's results again."""
     about = plain["provenance"]
-    seeds = f" --seeds {about['seeds']}" if about["seeds"] is not None else ""
-    return f"python -m paper_checks {plain['argument']} --profile {about['profile']} --device {about['device']}{seeds}"
+    words = [plain["argument"], "--profile", about["profile"], "--device", about["device"]]
+    words += ["--seeds", str(about["seeds"])] if about["seeds"] is not None else []
+    if learner := about.get("learner"):  # the digest at its end says which version of the file this was
+        words += ["--learner", learner.rpartition("#")[0]]
+    for folder in about.get("bench", ()):
+        words += ["--bench", folder]
+    return f"python -m paper_checks {shlex.join(words)}"
 
 
 def mathml(formula: str) -> Markup:

@@ -43,6 +43,8 @@ def run(plans: Sequence[Plan], settings: Settings) -> Iterator[Event]:
     yield from judged()
     todo = [jobs[key] for key in jobs if key in missing]
     for done in compute(todo, workers=settings.jobs, device=settings.device, cache=cache):
+        if done.unwritten:
+            raise OSError(f"{done.reason} (table of {done.job.task.label})")
         missing.discard(done.job.key)
         for made in open_plans:
             _note(made, done)

@@ -30,6 +30,7 @@ ENGINE = tuple(
         "finding",
         "judge",
         "new",
+        "own",  # of a user's learner the task's arguments have the digest
         "plan",
         "provenance",
         "registry",

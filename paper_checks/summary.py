@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from figures import look
+from paper_checks import own
 
 Record = Mapping[str, Any]
 COLOURS = {"holds": "#00664a", "fails": "#a63c00", "inconclusive": "#5c5200"}
@@ -26,8 +27,17 @@ def markdown(records: Sequence[Record]) -> str:
 
 
 def decided_by(record: Record) -> str:
-    """The first reason, or the finding to quote where the claim holds."""
-    return str(record["reasons"][0] if record["reasons"] else record["quoted"])
+    """The first reason, or the finding to quote where the claim holds; first what a user put in, as no one else has."""
+    mine = with_own(record)
+    return (f"{mine}: " if mine else "") + str(record["reasons"][0] if record["reasons"] else record["quoted"])
+
+
+def with_own(record: Record) -> str:
+    """What of a user's own was judged beside what the claim compares; nothing for the claim as it stands."""
+    about = record["provenance"]
+    learner, bench = about.get("learner"), about.get("bench", ())
+    words = [f"with your learner {own.short(learner)}"] if learner else []
+    return ", ".join([*words, *(f"with your results in {folder}" for folder in bench)])
 
 
 def origins(records: Sequence[Record]) -> list[str]:
@@ -36,7 +46,8 @@ def origins(records: Sequence[Record]) -> list[str]:
 
 
 def _origin(about: Record) -> str:
-    commit = f", commit {about['commit'][:10]}" if about["commit"] else ""
+    changed = "+" * about["commit"].endswith("+")  # files differed from the commit
+    commit = f", commit {about['commit'][:10]}{changed}" if about["commit"] else ""
     day, torch = about["started"][:10], about["versions"]["torch"]
     return f"profile {about['profile']}, {day}, torch {torch}, {about['machine']}{commit}"
 

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -43,12 +43,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A job's end: computed in `seconds`, or failed for `reason` (one line) with its `trace`."""
+    """A job's end: computed in `seconds`, or failed for `reason` (one line) with its `trace`.
+
+    `unwritten`: the reason is that the cache could not be written, which says nothing of the claim.
+    """
 
     job: Job
     seconds: float
     reason: str = ""
     trace: str = ""
+    unwritten: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def keep(done: Done, table: pd.DataFrame | None, device: str, cache: Cache) -> D
     try:
         cache.save(done.job.key, table, {**about, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
     except Exception as error:
-        return failed(done.job, done.seconds, error)
+        return replace(failed(done.job, done.seconds, error), unwritten=isinstance(error, OSError))
     return done
 
 
@@ -169,11 +173,12 @@ class _Worker:
         job, self.job = self.job, None
         assert job is not None
         try:
-            seconds, reason, trace = self.connection.recv()
+            seconds, reason, trace, unwritten = self.connection.recv()
         except (EOFError, OSError):
             self.process.join(10)
             seconds, reason, trace = time.perf_counter() - self.began, _died(self.process.exitcode), ""
-        return Done(job, seconds, reason, trace)
+            unwritten = False
+        return Done(job, seconds, reason, trace, unwritten)
 
     def stop(self) -> None:
         self.connection.close()
@@ -206,13 +211,13 @@ def _serve(connection: Connection, device: str, cache: Cache) -> None:
         connection.send(_answer(data, device, cache))
 
 
-def _answer(data: bytes, device: str, cache: Cache) -> tuple[float, str, str]:
+def _answer(data: bytes, device: str, cache: Cache) -> tuple[float, str, str, bool]:
     try:
         job: Job = pickle.loads(data)
     except Exception as error:
-        return 0.0, f"cannot be loaded in a worker: {one_line(error)}", traceback.format_exc()
+        return 0.0, f"cannot be loaded in a worker: {one_line(error)}", traceback.format_exc(), False
     done = _compute(job, device, cache)
-    return done.seconds, done.reason, done.trace
+    return done.seconds, done.reason, done.trace, done.unwritten
 
 
 def _leave_with_parent() -> None:

@@ -1,12 +1,13 @@
 """The command line, whole: verdicts, exit codes, what is computed again and what not, killing and resuming."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,33 @@ def test_no_figure_of_an_earlier_run_stands_beside_an_error(house: House, cli: C
     assert "ZeroDivisionError" in (house.out / "toy" / "errors.log").read_text()
 
 
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """The disk fills up after so many files: two tables with their records are four of them, the results six."""
+    claim = house.claim()
+    cli(claim)
+    before = {path: path.read_bytes() for path in (house.out / "toy").iterdir()}
+    capsys.readouterr()
+    for room in (0, 1, 4, 5):
+        written = iter(range(room))
+
+        def sync(stream: int, written: Iterator[int] = written) -> None:
+            if next(written, None) is None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", sync)
+            assert cli(claim, "--seeds", 6) == 2
+        complaint = capsys.readouterr().err.splitlines()[-1]
+        assert complaint.startswith("paper-checks: expected to read and write files, found ")
+        assert "No space left on device" in complaint
+        assert "make room" in complaint
+        assert {path: path.read_bytes() for path in (house.out / "toy").iterdir()} == before
+    assert cli(claim, "--seeds", 6) == 0
+    assert record(house)["findings"][0]["seeds"] == 6
+
+
 def test_a_claim_file_that_does_not_import_is_inconclusive(house: House, cli: Cli):
     bad = house.claim("bad")
     bad.write_text(bad.read_text().replace("import torch\n", "import no_such_thing\n"))
@@ -190,6 +218,17 @@ def test_a_claim_file_that_does_not_import_is_inconclusive(house: House, cli: Cl
         "holds",
         "inconclusive",
     ]
+
+
+def test_a_file_that_is_no_valid_python_is_named_with_line_and_message(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str]
+):
+    torn = house.folder / "torn_early.py"
+    torn.write_text("import torch\n\ndef measure(:\n")
+    assert cli(torn, "--list") == 0
+    assert "no valid Python: line 3, invalid syntax" in capsys.readouterr().out
+    assert cli(torn) == 1
+    assert "SyntaxError: invalid syntax (torn_early.py, line 3)" in capsys.readouterr().out
 
 
 BAD_INPUT = [

@@ -142,6 +142,13 @@ def test_seeds_to_decide_is_silent_where_it_cannot_know():
     assert Finding.from_seeds("f", [0.0, 1.0], ">=", 0.5).seeds_to_decide() is None
 
 
+def test_an_undecided_finding_says_what_would_decide_where_that_is_no_number_of_seeds():
+    far = Finding.from_seeds("f", [0.0, 1.0, 0.01, 0.98], ">=", 0.5)
+    assert far.words == "the interval lies across the bound; it takes more than 1,000 seeds"
+    drawn = Finding.from_standard_error("f", 1.0, 0.1, "<=", 1.1)
+    assert drawn.words == "the interval lies across the bound; more draws, not more seeds, would decide"
+
+
 @given(st.lists(st.floats(-2, 2), min_size=2, max_size=6), st.floats(-1, 1))
 def test_json_round_trip_keeps_finding_and_verdict(values: list[float], bound: float):
     finding = Finding.from_seeds("f", values, ">=", bound, unit="nats", reason="why", controlled=True)

@@ -29,8 +29,9 @@ def made_up(recovered: dict[str, float], style: float = 0.02) -> pd.DataFrame:
 
 
 def test_the_verdict_follows_the_table_and_the_control() -> None:
-    found = CLAIM.findings(made_up(GOOD), {})
-    broken = CLAIM.findings(made_up(GOOD | {CENTRES: 0.3}, style=0.6), {})
+    config = CLAIM.settings("smoke")
+    found = CLAIM.findings(made_up(GOOD), config)
+    broken = CLAIM.findings(made_up(GOOD | {CENTRES: 0.3}, style=0.6), config)
     assert judge(found, broken, []) == (Verdict.HOLDS, [])
     assert judge(found, found, [])[0] is Verdict.INCONCLUSIVE
     assert Verdict.of(f.verdict for f in broken) is Verdict.FAILS

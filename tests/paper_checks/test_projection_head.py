@@ -28,7 +28,7 @@ def made_up(
                     rows.append((depth, layer, measure, seed, 0.1 + add * (value + jitter * (depth > 0))))
         for depth, (a, b) in {0: (1.0, 1.0), 1: (passed, even)}.items():
             rows += [(depth, None, "passed on", seed, a + jitter), (depth, None, "over even", seed, b + jitter)]
-    return pd.DataFrame(rows, columns=["depth", "layer", "measure", "seed", "value"])
+    return pd.DataFrame(rows, columns=["depth", "layer", "measure", "seed", "value"]).assign(method=claim.SIMCLR)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_style_that_is_spread_evenly_is_passed_on_as_by_random_directions() -> N
 
 
 def test_smoke_runs_from_tasks_to_caption_and_a_linear_head_is_the_map_from_h_to_z() -> None:
-    table = pd.concat([task.run("cpu") for task in claim.tasks(CONFIG)], ignore_index=True)
+    table = pd.concat([task.labelled(task.run("cpu")) for task in claim.tasks(CONFIG)], ignore_index=True)
     control_table = table[(table.depth == 0) | table.depth.isna()]
     findings, control = claim.findings(table, CONFIG), claim.findings(control_table, BROKEN)
     assert {f.verdict for f in control if f.controlled} == {Verdict.FAILS}

@@ -10,7 +10,7 @@ from paper_checks.published_settings import CLAIM, INFONCE, SIMVAE
 from paper_checks.trained import OBSERVATION
 from tests.paper_checks.conftest import empty_panels
 
-CONFIG: Config = {"blocks": ["SimCLR", "VICReg", SIMVAE], "sphere": [INFONCE]}
+CONFIG: Config = {"blocks": ["SimCLR", "VICReg", SIMVAE], "methods": [], "sphere": [INFONCE]}
 
 
 def made_up(content: float = 0.95, style: float = 0.1, generative: float = 0.8, sphere: float = 0.95) -> pd.DataFrame:

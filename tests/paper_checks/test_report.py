@@ -1,18 +1,22 @@
 """The page stands alone, shows every finding, and says nothing that was not found."""
 
+import json
 import math
 import re
+import runpy
 import shutil
+import sys
 import xml.etree.ElementTree as ET
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from paper_checks.finding import Finding
 from paper_checks.registry import Entry, known
-from paper_checks.report import build, collect, mathml
-from paper_checks.summary import pdf
+from paper_checks.report import build, collect, mathml, rerun
+from paper_checks.summary import origins, pdf, with_own
 from paper_checks.words import in_words, number
 from tests.paper_checks.conftest import House
 
@@ -168,6 +172,44 @@ def test_summary_is_a_table_with_date_and_machine(made: House):
     assert lines[2].startswith("| model | bad | ✗ fails | quick | mean: the whole interval breaks the bound |")
     assert lines[3].startswith("| model | good | ✓ holds | quick | mean: 1 [")
     assert re.match(r"Made with profile quick, \d{4}-\d\d-\d\d, torch ", lines[-1])
+
+
+def test_a_run_with_a_learner_of_ones_own_says_so_everywhere_and_is_no_verdict_of_the_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    house, mine = House(tmp_path), tmp_path / "my loss.py"
+    mine.write_text("from ssl_theory.learners import SimCLR\n\n\nclass Mine(SimCLR):\n    pass\n")
+    claim = house.claim()
+    claim.write_text(claim.read_text().replace('"seeds": 5,', '"seeds": 5, "methods": [],'))
+    assert house.run(claim, "--learner", f"{mine}:Mine") == 0
+    for page in ("index.html", "toy/index.html", "summary.md"):
+        assert "with your learner Mine" in (house.out / page).read_text()
+    (plain,), _ = collect(house.out)
+    assert plain["rerun"].endswith(f"--device cpu --learner '{mine}:Mine'")
+    verdicts = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "verdicts.py"))["main"]
+    monkeypatch.setitem(verdicts.__globals__, "DOCS", tmp_path)
+    monkeypatch.setitem(verdicts.__globals__, "README", tmp_path / "README.md")
+    monkeypatch.setattr(sys, "argv", ["verdicts.py", str(house.out)])
+    capsys.readouterr()
+    assert verdicts() == 2
+    assert capsys.readouterr().err == "verdicts: made with a learner of one's own: toy; run them without it\n"
+    assert not (tmp_path / "claims").exists()
+    house.run(claim)
+    assert "your learner" not in (house.out / "index.html").read_text()
+
+
+def test_results_of_the_benchmark_are_part_of_the_command_that_makes_a_verdict_again(made: House):
+    plain = json.loads((made.out / "good" / "findings.json").read_text())
+    plain["provenance"]["bench"] = ["results/bench/mnist", "my scans"]
+    assert rerun(plain).endswith("--device cpu --bench results/bench/mnist --bench 'my scans'")
+    assert with_own(plain) == "with your results in results/bench/mnist, with your results in my scans"
+    assert json.loads((made.out / "bad" / "findings.json").read_text())["provenance"]["bench"] == []
+
+
+def test_a_commit_whose_files_were_changed_is_marked():
+    about = {"commit": 40 * "a" + "+", "started": "2026-01-01T", "versions": {"torch": "2"}, "profile": "full"}
+    (line,) = origins([{"provenance": about | {"machine": "Linux"}}])
+    assert line.endswith("commit aaaaaaaaaa+")
 
 
 @pytest.mark.parametrize(

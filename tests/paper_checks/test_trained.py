@@ -42,6 +42,10 @@ class Mine(JointEmbedding):
         return contrastive.info_nce(self.embed(modules, x), temperature={temperature})
 
 
+class Bare:
+    pass
+
+
 NOT_A_LEARNER = 3
 """
 
@@ -156,8 +160,9 @@ def test_a_changed_file_is_another_task(mine: Path) -> None:
     [
         ("mine", "expected a learner as FILE.py:Class, found 'mine'"),
         ("nowhere.py:Mine", "found no file nowhere.py"),
-        ("{path}:NOT_A_LEARNER", "expected a Learner called NOT_A_LEARNER in mine.py, found int"),
-        ("{path}:Absent", "expected a Learner called Absent in mine.py, found NoneType"),
+        ("{path}:NOT_A_LEARNER", "expected a learner called NOT_A_LEARNER in mine.py, found a value of type int"),
+        ("{path}:Absent", "expected a learner called Absent in mine.py, found nothing of that name"),
+        ("{path}:Bare", "found the class Bare, which is no Learner: derive it from ssl_theory.learners.JointEmbedding"),
     ],
 )
 def test_what_is_no_learner_is_refused_in_one_line(mine: Path, given: str, words: str) -> None:

@@ -1,0 +1,76 @@
+"""A learner of a user's own in every claim that takes one; README says which these are."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from figures import look
+from paper_checks import own, registry
+from paper_checks.claim import Claim
+from tests.paper_checks.test_trained import LEARNER
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+NAMED = (  # the claims with findings of each method's own
+    "dependent-style",
+    "identifiability",
+    "kept-style-is-content",
+    "projection-head",
+    "published-settings",
+    "reconstructions",
+    "style-collapse",
+)
+TAKING = sorted((*NAMED, "content-clustering", "more-views"))
+
+
+def claim(name: str) -> Claim:
+    return registry.chosen([name])[0].load()
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(LEARNER.format(temperature=0.5))
+    return own.name(f"{path}:Mine")
+
+
+def test_readme_names_the_claims_that_take_a_learner() -> None:
+    said = re.search(r"Nine claims take one: (.*?)\.", README, flags=re.S)
+    assert said
+    taking = [entry.name for entry in registry.known() if "methods" in entry.load().config["quick"]]
+    assert re.findall(r"`([\w-]+)`", said.group(1)) == taking == TAKING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TAKING)
+def test_ones_own_is_judged_and_drawn_beside_what_the_claim_compares(name: str, mine: str) -> None:
+    checked = claim(name)
+    assert checked.control is not None
+    config, plain = (checked.settings("smoke", learner=given) | {"steps": 3, "points": 160} for given in (mine, None))
+    tasks = checked.tasks(config)
+    assert [task.identity for task in tasks if "#" not in task.identity] == [t.identity for t in checked.tasks(plain)]
+    tables = {}
+    for key, asked in (("claim", config), ("control", checked.control(config))):
+        ran = [task.labelled(task.run("cpu")) for task in checked.tasks(asked)]
+        tables[key] = pd.concat(ran, ignore_index=True)
+    findings = checked.findings(tables["claim"], config)
+    broken = checked.findings(tables["control"], checked.control(config))
+    assert not any("#" in finding.name for finding in (*findings, *broken))
+    assert any("Mine" in finding.name for finding in findings) == (name in NAMED)
+    assert {f.name for f in findings if f.controlled} <= {f.name for f in broken}
+    with look():
+        figure = checked.draw(tables["claim"], tables["control"], findings, config)
+    written = [text.get_text() for text in figure.findobj(Text)]
+    assert any("Mine" in text for text in written)
+    assert not any("#" in text for text in written)
+    assert checked.caption(findings)
+
+
+def test_a_learner_without_a_head_is_refused_where_a_head_is_judged(tmp_path: Path) -> None:
+    path = tmp_path / "bare.py"
+    path.write_text("from ssl_theory.learners import VAE\n\n\nclass Bare(VAE):\n    pass\n")
+    checked = claim("projection-head")
+    with pytest.raises(ValueError, match="expected a JointEmbedding, which has a projection head, found Bare"):
+        checked.tasks(checked.settings("smoke", learner=own.name(f"{path}:Bare")))
