@@ -1,6 +1,7 @@
 """The command as a user meets it: exit codes, one-line refusals, files written, interruption and
 resumption."""
 
+import errno
 import json
 import os
 import signal
@@ -161,6 +162,20 @@ def test_interruption_is_130_and_a_full_disk_2(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "run", full)
     assert bench("digits", "--out", tmp_path) == 2
     assert "no space left" in capsys.readouterr().err
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_fills_up_in_training_is_one_line(scans, tmp_path, monkeypatch, capsys):
+    """Through a checkpoint that cannot be written."""
+    monkeypatch.setattr(os, "fsync", full)
+    options = ["--out", tmp_path, "--seeds", 2, "--steps", 4, "--device", "cpu", "--jobs", 1]
+    assert bench("folder", "--data-dir", scans, "--methods", "simclr,vae", *options) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ssl-bench: ")]
+    assert len(said) == 1
+    assert "no space left" in said[0]
 
 
 def test_faults_of_ours_are_not_dressed_up_as_bad_input(tmp_path, monkeypatch):
