@@ -178,11 +178,10 @@ def load(
     columns = (image_column or source.image_column, label_column or source.label_column)
     recipe = celeba.RECIPE if name == "celeba" else None
     place = _place(name, source, folder)
-    read = partial(hub.read, place, columns, source.classes, recipe)
-    if isinstance(place, Path):
-        parts, classes = decoded.kept(place, (columns, source.classes, recipe and recipe.name), read)
-    else:
-        parts, classes = read()
+    found = None if isinstance(place, Path) else hub.tables(place)
+    content = decoded.files(place) if isinstance(place, Path) else [place, hub.fingerprints(found or {})]
+    facts = (content, columns, source.classes, recipe and recipe.name)
+    parts, classes = decoded.kept(facts, partial(hub.read, place, columns, source.classes, recipe, found))
     attributes = recipe.attributes if recipe else ()
     return _three(name, _all_padded(parts, source), classes, split_seed, attributes=attributes)
 

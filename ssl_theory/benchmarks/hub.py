@@ -44,17 +44,20 @@ class Recipe:
 
 
 def read(
-    place: Path | str, columns: tuple[str, str], classes: int | None, recipe: Recipe | None = None
+    place: Path | str,
+    columns: tuple[str, str],
+    classes: int | None,
+    recipe: Recipe | None = None,
+    found: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Images], int]:
     """The parts of the table at `place` (a local folder or a hub name), and the number of classes.
 
     `columns` names the image and the label column, the latter only what the labels are called where a `recipe`
     makes them; `classes` is the number of classes where it is known beforehand, else the label column's own
-    declaration counts, else the largest label."""
-    tables = _known_splits(_tables(place), place)
+    declaration counts, else the largest label. `found` are its tables where they are loaded already."""
     declared = classes
     parts = {}
-    for split, table in tables.items():
+    for split, table in _known_splits(found or tables(place), place).items():
         parts[split], named = _part(table, columns, recipe, f"{place}, split {split}")
         declared = declared or named
     number = declared or 1 + max(int(part.labels.max()) for part in parts.values())
@@ -93,7 +96,8 @@ def _whole(values: Any, name: str, where: str) -> Int[np.ndarray, " N"]:
     return np.asarray(values).astype(np.int64)
 
 
-def _tables(place: Path | str) -> dict[str, Any]:
+def tables(place: Path | str) -> dict[str, Any]:
+    """The tables by split, images still encoded."""
     try:
         import datasets
     except ImportError:
@@ -105,6 +109,11 @@ def _tables(place: Path | str) -> dict[str, Any]:
         return dict(datasets.load_dataset(str(place)))
     except Exception as error:  # `datasets` raises a different class for every layer that can fail
         raise InputError(_why(place, error)) from error
+
+
+def fingerprints(found: dict[str, Any]) -> dict[str, str]:
+    """Of each table what tells it from one of another revision: `datasets` hashes its name, configuration and files."""
+    return {split: str(table._fingerprint) for split, table in found.items()}
 
 
 def _why(place: Path | str, error: Exception) -> str:

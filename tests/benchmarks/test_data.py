@@ -198,8 +198,8 @@ def test_no_room_for_the_tables_says_where(tmp_path, monkeypatch):
 def test_any_data_set_of_the_hub_by_its_name(monkeypatch, tmp_path):
     asked = []
     table(tmp_path, n=40)
-    read = hub.read
-    monkeypatch.setattr(hub, "read", lambda place, *rest: asked.append(place) or read(tmp_path, *rest))
+    tables = hub.tables
+    monkeypatch.setattr(hub, "tables", lambda place: asked.append(place) or tables(tmp_path))
     splits = load("someone/scans-2.0")
     assert asked == ["someone/scans-2.0"]
     assert splits.name == "someone/scans-2.0"
