@@ -24,6 +24,8 @@ from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.methods import Method
 from ssl_theory.benchmarks.run import Job
 
+FIGURES = ("content-against-style", "reconstructions", "samples", "clusters", "training")
+SUFFIXES = ("png", "pdf")
 PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "ssl-theory")
 
 
@@ -48,7 +50,8 @@ def caption(jobs: Sequence[Job]) -> str:
 
 
 def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds: float) -> list[Path]:
-    """Write table, figures and provenance to `folder`; the paths written."""
+    """Write table, figures and provenance to `folder`, and remove figures of an earlier command that this one does not
+    draw; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, names = tidy(results), titles([job.method for job in jobs])
     partial = folder / f".table.{os.getpid()}.partial"
@@ -63,6 +66,8 @@ def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds
     for name, text in texts.items():
         cache.replace_text(folder / name, text)
     drawn = _figures(rows, results, jobs)
+    for path in (folder / f"{name}.{suffix}" for name in set(FIGURES) - set(drawn) for suffix in SUFFIXES):
+        path.unlink(missing_ok=True)
     written = [path for name, figure in drawn.items() for path in _save(figure, folder / name)]
     return [folder / "table.parquet", *(folder / name for name in texts), *written]
 
@@ -105,7 +110,7 @@ def _originals(job: Job) -> NDArray[np.floating]:
 def _save(figure: Figure, stem: Path) -> list[Path]:
     """PNG and PDF, each in one rename."""
     paths = []
-    for suffix in ("png", "pdf"):
+    for suffix in SUFFIXES:
         path, partial = stem.with_suffix(f".{suffix}"), stem.with_name(f".{stem.name}.{os.getpid()}.partial")
         with look():
             figure.savefig(partial, format=suffix)

@@ -77,6 +77,15 @@ def test_table_is_tidy_and_complete(finished):
     assert len(stored["rows"]) == len(rows)
 
 
+def test_a_smaller_command_leaves_no_figures_of_a_larger_one(scans, tmp_path, short_probes):
+    options = ["folder", "--data-dir", scans, "--out", tmp_path, "--seeds", 2, "--steps", 4, "--device", "cpu"]
+    assert bench(*options, "--methods", "vae") == 0
+    assert (tmp_path / "folder/samples.png").exists()
+    (tmp_path / "folder/my-notes.png").write_text("the user's own")
+    assert bench(*options, "--methods", "pixels") == 0
+    assert sorted(path.stem for path in (tmp_path / "folder").glob("*.p[nd][gf]")) == ["clusters"] * 2 + ["my-notes"]
+
+
 def test_provenance_says_how_to_make_it_again(finished):
     said = json.loads((finished[0] / "provenance.json").read_text())
     assert said["seeds"] == [0, 1]
