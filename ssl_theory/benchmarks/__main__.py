@@ -144,7 +144,9 @@ def bench(
     tensorboard: Annotated[
         bool,
         typer.Option(
-            "--tensorboard", help="Write the losses for TensorBoard too, to OUT/NAME/tensorboard, method by method."
+            "--tensorboard",
+            help="Write the losses for TensorBoard too, to OUT/NAME/tensorboard: every 500 steps while a method trains "
+            "(on a cluster when it is done).",
         ),
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier results of these settings.")] = False,

@@ -271,10 +271,10 @@ class Board:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def __enter__(self) -> "Board":
-        return self
+    def flush(self) -> None:
+        return None
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         return None
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
@@ -302,6 +302,20 @@ def test_tensorboard_gets_a_method_as_soon_as_it_is_done(monkeypatch, scans, tmp
     options = ["--out", tmp_path, "--seeds", 2, "--steps", 5, "--jobs", 1, "--device", "cpu", "--tensorboard"]
     assert bench("folder", "--data-dir", scans, "--methods", "simclr,simvae", *options) == 0
     assert seen == [set(), {"simclr"}]
+
+
+def test_tensorboard_gets_losses_while_a_method_trains(monkeypatch, scans, tmp_path, short_probes):
+    monkeypatch.setattr(board, "writer", lambda: Board)
+    monkeypatch.setattr(Board, "written", [])
+    fit, examined, seen = run.fit, run._examined, []
+    monkeypatch.setattr(run, "fit", lambda *a, **k: fit(*a, **k, log_every=2, checkpoint_every=4))
+    monkeypatch.setattr(run, "_examined", lambda *a: seen.extend(Board.written) or examined(*a))
+    options = ["--out", tmp_path, "--seeds", 2, "--steps", 16, "--jobs", 1, "--device", "cpu", "--tensorboard"]
+    assert bench("folder", "--data-dir", scans, "--methods", "vae", *options) == 0
+    assert {Path(folder).name for folder, *_ in seen} == {"seed-0", "seed-1"}
+    assert [step for *_, step in seen][:2] == [2, 4]
+    assert len(seen) == len(set(seen))
+    assert {step for *_, step in Board.written} >= {step for *_, step in seen} >= {2, 4, 6, 8, 10, 12}
 
 
 def test_defaults_follow_from_the_data_and_options_come_before_them(monkeypatch, scans, tmp_path):
