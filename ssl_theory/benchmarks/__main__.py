@@ -40,6 +40,7 @@ ssl-bench digits --methods all        sixteen of them, also MoCo, BYOL, SwAV, DI
 ssl-bench sprites                     drawn here, so that their style is known exactly
 ssl-bench download mnist --to ~/mnist        fetch a data set ahead
 ssl-bench mnist --data-dir ~/mnist           a folder fetched before
+ssl-bench mnist cifar10 --data-dir ~/data    two of them: ~/data/mnist, ~/data/cifar10
 ssl-bench folder --data-dir ~/mine --image-column scan --label-column kind
 ssl-bench compare results/a/digits results/b/digits        two folders of results side by side
 ssl-bench map digits                  where SimVAE keeps more content than the VAE
@@ -75,13 +76,15 @@ COMMANDS = {"compare": compare_app, "download": download_app, "map": map_app}
 
 @app.command(help=HELP)
 def bench(
-    name: Annotated[
-        str,
+    names: Annotated[
+        list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Data set: digits, sprites, mnist, fashion_mnist, cifar10, celeba, owner/name of the hub, or folder.",
+            help="Data set: digits, sprites, mnist, fashion_mnist, cifar10, celeba, owner/name of the hub, or folder; "
+            "several are done one after the other. [default: digits]",
+            show_default=False,
         ),
-    ] = "digits",
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(help="Training seeds, at least 2; intervals are over them. 5 for digits, else 3."),
@@ -122,7 +125,8 @@ def bench(
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/bench"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).")
+        Path | None,
+        typer.Option(help="Folder with the images, in the hub's layout (Parquet); for several NAMEs that of NAME/."),
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
@@ -136,7 +140,10 @@ def bench(
     jobs: Annotated[int, typer.Option(help="Methods at a time, each with one thread; 0: one a core, at most 2.")] = 0,
     cluster: Annotated[
         str | None,
-        typer.Option(help="Methods on a dask cluster: its scheduler's address (tcp://HOST:8786), or local."),
+        typer.Option(
+            help="Methods on a dask cluster: its scheduler's address (tcp://HOST:8786), or local. A method that was cut "
+            "off goes on where it was if the workers see OUT by the same path, else it begins anew."
+        ),
     ] = None,
     devices: Annotated[int, typer.Option(help="Devices that each training is divided among, on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines that each training is divided among.")] = 1,
@@ -152,11 +159,9 @@ def bench(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier results of these settings.")] = False,
 ) -> None:
     """See HELP."""
-    started = time.monotonic()
-    small = name == "digits"
-    seeds = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
-    _check_numbers(seeds, steps, jobs, batch, devices, nodes)
-    _check_scale(cluster, devices * nodes, precision)
+    names = list(dict.fromkeys(names or ["digits"]))
+    _check_numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
+    _check_scale(cluster, devices * nodes, precision, len(names))
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
     from ssl_theory.benchmarks import board, data, run
     from ssl_theory.benchmarks import methods as known
@@ -166,21 +171,28 @@ def bench(
         board.writer()
     known.named(methods)  # a mistyped one is refused before the images are read
     place = _device(device)
-    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
-    depth = head if head is not None else 0 if small else 1
-    design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
-    if published and augmentation is None and splits.world is None:
-        augmentation = "crop" if splits.shape[0] == 1 else "crop-colour"
-    usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
-    settings = run.Settings(seeds=seeds, steps=steps or usual, batch_size=batch, device=place, precision=precision)
-    folder = _folder(out / name)
-    seen = views.chosen(augmentation, splits)
-    todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
-    boards = folder / "tensorboard" if tensorboard else None
-    results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards)
-    if results is None:  # another process writes them
-        return
-    _finish(folder, results, todo, time.monotonic() - started)
+    folders = {name: data_dir and (data_dir / name if len(names) > 1 else data_dir) for name in names}
+    if len(names) > 1:
+        folders |= dict.fromkeys(data.BUILT_IN)
+    columns = {"image_column": image_column, "label_column": label_column}
+    loaded = {name: data.load(name, folder=folders[name], **columns) for name in names}
+    for name, splits in loaded.items():
+        started, small = time.monotonic(), name == "digits"
+        depth = head if head is not None else 0 if small else 1
+        design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
+        seen_as = augmentation
+        if published and augmentation is None and splits.world is None:
+            seen_as = "crop" if splits.shape[0] == 1 else "crop-colour"
+        usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
+        members = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
+        settings = run.Settings(members, steps or usual, batch, device=place, precision=precision)
+        folder = _folder(out / name)
+        seen = views.chosen(seen_as, splits)
+        todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
+        boards = folder / "tensorboard" if tensorboard else None
+        results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards)
+        if results is not None:  # else another process writes them
+            _finish(folder, results, todo, time.monotonic() - started)
 
 
 def _results(
@@ -300,11 +312,13 @@ def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, de
         raise InputError(f"--batch {batch}: not to be divided among {devices * nodes} devices; choose a multiple.")
 
 
-def _check_scale(cluster: str | None, devices: int, precision: str) -> None:
+def _check_scale(cluster: str | None, devices: int, precision: str, data_sets: int) -> None:
     if precision not in ("32-true", "bf16-mixed"):
         raise InputError(f"--precision {precision}: give 32-true or bf16-mixed.")
     if cluster is not None and (devices > 1 or precision != "32-true"):
         raise InputError("--cluster gives each method to one device in 32 bits: leave out --devices, --precision.")
+    if data_sets > 1 and (devices > 1 or precision != "32-true"):
+        raise InputError("--devices, --nodes and --precision take one data set a command.")
 
 
 def _device(name: str) -> str:

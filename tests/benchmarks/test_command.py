@@ -126,6 +126,9 @@ def test_second_run_computes_nothing_and_prints_the_same(finished, monkeypatch, 
         (["digits", "--nodes", 0], "at least 1"),
         (["digits", "--precision", "16-mixed"], "bf16-mixed"),
         (["digits", "--cluster", "local", "--devices", 2], "leave out"),
+        (["digits", "sprites", "--precision", "bf16-mixed"], "one data set a command"),
+        (["digits", "sprtes"], "did you mean sprites"),
+        (["mnist", "sprites", "--data-dir", "/nowhere"], "/nowhere/mnist: no such folder"),
         (["folder"], "--data-dir"),
         (["mnist", "--data-dir", "/nowhere/at/all"], "no such folder"),
     ],
@@ -339,6 +342,17 @@ def test_defaults_follow_from_the_data_and_options_come_before_them(monkeypatch,
     assert [learner.head for learner in learners] == [None, (128, 10), None, (128, 128, 10)]
     assert [learner.network for learner in learners] == ["mlp", "mlp", "mlp", "conv"]
     assert learners[2].hidden == (2000, 500, 500)
+
+
+def test_one_command_for_several_data_sets(monkeypatch, scans, tmp_path, capsys):
+    seen = []
+    monkeypatch.setattr(command, "_finish", lambda folder, *_: seen.append(folder))
+    monkeypatch.setattr(run, "run", lambda jobs, **_: seen.append((jobs[0].splits.name, jobs[0].settings.seeds)) or {})
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/folder").symlink_to(scans)
+    options = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out", "--methods", "pixels", "--device", "cpu"]
+    assert bench("folder", "digits", *options) == 0
+    assert seen == [("folder", 3), tmp_path / "out/folder", ("digits", 5), tmp_path / "out/digits"]
 
 
 def started(out: Path, *more: object) -> subprocess.Popen:
