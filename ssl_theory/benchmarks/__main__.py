@@ -141,8 +141,8 @@ def bench(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="Methods on a dask cluster: its scheduler's address (tcp://HOST:8786), or local. A method that was cut "
-            "off goes on where it was if the workers see OUT by the same path, else it begins anew."
+            help="Methods on a dask cluster: its scheduler's address (tcp://HOST:8786), or local. A method that was "
+            "cut off goes on where it was if the workers see OUT by the same path, else it begins anew."
         ),
     ] = None,
     devices: Annotated[int, typer.Option(help="Devices that each training is divided among, on each machine.")] = 1,
@@ -174,8 +174,10 @@ def bench(
     folders = {name: data_dir and (data_dir / name if len(names) > 1 else data_dir) for name in names}
     if len(names) > 1:
         folders |= dict.fromkeys(data.BUILT_IN)
-    columns = {"image_column": image_column, "label_column": label_column}
-    loaded = {name: data.load(name, folder=folders[name], **columns) for name in names}
+    loaded = {
+        name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column)
+        for name in names
+    }
     for name, splits in loaded.items():
         started, small = time.monotonic(), name == "digits"
         depth = head if head is not None else 0 if small else 1

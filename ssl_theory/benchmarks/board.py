@@ -76,11 +76,15 @@ class Board:
             return
         self.last = int(new["step"].max())
         for seed, losses in new.dropna().groupby("seed"):
-            if seed not in self.writers:
-                self.writers[seed] = self.make(str(self.folder / f"seed-{seed}"))
+            board = self._of(int(str(seed)))
             for step, loss in zip(losses["step"], losses["loss"], strict=True):
-                self.writers[seed].add_scalar("training loss", float(loss), int(step))
-            self.writers[seed].flush()
+                board.add_scalar("training loss", float(loss), int(step))
+            board.flush()
+
+    def _of(self, seed: int) -> Any:
+        if seed not in self.writers:
+            self.writers[seed] = self.make(str(self.folder / f"seed-{seed}"))
+        return self.writers[seed]
 
     def close(self) -> None:
         for open_ in self.writers.values():

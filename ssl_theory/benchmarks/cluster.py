@@ -6,8 +6,8 @@
 
 The images travel once to each worker. Where a worker sees the folder of results (by the same path), it writes its
 checkpoints there, so that a method goes on where a killed run or a lost worker left it; any other worker computes in a
-folder of its own, and a run that is killed computes anew what had not arrived. A worker whose source or torch differs from this
-process's refuses, instead of returning other numbers.
+folder of its own, and a run that is killed computes anew what had not arrived. A worker whose source or torch
+differs from this process's refuses, instead of returning other numbers.
 """
 
 from __future__ import annotations

@@ -94,10 +94,6 @@ def test_refusals_of_a_worker_are_refusals_here(here, tmp_path, monkeypatch):
     assert cache.read(job(tmp_path).entry) is None
 
 
-class Lost(Exception):
-    """What ends a worker in the middle of a method."""
-
-
 @pytest.mark.parametrize(("shared", "steps"), [(True, [4, 6, 8]), (False, [2, 4, 6, 8])])
 def test_a_worker_that_sees_the_folder_of_results_goes_on_there(here, tmp_path, monkeypatch, shared, steps):
     """Lengths 2, 4, 8, lost after the first; where a worker does not see that folder, it begins anew."""
@@ -106,14 +102,14 @@ def test_a_worker_that_sees_the_folder_of_results_goes_on_there(here, tmp_path, 
     def watched(*arguments, steps, progress, **options):
         calls.append(steps)
         if calls == [2, 4]:
-            raise Lost
+            raise InterruptedError
         return fit(*arguments, steps=steps, progress=lambda done, _: seen.append(done), log_every=2, **options)
 
     monkeypatch.setattr(run, "fit", watched)
     if not shared:
         monkeypatch.setattr(cluster, "_sign", lambda _: nullcontext(tmp_path / "elsewhere" / "sign"))
     one = job(tmp_path / "there", "vae", steps=8)
-    with pytest.raises(Lost):
+    with pytest.raises(InterruptedError):
         on_cluster([one])
     seen.clear()
     on_cluster([one])
