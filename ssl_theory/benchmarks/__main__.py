@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -46,7 +47,9 @@ ssl-bench compare results/a/digits results/b/digits        two folders of result
 ssl-bench map digits                  where SimVAE keeps more content than the VAE
 
 Results go to OUT/NAME: table.parquet, table.json, table.md, table.tex, figures (png, pdf), provenance.json. What
-is done is kept: the same command again computes nothing, and a killed run goes on where it was. """
+is done is kept: the same command again computes nothing, and a killed run goes on where it was. Where memory runs out, networks take a batch a piece at
+a time, but not those with batch normalisation (resnet18), nor under --devices or --nodes: there a line says which
+--batch to try. """
 
 COMPARE = """\
 Sets two folders of results (OUT/NAME) side by side: first what differs in data and settings, then every number of
@@ -59,13 +62,15 @@ download goes on where it was. """
 MAP = """\
 Maps where SimVAE keeps more content than the VAE and where not: over decoder variance and style variance, number of
 views, latent size, strength of the augmentation and length of training. Differences are paired by seed; views by shift,
-turn and scale. Writes OUT/NAME: content-map.md, content-map.parquet, plane.png, axes.png. Finished parts are kept.
+turn and scale unless --augmentation says otherwise. Writes OUT/NAME: content-map.md, content-map.parquet, plane.png,
+axes.png. Finished parts are kept.
 
 \b
 ssl-bench map digits --steps 4000 --seeds 5
 ssl-bench map mnist --data-dir ~/mnist --narrow """
 
 INTERRUPTED = 130
+GIVEN: list[str] = []  # the words of this command, as `main` was given them
 DIGITS_STEPS, STEPS, DIGITS_SEEDS, SEEDS = 4000, 2000, 5, 3
 
 app, compare_app, download_app, map_app = (
@@ -194,7 +199,7 @@ def bench(
         boards = folder / "tensorboard" if tensorboard else None
         results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards)
         if results is not None:  # else another process writes them
-            _finish(folder, results, todo, time.monotonic() - started)
+            _finish(folder, results, todo, time.monotonic() - started, _command())
 
 
 def _results(
@@ -233,11 +238,11 @@ def _results(
         return run.run(todo, workers=alone, fresh=fresh, report=progress, elsewhere=elsewhere)
 
 
-def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: float) -> None:
+def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: float, command: str) -> None:
     """Write everything, and print the table."""
     from ssl_theory.benchmarks import report, table
 
-    report.write(folder, results, todo, seconds)
+    report.write(folder, results, todo, seconds, command)
     rows, names = report.tidy(results), report.titles([job.method for job in todo])
     console = Console(highlight=False)
     for drawn in table.terminal(rows, names):
@@ -279,24 +284,37 @@ def content_map(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).")
     ] = None,
+    image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
+    augmentation: Annotated[
+        str, typer.Option(help="affine (shift, turn, scale), crop (and flip) or crop-colour.")
+    ] = "affine",
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/content-map"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int, typer.Option(help="Parts at a time, each with one thread; 0: one a core, at most 2.")] = 0,
 ) -> None:
     """See MAP."""
     _check_numbers(seeds, steps, jobs)
     from ssl_theory.benchmarks import content_map as mapping
     from ssl_theory.benchmarks import data
+    from ssl_theory.benchmarks import published as views
 
-    splits = data.load(name, folder=data_dir)
+    place = _device(device)
+    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
+    usual = views.named(augmentation, splits.shape)
     folder = _folder(out / name, "parts")
-    grid = mapping.NARROW if narrow else mapping.Grid()
-    parts = mapping.Part.all_of(splits, grid, steps=steps, seeds=seeds, folder=folder / "parts")
-    workers = 1 if _device("auto") != "cpu" else jobs or min(2, os.cpu_count() or 1)
+    run = mapping.Run(splits, usual, steps, seeds, place)
+    parts = mapping.Part.all_of(run, mapping.NARROW if narrow else mapping.Grid(), folder / "parts")
+    workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
     console = Console(stderr=True, highlight=False)
     rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
-    command = f"ssl-bench map {name} --steps {steps} --seeds {seeds}{' --narrow' * narrow}"
-    mapping.write(folder, name, rows, command)
+    mapping.write(folder, name, rows, _command())
     console.print(f"Written to {folder}.", soft_wrap=True)
+
+
+def _command() -> str:
+    """What was typed, for provenance."""
+    return shlex.join(["ssl-bench", *GIVEN])
 
 
 def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, devices: int = 1, nodes: int = 1) -> None:
@@ -348,6 +366,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
     chosen = COMMANDS.get(given[0]) if given else None
     command, rest, called = (app, given, "") if chosen is None else (chosen, given[1:], f" {given[0]}")
+    GIVEN[:] = given
     try:
         code = command(args=rest, prog_name=f"ssl-bench{called}", standalone_mode=False)
     except InputError as error:

@@ -4,6 +4,7 @@ resumption."""
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 from ssl_theory.benchmarks import __main__ as command
-from ssl_theory.benchmarks import board, run
+from ssl_theory.benchmarks import board, provenance, run
 from tests.benchmarks.scans import encoded, table
 
 
@@ -88,11 +89,31 @@ def test_a_smaller_command_leaves_no_figures_of_a_larger_one(scans, tmp_path, sh
 
 def test_provenance_says_how_to_make_it_again(finished):
     said = json.loads((finished[0] / "provenance.json").read_text())
+    assert said["command"] == shlex.join(["ssl-bench", *map(str, finished[1])])
+    assert said["processor"].endswith("cores")
     assert said["seeds"] == [0, 1]
     assert said["settings"]["steps"] == 20
     assert said["data"]["images"] == {"train": 51, "validation": 9, "test": 30}
     assert "style_variance=0.15" in said["methods"]["simvae"]
     assert {"torch", "numpy"} <= set(said["versions"])
+
+
+def test_the_commit_says_whether_files_differ_from_it(tmp_path, monkeypatch):
+    def git(*words):
+        told = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip()
+
+    source = tmp_path / "provenance.py"
+    monkeypatch.setattr(provenance, "__file__", str(source))
+    source.write_text("one")
+    assert provenance.commit() is None
+    git("init")
+    assert provenance.commit() is None  # installed into somebody's repository
+    git("add", source.name)
+    git("commit", "-m", "one")
+    assert provenance.commit() == git("rev-parse", "HEAD")
+    source.write_text("two")
+    assert provenance.commit() == git("rev-parse", "HEAD") + "+"
 
 
 def test_second_run_computes_nothing_and_prints_the_same(finished, monkeypatch, capsys):
@@ -210,6 +231,7 @@ def test_help_teaches(capsys):
         "provenance.json",
         "--fresh",
         "ssl-bench compare",
+        "batch normalisation",
     ):
         assert words in shown
     assert bench("compare", "--help") == 0
