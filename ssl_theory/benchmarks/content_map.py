@@ -177,7 +177,7 @@ def trained(
     )
     tables = []
     with tempfile.TemporaryDirectory() as folder:
-        for steps in (max(1, round(share * part.run.steps)) for share in SHARES):
+        for steps in sorted({max(1, round(share * part.run.steps)) for share in SHARES}):
             fitted = fit(
                 learners,
                 part.run.splits.views("train", part.augmentation()),
