@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -40,12 +41,15 @@ ssl-bench digits --methods all        sixteen of them, also MoCo, BYOL, SwAV, DI
 ssl-bench sprites                     drawn here, so that their style is known exactly
 ssl-bench download mnist --to ~/mnist        fetch a data set ahead
 ssl-bench mnist --data-dir ~/mnist           a folder fetched before
+ssl-bench mnist cifar10 --data-dir ~/data    two of them: ~/data/mnist, ~/data/cifar10
 ssl-bench folder --data-dir ~/mine --image-column scan --label-column kind
 ssl-bench compare results/a/digits results/b/digits        two folders of results side by side
 ssl-bench map digits                  where SimVAE keeps more content than the VAE
 
 Results go to OUT/NAME: table.parquet, table.json, table.md, table.tex, figures (png, pdf), provenance.json. What
-is done is kept: the same command again computes nothing, and a killed run goes on where it was. """
+is done is kept: the same command again computes nothing, and a killed run goes on where it was. Where memory runs
+out, networks take a batch a piece at a time, but not those with batch normalisation (resnet18), nor under --devices
+or --nodes: there a line says which --batch to try. """
 
 COMPARE = """\
 Sets two folders of results (OUT/NAME) side by side: first what differs in data and settings, then every number of
@@ -58,13 +62,15 @@ download goes on where it was. """
 MAP = """\
 Maps where SimVAE keeps more content than the VAE and where not: over decoder variance and style variance, number of
 views, latent size, strength of the augmentation and length of training. Differences are paired by seed; views by shift,
-turn and scale. Writes OUT/NAME: content-map.md, content-map.parquet, plane.png, axes.png. Finished parts are kept.
+turn and scale unless --augmentation says otherwise. Writes OUT/NAME: content-map.md, content-map.parquet, plane.png,
+axes.png. Finished parts are kept.
 
 \b
 ssl-bench map digits --steps 4000 --seeds 5
 ssl-bench map mnist --data-dir ~/mnist --narrow """
 
 INTERRUPTED = 130
+GIVEN: list[str] = []  # the words of this command, as `main` was given them
 DIGITS_STEPS, STEPS, DIGITS_SEEDS, SEEDS = 4000, 2000, 5, 3
 
 app, compare_app, download_app, map_app = (
@@ -75,13 +81,15 @@ COMMANDS = {"compare": compare_app, "download": download_app, "map": map_app}
 
 @app.command(help=HELP)
 def bench(
-    name: Annotated[
-        str,
+    names: Annotated[
+        list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Data set: digits, sprites, mnist, fashion_mnist, cifar10, celeba, owner/name of the hub, or folder.",
+            help="Data set: digits, sprites, mnist, fashion_mnist, cifar10, celeba, owner/name of the hub, or folder; "
+            "several are done one after the other. [default: digits]",
+            show_default=False,
         ),
-    ] = "digits",
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(help="Training seeds, at least 2; intervals are over them. 5 for digits, else 3."),
@@ -122,7 +130,8 @@ def bench(
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/bench"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).")
+        Path | None,
+        typer.Option(help="Folder with the images, in the hub's layout (Parquet); for several NAMEs that of NAME/."),
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
@@ -136,7 +145,10 @@ def bench(
     jobs: Annotated[int, typer.Option(help="Methods at a time, each with one thread; 0: one a core, at most 2.")] = 0,
     cluster: Annotated[
         str | None,
-        typer.Option(help="Methods on a dask cluster: its scheduler's address (tcp://HOST:8786), or local."),
+        typer.Option(
+            help="Methods on a dask cluster: its scheduler's address (tcp://HOST:8786), or local. A method that was "
+            "cut off goes on where it was if the workers see OUT by the same path, else it begins anew."
+        ),
     ] = None,
     devices: Annotated[int, typer.Option(help="Devices that each training is divided among, on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines that each training is divided among.")] = 1,
@@ -144,17 +156,17 @@ def bench(
     tensorboard: Annotated[
         bool,
         typer.Option(
-            "--tensorboard", help="Write the losses for TensorBoard too, to OUT/NAME/tensorboard, method by method."
+            "--tensorboard",
+            help="Write the losses for TensorBoard too, to OUT/NAME/tensorboard: every 500 steps while a method trains "
+            "(on a cluster when it is done).",
         ),
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier results of these settings.")] = False,
 ) -> None:
     """See HELP."""
-    started = time.monotonic()
-    small = name == "digits"
-    seeds = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
-    _check_numbers(seeds, steps, jobs, batch, devices, nodes)
-    _check_scale(cluster, devices * nodes, precision)
+    names = list(dict.fromkeys(names or ["digits"]))
+    _check_numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
+    _check_scale(cluster, devices * nodes, precision, len(names))
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
     from ssl_theory.benchmarks import board, data, run
     from ssl_theory.benchmarks import methods as known
@@ -164,21 +176,30 @@ def bench(
         board.writer()
     known.named(methods)  # a mistyped one is refused before the images are read
     place = _device(device)
-    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
-    depth = head if head is not None else 0 if small else 1
-    design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
-    if published and augmentation is None and splits.world is None:
-        augmentation = "crop" if splits.shape[0] == 1 else "crop-colour"
-    usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
-    settings = run.Settings(seeds=seeds, steps=steps or usual, batch_size=batch, device=place, precision=precision)
-    folder = _folder(out / name)
-    seen = views.chosen(augmentation, splits)
-    todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
-    boards = folder / "tensorboard" if tensorboard else None
-    results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards)
-    if results is None:  # another process writes them
-        return
-    _finish(folder, results, todo, time.monotonic() - started)
+    folders = {name: data_dir and (data_dir / name if len(names) > 1 else data_dir) for name in names}
+    if len(names) > 1:
+        folders |= dict.fromkeys(data.BUILT_IN)
+    loaded = {
+        name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column)
+        for name in names
+    }
+    for name, splits in loaded.items():
+        started, small = time.monotonic(), name == "digits"
+        depth = head if head is not None else 0 if small else 1
+        design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
+        seen_as = augmentation
+        if published and augmentation is None and splits.world is None:
+            seen_as = "crop" if splits.shape[0] == 1 else "crop-colour"
+        usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
+        members = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
+        settings = run.Settings(members, steps or usual, batch, device=place, precision=precision)
+        folder = _folder(out / name)
+        seen = views.chosen(seen_as, splits)
+        todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
+        boards = folder / "tensorboard" if tensorboard else None
+        results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards)
+        if results is not None:  # else another process writes them
+            _finish(folder, results, todo, time.monotonic() - started, _command())
 
 
 def _results(
@@ -217,11 +238,11 @@ def _results(
         return run.run(todo, workers=alone, fresh=fresh, report=progress, elsewhere=elsewhere)
 
 
-def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: float) -> None:
+def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: float, command: str) -> None:
     """Write everything, and print the table."""
     from ssl_theory.benchmarks import report, table
 
-    report.write(folder, results, todo, seconds)
+    report.write(folder, results, todo, seconds, command)
     rows, names = report.tidy(results), report.titles([job.method for job in todo])
     console = Console(highlight=False)
     for drawn in table.terminal(rows, names):
@@ -263,24 +284,37 @@ def content_map(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).")
     ] = None,
+    image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
+    augmentation: Annotated[
+        str, typer.Option(help="affine (shift, turn, scale), crop (and flip) or crop-colour.")
+    ] = "affine",
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/content-map"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int, typer.Option(help="Parts at a time, each with one thread; 0: one a core, at most 2.")] = 0,
 ) -> None:
     """See MAP."""
     _check_numbers(seeds, steps, jobs)
     from ssl_theory.benchmarks import content_map as mapping
     from ssl_theory.benchmarks import data
+    from ssl_theory.benchmarks import published as views
 
-    splits = data.load(name, folder=data_dir)
+    place = _device(device)
+    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
+    usual = views.named(augmentation, splits.shape)
     folder = _folder(out / name, "parts")
-    grid = mapping.NARROW if narrow else mapping.Grid()
-    parts = mapping.Part.all_of(splits, grid, steps=steps, seeds=seeds, folder=folder / "parts")
-    workers = 1 if _device("auto") != "cpu" else jobs or min(2, os.cpu_count() or 1)
+    run = mapping.Run(splits, usual, steps, seeds, place)
+    parts = mapping.Part.all_of(run, mapping.NARROW if narrow else mapping.Grid(), folder / "parts")
+    workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
     console = Console(stderr=True, highlight=False)
     rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
-    command = f"ssl-bench map {name} --steps {steps} --seeds {seeds}{' --narrow' * narrow}"
-    mapping.write(folder, name, rows, command)
+    mapping.write(folder, name, rows, _command())
     console.print(f"Written to {folder}.", soft_wrap=True)
+
+
+def _command() -> str:
+    """What was typed, for provenance."""
+    return shlex.join(["ssl-bench", *GIVEN])
 
 
 def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, devices: int = 1, nodes: int = 1) -> None:
@@ -298,11 +332,13 @@ def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, de
         raise InputError(f"--batch {batch}: not to be divided among {devices * nodes} devices; choose a multiple.")
 
 
-def _check_scale(cluster: str | None, devices: int, precision: str) -> None:
+def _check_scale(cluster: str | None, devices: int, precision: str, data_sets: int) -> None:
     if precision not in ("32-true", "bf16-mixed"):
         raise InputError(f"--precision {precision}: give 32-true or bf16-mixed.")
     if cluster is not None and (devices > 1 or precision != "32-true"):
         raise InputError("--cluster gives each method to one device in 32 bits: leave out --devices, --precision.")
+    if data_sets > 1 and (devices > 1 or precision != "32-true"):
+        raise InputError("--devices, --nodes and --precision take one data set a command.")
 
 
 def _device(name: str) -> str:
@@ -330,6 +366,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
     chosen = COMMANDS.get(given[0]) if given else None
     command, rest, called = (app, given, "") if chosen is None else (chosen, given[1:], f" {given[0]}")
+    GIVEN[:] = given
     try:
         code = command(args=rest, prog_name=f"ssl-bench{called}", standalone_mode=False)
     except InputError as error:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+
 from ssl_theory.benchmarks import cache
-from ssl_theory.benchmarks.cache import Result
 from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.run import Job, Report
 
@@ -25,25 +28,65 @@ def writer() -> Any:
 
 
 def following(report: Report, jobs: Sequence[Job], folder: Path) -> Report:
-    """`report`, which also writes a method's losses, a run a seed, as soon as the method is done.
+    """`report`, which also writes a method's losses, a run a seed: those of each checkpoint while it trains, whichever
+    process trains it, and what is left when it is done.
 
     In place of what an earlier command left in `folder`; diverged members simply end.
     """
-    make, entries = writer(), {job.method.key: job.entry for job in jobs}
+    make, known = writer(), {job.method.key: job for job in jobs}
     shutil.rmtree(folder, ignore_errors=True)
+    boards = {key: Board(make, folder / key) for key in known}
 
     def told(method: str, stage: str, done: int, total: int) -> None:
         report(method, stage, done, total)
-        result = cache.read(entries[method]) if stage in ("done", "cached") else None
-        if result is not None:
-            write(make, folder / method, result)
+        if stage == "training":
+            boards[method].add(so_far(known[method].beside("checkpoint")))
+        elif stage in ("done", "cached"):
+            result = cache.read(known[method].entry)
+            boards[method].add(result.history if result else NOTHING)
+            boards[method].close()
 
     return told
 
 
-def write(make: Any, folder: Path, result: Result) -> None:
-    """The losses of one method."""
-    for seed, losses in result.history.dropna().groupby("seed"):
-        with make(str(folder / f"seed-{seed}")) as board:
+NOTHING = pd.DataFrame({"step": [], "seed": [], "loss": []})
+
+
+def so_far(checkpoint: Path) -> pd.DataFrame:
+    """The losses (step, seed, loss) that a checkpoint of the training loop holds; none before the first one."""
+    try:
+        with safe_open(str(checkpoint), framework="np") as file:
+            steps, losses = file.get_tensor("history.step"), file.get_tensor("history.loss")
+    except (OSError, SafetensorError):
+        return NOTHING
+    seeds = np.tile(np.arange(losses.shape[1]), len(steps))
+    return pd.DataFrame({"step": steps.repeat(losses.shape[1]), "seed": seeds, "loss": losses.ravel()})
+
+
+class Board:
+    """The losses of one method, a writer a seed; each step is written once."""
+
+    def __init__(self, make: Any, folder: Path) -> None:
+        self.make, self.folder = make, folder
+        self.writers, self.last = dict[int, Any](), 0
+
+    def add(self, history: pd.DataFrame) -> None:
+        new = history[history["step"] > self.last]
+        if new.empty:
+            return
+        self.last = int(new["step"].max())
+        for seed, losses in new.dropna().groupby("seed"):
+            board = self._of(int(str(seed)))
             for step, loss in zip(losses["step"], losses["loss"], strict=True):
                 board.add_scalar("training loss", float(loss), int(step))
+            board.flush()
+
+    def _of(self, seed: int) -> Any:
+        if seed not in self.writers:
+            self.writers[seed] = self.make(str(self.folder / f"seed-{seed}"))
+        return self.writers[seed]
+
+    def close(self) -> None:
+        for open_ in self.writers.values():
+            open_.close()
+        self.writers.clear()

@@ -33,6 +33,7 @@ LOOKS = {
     "latex.py",
     "processes.py",
     "progress.py",
+    "provenance.py",
     "ranks.py",
     "report.py",
     "table.py",

@@ -4,14 +4,16 @@
     dask worker tcp://HOST:8786 --nthreads 1           on each of the others, with this package installed
     ssl-bench mnist --cluster tcp://HOST:8786          where the results are to be
 
-The images travel once to each worker. This process alone writes results, each when it arrives, so that workers need
-no folder in common with it; a run that is killed computes anew what had not arrived. A worker whose source or torch
+The images travel once to each worker. Where a worker sees the folder of results (by the same path), it writes its
+checkpoints there, so that a method goes on where a killed run or a lost worker left it; any other worker computes in a
+folder of its own, and a run that is killed computes anew what had not arrived. A worker whose source or torch
 differs from this process's refuses, instead of returning other numbers.
 """
 
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,9 +40,9 @@ def evaluate(jobs: Sequence[run.Job], address: str, processes: int, report: run.
     """Every job by a worker of the scheduler at `address`, or of one started here with so many for "local"."""
     if not jobs:
         return
-    with _client(address, processes) as client:
+    with _client(address, processes) as client, _sign(jobs[0].entry.parent) as sign:
         splits = client.scatter(jobs[0].splits)
-        futures = {client.submit(answer, _light(job), splits, cache.runtime(), pure=False): job for job in jobs}
+        futures = {client.submit(answer, _light(job), splits, cache.runtime(), sign, pure=False): job for job in jobs}
         for job in jobs:
             report(job.method.key, "on the cluster", 0, 1)
         try:
@@ -50,6 +52,18 @@ def evaluate(jobs: Sequence[run.Job], address: str, processes: int, report: run.
             client.cancel(list(futures))
 
 
+@contextmanager
+def _sign(folder: Path) -> Iterator[Path]:
+    """A file in the folder of results by which a worker knows whether it sees the same folder."""
+    sign = folder.resolve() / f".{uuid.uuid4().hex}.shared"
+    sign.parent.mkdir(parents=True, exist_ok=True)
+    sign.touch()
+    try:
+        yield sign
+    finally:
+        sign.unlink(missing_ok=True)
+
+
 def _light(job: run.Job) -> run.Job:
     """Without the images, which travel apart."""
     few = torch.arange(1)
@@ -57,13 +71,14 @@ def _light(job: run.Job) -> run.Job:
     return replace(job, splits=replace(job.splits, **parts))
 
 
-def answer(job: run.Job, splits: Splits, runtime: str) -> cache.Result | str:
-    """On a worker: the result of a job, or why the user's input does not allow one; one thread, as everywhere."""
+def answer(job: run.Job, splits: Splits, runtime: str, sign: Path) -> cache.Result | str:
+    """On a worker: the result of a job, or why the user's input does not allow one; one thread, as everywhere. Beside
+    `sign` where that can be seen, so that a checkpoint of before counts and this one's will."""
     if cache.runtime() != runtime:
         raise RuntimeError("this worker has another source or another torch; install the same and restart it")
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        here = replace(job, splits=splits, entry=Path(folder) / job.entry.name)
+    with tempfile.TemporaryDirectory() as own, threadpool_limits(1):
+        here = replace(job, splits=splits, entry=(sign.parent if sign.exists() else Path(own)) / job.entry.name)
         try:
             run.evaluate(here, lambda *_: None)
         except InputError as error:

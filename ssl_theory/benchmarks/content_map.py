@@ -40,17 +40,19 @@ from threadpoolctl import threadpool_limits
 from figures import look
 from ssl_theory.analysis.clustering import mixture_clustering
 from ssl_theory.analysis.probes import accuracy, r2
-from ssl_theory.benchmarks import cache, draw, published
-from ssl_theory.benchmarks.augmentation import Affine, Augmentation, unit
+from ssl_theory.benchmarks import cache, draw
+from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, unit
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.methods import design
+from ssl_theory.benchmarks.published import Colour, Crop
 from ssl_theory.benchmarks.run import SHARES
 from ssl_theory.learners import VAE, Fitted, SimVAE, fit
 
 IMAGES = 128  # a step, over all views
 ROWS = 4000  # images that a probe learns on, and that it is scored on, at most
 BASE_DECODER, BASE_STYLE = 0.01, 0.15  # the benchmark's, as published
+LEAST_AREA = 0.05  # of a crop, however strong
 CHOSEN_BY = "validation"  # the measure that choices are made by
 
 
@@ -89,43 +91,64 @@ NARROW = Grid(decoder=(0.01, 0.1, 0.3, 1.0, 3.0), style=(0.02, 0.15), views=(4,)
 
 
 @dataclass(frozen=True)
+class Run:
+    """What all parts of a map have in common; `usual` is the augmentation of strength 1."""
+
+    splits: Splits
+    usual: Augmentation
+    steps: int
+    seeds: int
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
 class Part:
     """One setting, all its learners as one ensemble over seeds: a unit of work."""
 
-    splits: Splits
+    run: Run
     setting: Setting
     decoders: tuple[float, ...]
     styles: tuple[float, ...]
-    steps: int
-    seeds: int
     stored: Path  # Parquet
 
     @classmethod
-    def all_of(cls, splits: Splits, grid: Grid, *, steps: int, seeds: int, folder: Path) -> list[Part]:
+    def all_of(cls, run: Run, grid: Grid, folder: Path) -> list[Part]:
         """Every part of the grid, stored in the folder under a name that tells all it depends on."""
-        images, parts = splits.fingerprint(), []
+        common, parts = repr((run.splits.fingerprint(), run.usual, run.steps, run.seeds, run.device)), []
         for where in grid.parts():
-            facts = {"images": images, "part": repr(where), "steps": steps, "seeds": seeds}
-            parts.append(cls(splits, *where, steps, seeds, folder / f"{cache.key(facts)}.parquet"))
+            name = cache.key({"run": common, "part": repr(where)})
+            parts.append(cls(run, *where, folder / f"{name}.parquet"))
         return parts
 
     def augmentation(self) -> Augmentation:
-        usual, share = published.named("affine", self.splits.shape), self.setting.strength
-        assert isinstance(usual, Affine)
-        return Affine(usual.shift * share, usual.rotation * share, usual.log_scale * share)
+        return strengthened(self.run.usual, self.setting.strength)
 
     def learners(self) -> list[tuple[float, SimVAE | VAE]]:
         """(style variance, learner); the VAE, which has none, with NaN."""
-        size: dict[str, Any] = design(self.splits.shape).size | {"latent_dim": self.setting.latent_dim}
+        size: dict[str, Any] = design(self.run.splits.shape).size | {"latent_dim": self.setting.latent_dim}
         plain: list[tuple[float, SimVAE | VAE]] = [(np.nan, VAE(**size, decoder_variance=v)) for v in self.decoders]
         cells = product(self.decoders, self.styles)
         return plain + [(s, SimVAE(**size, decoder_variance=v, style_variance=s)) for v, s in cells]
 
 
+def strengthened(usual: Augmentation, share: float) -> Augmentation:
+    """Its intervals shrunk or widened to `share` times their width; flips stay as likely."""
+    if isinstance(usual, Affine):
+        return Affine(usual.shift * share, usual.rotation * share, usual.log_scale * share)
+    if isinstance(usual, Crop):
+        least = max(LEAST_AREA, 1 - share * (1 - usual.area[0]))
+        return replace(usual, area=(least, usual.area[1]), aspect=usual.aspect**share)
+    if isinstance(usual, Colour):
+        names = ("brightness", "contrast", "saturation")
+        return replace(usual, hue=min(0.5, usual.hue * share), **{n: getattr(usual, n) * share for n in names})
+    assert isinstance(usual, Chain)
+    return Chain(tuple(strengthened(one, share) for one in usual.parts))
+
+
 def compute(part: Part) -> None:
     """Train and examine; one file at the end, so that a killed run leaves no half of one."""
     torch.set_num_threads(1)
-    exam = Examination.of(part.splits, part.augmentation(), seed=0)
+    exam = Examination.of(part.run.splits, part.augmentation(), seed=0)
     tables = []
     with threadpool_limits(1):
         for kind in (VAE, SimVAE):
@@ -141,7 +164,7 @@ def trained(
     part: Part, exam: Examination, learners: Sequence[SimVAE | VAE], styles: Sequence[float]
 ) -> list[pd.DataFrame]:
     """The scores of an ensemble, learner by learner and seed by seed, after each length of training."""
-    who = [(one, style, seed) for one, style in zip(learners, styles, strict=True) for seed in range(part.seeds)]
+    who = [(one, style, seed) for one, style in zip(learners, styles, strict=True) for seed in range(part.run.seeds)]
     known = pd.DataFrame(
         {
             "learner": type(one).__name__,
@@ -154,14 +177,15 @@ def trained(
     )
     tables = []
     with tempfile.TemporaryDirectory() as folder:
-        for steps in (max(1, round(share * part.steps)) for share in SHARES):
+        for steps in sorted({max(1, round(share * part.run.steps)) for share in SHARES}):
             fitted = fit(
                 learners,
-                part.splits.views("train", part.augmentation()),
+                part.run.splits.views("train", part.augmentation()),
                 steps=steps,
-                seeds=range(part.seeds),
+                seeds=range(part.run.seeds),
                 batch_size=IMAGES // part.setting.views,
                 views=part.setting.views,
+                device=part.run.device,
                 checkpoint=Path(folder) / "checkpoint",
             )
             scores = examined(fitted, exam)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ssl_theory.benchmarks.augmentation import Augmentation, AugmentedImages, Redrawing
 
 VALIDATION, TEST = 1 / 6, 1 / 4  # shares of the images; a data set's own splits come before these
+SHOWN = 12  # labels that a refusal lists
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,10 @@ def load(
     columns = (image_column or source.image_column, label_column or source.label_column)
     recipe = celeba.RECIPE if name == "celeba" else None
     place = _place(name, source, folder)
-    read = partial(hub.read, place, columns, source.classes, recipe)
-    if isinstance(place, Path):
-        parts, classes = decoded.kept(place, (columns, source.classes, recipe and recipe.name), read)
-    else:
-        parts, classes = read()
+    found = None if isinstance(place, Path) else hub.tables(place)
+    content = decoded.files(place) if isinstance(place, Path) else [place, hub.fingerprints(found or {})]
+    facts = (content, columns, source.classes, recipe and recipe.name)
+    parts, classes = decoded.kept(facts, partial(hub.read, place, columns, source.classes, recipe, found))
     attributes = recipe.attributes if recipe else ()
     return _three(name, _all_padded(parts, source), classes, split_seed, attributes=attributes)
 
@@ -270,9 +270,11 @@ def _cut(images: Images, share: float, classes: int, generator: torch.Generator)
     for label in range(classes):
         members = (images.labels == label).nonzero()[:, 0]
         if len(members) < 2:
+            found = ", ".join(map(str, images.labels.unique().tolist()[:SHOWN]))
             raise InputError(
-                f"class {label} has {len(members)} image(s) to split; at least 3 of each class are needed, one each "
-                "for train, validation and test: add images or drop the class and number the labels anew."
+                f"class {label} has {len(members)} image(s) to split (labels found: {found}); at least 3 of each class "
+                "are needed, one each for train, validation and test: add images or drop the class "
+                "and number the labels anew."
             )
         count = min(max(round(share * len(members)), 1), len(members) - 1)
         chosen[members[torch.randperm(len(members), generator=generator)[:count]]] = True

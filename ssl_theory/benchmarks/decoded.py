@@ -1,7 +1,8 @@
 """Decoded images kept on disk: bytes in a memory-mapped file, decoded once and shared between runs.
 
-An entry is named by what the folder holds (names, sizes and times of its files) and by what was asked of it
-(columns, classes, recipe), so a changed folder is decoded anew. It appears in one rename; every array carries a
+An entry is named by what there is to read and by what was asked of it (columns, classes, recipe), so a changed folder
+is decoded anew: of a folder the names, sizes and times of its files, of a data set of the hub its name and the
+fingerprint that `datasets` gives the revision it loaded. It appears in one rename; every array carries a
 SHA-256, and an entry that a disk has damaged is thrown away and decoded again. Where nothing can be written,
 nothing is kept. Entries live under `$XDG_CACHE_HOME/ssl-theory` (else `~/.cache/ssl-theory`) and are safe to
 delete.
@@ -26,10 +27,10 @@ FORMAT = 2
 Parts = tuple[dict[str, Images], int]
 
 
-def kept(folder: Path, asked: object, decode: Callable[[], Parts]) -> Parts:
-    """What `decode` gives, from disk where it was decoded before; `asked` (anything JSON can tell) is all that it
-    depends on besides the folder."""
-    entry = home() / _key(folder, asked)
+def kept(facts: object, decode: Callable[[], Parts]) -> Parts:
+    """What `decode` gives, from disk where it was decoded before; `facts` (anything JSON can tell) are all that it
+    depends on."""
+    entry = home() / hashlib.sha256(json.dumps([FORMAT, facts]).encode()).hexdigest()[:20]
     found = read(entry)
     if found is None:
         found = decode()
@@ -43,11 +44,11 @@ def home() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "ssl-theory" / "images"
 
 
-def _key(folder: Path, asked: object) -> str:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    facts = json.dumps([FORMAT, str(folder.resolve()), asked, stats])
-    return hashlib.sha256(facts.encode()).hexdigest()[:20]
+def files(folder: Path) -> list[object]:
+    """Where the folder is, and name, size and time of every file in it."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
+    return [str(folder.resolve()), stats]
 
 
 def read(entry: Path) -> Parts | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ssl_theory.benchmarks import data
 from ssl_theory.benchmarks.errors import InputError
-from ssl_theory.benchmarks.hub import no_space
+from ssl_theory.benchmarks.hub import no_space, quiet, reached
 
 
 def fetch(name: str, folder: Path | None, report: Callable[[str], None]) -> Path | None:
@@ -40,7 +40,10 @@ def _snapshot(hub: str, folder: Path) -> None:
         ) from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        snapshot_download(hub, repo_type="dataset", local_dir=folder)
+        with quiet():
+            if not reached(hub):
+                raise ConnectionError
+            snapshot_download(hub, repo_type="dataset", local_dir=folder)
     except Exception as error:  # of the hub's client, of what it fetches with, or of the disk
         raise InputError(_why(hub, folder, error)) from error
 

@@ -25,21 +25,41 @@ def content_against_style(tidy: pd.DataFrame, dataset: str) -> Figure:
     """A point a method: accuracy of a linear probe against R² averaged over the style factors (MLP probe).
 
     Bars are 95 % intervals over seeds; the dashed line is what the same probe reads off the pixels. A thin line leads
-    to the small point of the layer before the head.
+    to the small point of the layer before the head. Autoencoders, which lie close together, are drawn once more,
+    enlarged, where there are several.
     """
     points = coordinates(tidy)
-    figure, axes = canvas(width="column", height=2.9)
-    seen: list[str] = []
-    for method in points.index.get_level_values("method").unique():
-        _point(axes[0, 0], str(method), points.loc[method], seen)
+    methods = [str(method) for method in points.index.get_level_values("method").unique()]
+    crowd = [method for method in methods if METHODS[method].generative]
+    panels = 2 if len(crowd) > 2 else 1
+    figure, axes = canvas(1, panels, width="page" if panels == 2 else "column", height=2.9)
+    for axis, shown in zip(axes[0], (methods, crowd), strict=False):
+        seen: list[str] = []
+        for method in methods:
+            _point(axis, method, points.loc[[method]].droplevel("method"), seen, visible=method in shown)
+        axis.set_xlabel("content: linear accuracy")
     axes[0, 0].set_xlabel(f"content: linear accuracy, {dataset} test images")
     axes[0, 0].set_ylabel("style: mean R² of the factors, MLP probe")
     axes[0, 0].set_xlim(_around(points, "content", 0.0))
     axes[0, 0].set_ylim(_around(points, "style", -1.0))
+    if panels == 2:
+        _enlarge(axes[0, 0], axes[0, 1], points.loc[crowd])
     if "encoder" in points.index.get_level_values("layer"):
         axes[0, 0].plot([], [], marker=".", color=QUIET, linewidth=0.7, label="before the head")
     legend(figure)
     return figure
+
+
+def _enlarge(whole: Axes, part: Axes, points: pd.DataFrame) -> None:
+    """Let `part` show the middles of `points` only, and frame in `whole` what it shows; bars may leave it."""
+    limits = []
+    for name in ("content", "style"):
+        low, high = points[name].min(), points[name].max()
+        air = 0.3 * (high - low) + 0.002
+        limits.append((float(low - air), float(high + air)))
+    part.set(xlim=limits[0], ylim=limits[1], title="framed: autoencoders, enlarged; bars go on")
+    (left, right), (bottom, top) = limits
+    whole.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color=INK, linewidth=0.6, zorder=6)
 
 
 def _around(points: pd.DataFrame, what: str, lowest: float) -> tuple[float, float]:
@@ -64,7 +84,7 @@ def coordinates(tidy: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(parts)
 
 
-def _point(axes: Axes, method: str, layers: pd.DataFrame, seen: list[str]) -> None:
+def _point(axes: Axes, method: str, layers: pd.DataFrame, seen: list[str], *, visible: bool = True) -> None:
     title, at = METHODS[method].title, layers.loc["representation"].astype(float).to_dict()
     if method == REFERENCE:
         axes.axhline(at["style"], color="#1A1A1A", linestyle=(0, (4, 2)), linewidth=1.0, label=title)
@@ -72,6 +92,8 @@ def _point(axes: Axes, method: str, layers: pd.DataFrame, seen: list[str]) -> No
     look = mark(title)
     fill = FILLS[seen.count(look["marker"]) % len(FILLS)]
     seen.append(look["marker"])
+    if not visible:  # its fill is taken, so that every panel gives a method the same one
+        return
     axes.errorbar(
         [at["content"]],
         [at["style"]],
@@ -108,26 +130,31 @@ def _grid(rows: dict[str, NDArray[np.floating]]) -> Figure:
 
 
 def confusions(counts: dict[str, NDArray[np.number]]) -> Figure:
-    """Each core method's clusters: the share of a class (row) in each cluster (column), clusters matched to classes."""
+    """Each core method's clusters: the share of a class (row) in each cluster (column), clusters matched to classes;
+    colours reach to the largest share."""
     shown = {key: counts[key] for key in CORE if key in counts} or counts
     columns = min(4, len(shown))
-    figure, axes = canvas(-(-len(shown) // columns), columns, width="page", height=1.9)
+    figure, axes = canvas(-(-len(shown) // columns), columns, width="page", height=2.1)
     for spare in axes.flat[len(shown) :]:
         spare.set_axis_off()
-    for panel, (method, matrix) in zip(axes.flat, shown.items(), strict=False):
-        image = panel.imshow(matrix / np.maximum(matrix.sum(1, keepdims=True), 1), vmin=0, vmax=1, cmap="cividis")
+    shares = {key: matrix / np.maximum(matrix.sum(1, keepdims=True), 1) for key, matrix in shown.items()}
+    most = max(float(share.max()) for share in shares.values()) or 1.0
+    for panel, (method, share) in zip(axes.flat, shares.items(), strict=False):
+        image = panel.imshow(share, vmin=0, vmax=most, cmap="cividis")
         panel.set_title(METHODS[method].title.replace(", ", "\n"))
         panel.grid(False)
         panel.set_xlabel("cluster")
     for first in axes[:, 0]:
         first.set_ylabel("class")
     figure.colorbar(image, ax=list(axes.flat), label="share of the class", shrink=0.8)
+    if len(shown) < len(counts):
+        figure.suptitle(f"The {len(shown)} core methods of {len(counts)} that were run", fontsize=9)
     return figure
 
 
 def training_curves(history: dict[str, pd.DataFrame]) -> Figure:
-    """Each method's own loss by step, mean and 95 % interval over seeds; losses of different methods do not
-    compare."""
+    """Each method's own loss by step to the length that was chosen, mean and 95 % interval over seeds; losses of
+    different methods do not compare. A steep beginning leaves the panel at its top."""
     columns = min(5, len(history))
     figure, axes = canvas(-(-len(history) // columns), columns, width="page", height=2.0)
     for spare in axes.flat[len(history) :]:
@@ -137,11 +164,23 @@ def training_curves(history: dict[str, pd.DataFrame]) -> Figure:
         mean, half = grouped.mean(), grouped.apply(half_width)
         title = METHODS[method].title
         line_with_band(panel, mean.index, mean, mean - half, mean + half, label=title, method=title, marker="")
-        panel.set_title(title.replace(", ", "\n"))
+        panel.set_title(f"{title.replace(', ', chr(10))}\n{mean.index.max()} steps")
         panel.set_xlabel("step")
+        _cut(panel, (mean - half.fillna(0)).to_numpy(), (mean + half.fillna(0)).to_numpy())
     for first in axes[:, 0]:
         first.set_ylabel("training loss")
+    figure.suptitle("Losses to the length chosen on validation images; a steep first tenth is cut off", fontsize=9)
     return figure
+
+
+def _cut(axes: Axes, low: NDArray[np.floating], high: NDArray[np.floating]) -> None:
+    """Limits that hold the band from a tenth of the training on, where its beginning would take most of the height."""
+    late = slice(-(-len(high) // 10), None)
+    if not np.isfinite(high[late]).any() or not np.isfinite(high).all():
+        return
+    bottom, top, highest = float(low[late].min()), float(high[late].max()), float(high.max())
+    if highest - top > top - bottom:
+        axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.05 * (top - bottom))
 
 
 def plane(found: pd.DataFrame, title: str) -> Figure:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from ssl_theory.benchmarks.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+SECONDS = 10  # that the hub may take to answer
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
@@ -44,17 +47,20 @@ class Recipe:
 
 
 def read(
-    place: Path | str, columns: tuple[str, str], classes: int | None, recipe: Recipe | None = None
+    place: Path | str,
+    columns: tuple[str, str],
+    classes: int | None,
+    recipe: Recipe | None = None,
+    found: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Images], int]:
     """The parts of the table at `place` (a local folder or a hub name), and the number of classes.
 
     `columns` names the image and the label column, the latter only what the labels are called where a `recipe`
     makes them; `classes` is the number of classes where it is known beforehand, else the label column's own
-    declaration counts, else the largest label."""
-    tables = _known_splits(_tables(place), place)
+    declaration counts, else the largest label. `found` are its tables where they are loaded already."""
     declared = classes
     parts = {}
-    for split, table in tables.items():
+    for split, table in _known_splits(found or tables(place), place).items():
         parts[split], named = _part(table, columns, recipe, f"{place}, split {split}")
         declared = declared or named
     number = declared or 1 + max(int(part.labels.max()) for part in parts.values())
@@ -88,12 +94,15 @@ def _flags(table: Any, names: tuple[str, ...], where: str) -> Int[np.ndarray, "N
 
 def _whole(values: Any, name: str, where: str) -> Int[np.ndarray, " N"]:
     values = values[:] if not hasattr(values, "null_count") else values
-    if values.null_count:
-        raise InputError(f"{where}: column {name!r} has {values.null_count} empty row(s): fill or drop them.")
+    empty = np.flatnonzero(values.is_null(nan_is_null=True).to_numpy())
+    if len(empty):
+        more = f" and in {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise InputError(f"{where}: column {name!r} is empty in row {empty[0]}{more}: fill or drop what is empty.")
     return np.asarray(values).astype(np.int64)
 
 
-def _tables(place: Path | str) -> dict[str, Any]:
+def tables(place: Path | str) -> dict[str, Any]:
+    """The tables by split, images still encoded."""
     try:
         import datasets
     except ImportError:
@@ -102,9 +111,56 @@ def _tables(place: Path | str) -> dict[str, Any]:
         ) from None
     datasets.disable_progress_bars()
     try:
-        return dict(datasets.load_dataset(str(place)))
+        with quiet(), _offline(not isinstance(place, Path) and not reached(place)):
+            return dict(datasets.load_dataset(str(place)))
     except Exception as error:  # `datasets` raises a different class for every layer that can fail
         raise InputError(_why(place, error)) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what `datasets` and the hub's client log of a failure: it is told in one line."""
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def reached(name: str) -> bool:
+    """Whether the hub answers at all, by one short question: its client asks six times, over half a minute."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().dataset_info(name, timeout=SECONDS)
+    except HfHubHTTPError:  # an answer, if not the one that was hoped for
+        return True
+    except Exception:  # of whatever carries the question
+        return False
+    return True
+
+
+@contextmanager
+def _offline(wanted: bool) -> Iterator[None]:
+    """`datasets` takes what it fetched before, without asking."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or wanted
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+
+
+def fingerprints(found: dict[str, Any]) -> dict[str, str]:
+    """Of each table what tells it from one of another revision: `datasets` hashes its name, configuration and files."""
+    return {split: str(table._fingerprint) for split, table in found.items()}
 
 
 def _why(place: Path | str, error: Exception) -> str:
@@ -115,9 +171,12 @@ def _why(place: Path | str, error: Exception) -> str:
             "~/.cache/huggingface); make room there or name another folder by HF_HOME."
         )
     cause = error.__cause__ or error
+    if isinstance(place, Path) and type(cause).__name__ in ("EmptyDatasetError", "DataFilesNotFoundError"):
+        return f"cannot read {place}: no table or image in it; expected Parquet files with an image and a label column."
     if isinstance(place, Path):
         return (
-            f"cannot read {place}: {type(cause).__name__}: {str(cause)[:200]} (truncated or not in the hub's layout?)"
+            f"cannot read {place}: {type(cause).__name__}: {str(cause)[:200].rstrip('.')}; "
+            "a file is truncated or not in the hub's layout: fetch or write it anew."
         )
     if any(type(cause).__name__ == "DatasetNotFoundError" for cause in causes):
         return f"cannot find {place} on the hub: misspelt, not public, or no network. {fetch_ahead(place)}"
@@ -165,6 +224,8 @@ def _labels(table: Any, column: str, where: str) -> tuple[torch.Tensor, int | No
     _column(table, column, "--label-column", where)
     feature = table.features[column]
     kind = str(getattr(feature, "dtype", type(feature).__name__))
+    if kind.startswith("float"):  # whole numbers read so where one is missing
+        _whole(table.with_format("arrow")[column], column, where)
     if not kind.startswith(("int", "uint", "bool")):
         raise InputError(
             f"{where}: label column {column!r} holds {kind}, integers 0, 1, ..., C-1 expected; "
@@ -222,7 +283,7 @@ def _decode(
     record: dict[str, Any] | None, row: int, column: str, where: str, shaped: Callable[[Image], Image]
 ) -> np.ndarray:
     """One encoded image as uint8 `(C, H, W)`."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         if record is None:
@@ -231,7 +292,10 @@ def _decode(
             image.load()
             mode, array = image.mode, np.asarray(shaped(image))
     except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, ... by file format
-        raise InputError(f"{where}: {column!r} of row {row} cannot be decoded ({str(error)[:120]}).") from error
+        reason = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)[:120]
+        raise InputError(
+            f"{where}: {column!r} of row {row} cannot be decoded ({reason}): replace or drop the row."
+        ) from error
     if mode not in ("L", "RGB"):
         raise InputError(f"{where}: image {row} has mode {mode}; L (grey) or RGB expected: convert the images first.")
     return array[None] if mode == "L" else np.moveaxis(array, 2, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import queue
@@ -46,6 +47,8 @@ def _listen(messages: Any, report: run.Report) -> None:
             message = messages.get(timeout=0.2)
             if message[1] == "refused":
                 raise InputError(message[2])
+            if message[1] == "no space":
+                raise OSError(errno.ENOSPC, message[2])
             if message[1] == "failed":
                 raise RuntimeError(f"{message[0]} failed in its process:\n{message[2]}")
             report(*message)
@@ -74,5 +77,8 @@ def _work(job: run.Job, messages: Any) -> None:
             run.evaluate(job, report)
     except InputError as error:
         messages.put((job.method.key, "refused", str(error)))
+    except OSError as error:
+        what = ("no space", str(error)) if error.errno == errno.ENOSPC else ("failed", traceback.format_exc())
+        messages.put((job.method.key, *what))
     except Exception:
         messages.put((job.method.key, "failed", traceback.format_exc()))

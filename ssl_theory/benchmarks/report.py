@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +13,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures import look
-from ssl_theory.benchmarks import cache, draw, generation, table
+from ssl_theory.benchmarks import cache, draw, table
 from ssl_theory.benchmarks.cache import Result
 from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.methods import Method
+from ssl_theory.benchmarks.provenance import provenance
 from ssl_theory.benchmarks.run import Job
 
-PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "ssl-theory")
+FIGURES = ("content-against-style", "reconstructions", "samples", "clusters", "training")
+SUFFIXES = ("png", "pdf")
 
 
 def tidy(results: dict[str, Result]) -> pd.DataFrame:
@@ -47,8 +44,9 @@ def caption(jobs: Sequence[Job]) -> str:
     )
 
 
-def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds: float) -> list[Path]:
-    """Write table, figures and provenance to `folder`; the paths written."""
+def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds: float, command: str) -> list[Path]:
+    """Write table, figures and provenance to `folder`, and remove figures of an earlier command that this one does not
+    draw; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, names = tidy(results), titles([job.method for job in jobs])
     partial = folder / f".table.{os.getpid()}.partial"
@@ -58,11 +56,13 @@ def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds
         "table.json": table.as_json(rows),
         "table.md": table.markdown(rows, names, caption(jobs)),
         "table.tex": table.latex(rows, names, caption(jobs)),
-        "provenance.json": json.dumps(provenance(jobs, seconds), indent=1),
+        "provenance.json": json.dumps(provenance(jobs, seconds, command), indent=1),
     }
     for name, text in texts.items():
         cache.replace_text(folder / name, text)
     drawn = _figures(rows, results, jobs)
+    for path in (folder / f"{name}.{suffix}" for name in set(FIGURES) - set(drawn) for suffix in SUFFIXES):
+        path.unlink(missing_ok=True)
     written = [path for name, figure in drawn.items() for path in _save(figure, folder / name)]
     return [folder / "table.parquet", *(folder / name for name in texts), *written]
 
@@ -105,60 +105,10 @@ def _originals(job: Job) -> NDArray[np.floating]:
 def _save(figure: Figure, stem: Path) -> list[Path]:
     """PNG and PDF, each in one rename."""
     paths = []
-    for suffix in ("png", "pdf"):
+    for suffix in SUFFIXES:
         path, partial = stem.with_suffix(f".{suffix}"), stem.with_name(f".{stem.name}.{os.getpid()}.partial")
         with look():
             figure.savefig(partial, format=suffix)
         partial.replace(path)
         paths.append(path)
     return paths
-
-
-def provenance(jobs: Sequence[Job], seconds: float) -> dict[str, object]:
-    """Where the numbers came from: everything needed to make them again."""
-    splits, settings = jobs[0].splits, jobs[0].settings
-    return {
-        "data": {
-            "name": splits.name,
-            "shape": splits.shape,
-            "classes": splits.classes,
-            "images": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
-            "sha256": splits.fingerprint(),
-        },
-        "augmentation": repr(jobs[0].augmentation),
-        "settings": asdict(settings),
-        "seeds": list(range(settings.seeds)),
-        "methods": {job.method.key: repr(job.method.learner) for job in jobs},
-        "image features": generation.extractor(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "source": cache.source(),
-        "commit": _commit(),
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
-    }
-
-
-def _installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _commit() -> str | None:
-    """The commit of the source tree, None for an installed package."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=10,
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

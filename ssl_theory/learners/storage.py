@@ -1,6 +1,7 @@
 """Files of named tensors and a JSON description, written atomically: weights only, never pickle."""
 
 import contextlib
+import errno
 import json
 import os
 from dataclasses import fields
@@ -39,7 +40,8 @@ def write(path: str | Path, tensors: dict[str, Tensor], description: dict[str, A
             partial.unlink()
         if not isinstance(error, OSError):
             raise  # a second Ctrl-C
-        raise OSError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+        said = f"cannot write {path}: {error.strerror or error}; free space or choose another folder"
+        raise OSError(error.errno or errno.EIO, said) from error  # the number: callers tell a full disk by it
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

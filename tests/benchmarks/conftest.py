@@ -2,15 +2,17 @@
 
 import pytest
 
-from ssl_theory.benchmarks import measures
+from ssl_theory.benchmarks import download, hub, measures
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_caches(tmp_path_factory):
-    """Neither the user's decoded images nor those of `datasets` are read or written."""
+    """Neither the user's decoded images nor those of `datasets` are read or written, and the hub is not asked."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
+        for room in (hub, download):
+            patch.setattr(room, "reached", lambda _: True)
         yield
 
 

@@ -125,7 +125,7 @@ def refused(path, **keywords) -> str:
     [
         ({"Gray_Hair": None}, "'Gray_Hair'"),
         ({"Smiling": [1] * 12}, "found another type"),
-        ({"Young": [None] + [True] * 11}, "1 empty row"),
+        ({"Young": [None] + [True] * 11}, "empty in row 0"),
         ({"images": [face(0)] * 11 + [face(0, (200, 178))]}, "178 x 218 pixels in RGB expected, 178 x 200"),
         ({"images": [face(0)] * 11 + [face(0)[:900]]}, "row 11 cannot be decoded"),
         ({"images": [encoded(np.zeros((218, 178), np.uint8))] * 12}, "178 x 218 in L found"),

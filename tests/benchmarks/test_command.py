@@ -1,8 +1,10 @@
 """The command as a user meets it: exit codes, one-line refusals, files written, interruption and
 resumption."""
 
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pandas as pd
 import pytest
 
 from ssl_theory.benchmarks import __main__ as command
-from ssl_theory.benchmarks import board, run
+from ssl_theory.benchmarks import board, provenance, run
 from tests.benchmarks.scans import encoded, table
 
 
@@ -76,13 +78,42 @@ def test_table_is_tidy_and_complete(finished):
     assert len(stored["rows"]) == len(rows)
 
 
+def test_a_smaller_command_leaves_no_figures_of_a_larger_one(scans, tmp_path, short_probes):
+    options = ["folder", "--data-dir", scans, "--out", tmp_path, "--seeds", 2, "--steps", 4, "--device", "cpu"]
+    assert bench(*options, "--methods", "vae") == 0
+    assert (tmp_path / "folder/samples.png").exists()
+    (tmp_path / "folder/my-notes.png").write_text("the user's own")
+    assert bench(*options, "--methods", "pixels") == 0
+    assert sorted(path.stem for path in (tmp_path / "folder").glob("*.p[nd][gf]")) == ["clusters"] * 2 + ["my-notes"]
+
+
 def test_provenance_says_how_to_make_it_again(finished):
     said = json.loads((finished[0] / "provenance.json").read_text())
+    assert said["command"] == shlex.join(["ssl-bench", *map(str, finished[1])])
+    assert said["processor"].endswith("cores")
     assert said["seeds"] == [0, 1]
     assert said["settings"]["steps"] == 20
     assert said["data"]["images"] == {"train": 51, "validation": 9, "test": 30}
     assert "style_variance=0.15" in said["methods"]["simvae"]
     assert {"torch", "numpy"} <= set(said["versions"])
+
+
+def test_the_commit_says_whether_files_differ_from_it(tmp_path, monkeypatch):
+    def git(*words):
+        told = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip()
+
+    source = tmp_path / "provenance.py"
+    monkeypatch.setattr(provenance, "__file__", str(source))
+    source.write_text("one")
+    assert provenance.commit() is None
+    git("init")
+    assert provenance.commit() is None  # installed into somebody's repository
+    git("add", source.name)
+    git("commit", "-m", "one")
+    assert provenance.commit() == git("rev-parse", "HEAD")
+    source.write_text("two")
+    assert provenance.commit() == git("rev-parse", "HEAD") + "+"
 
 
 def test_second_run_computes_nothing_and_prints_the_same(finished, monkeypatch, capsys):
@@ -116,6 +147,9 @@ def test_second_run_computes_nothing_and_prints_the_same(finished, monkeypatch, 
         (["digits", "--nodes", 0], "at least 1"),
         (["digits", "--precision", "16-mixed"], "bf16-mixed"),
         (["digits", "--cluster", "local", "--devices", 2], "leave out"),
+        (["digits", "sprites", "--precision", "bf16-mixed"], "one data set a command"),
+        (["digits", "sprtes"], "did you mean sprites"),
+        (["mnist", "sprites", "--data-dir", "/nowhere"], "/nowhere/mnist: no such folder"),
         (["folder"], "--data-dir"),
         (["mnist", "--data-dir", "/nowhere/at/all"], "no such folder"),
     ],
@@ -163,6 +197,20 @@ def test_interruption_is_130_and_a_full_disk_2(tmp_path, monkeypatch, capsys):
     assert "no space left" in capsys.readouterr().err
 
 
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_fills_up_in_training_is_one_line(scans, tmp_path, monkeypatch, capsys):
+    """Through a checkpoint that cannot be written."""
+    monkeypatch.setattr(os, "fsync", full)
+    options = ["--out", tmp_path, "--seeds", 2, "--steps", 4, "--device", "cpu", "--jobs", 1]
+    assert bench("folder", "--data-dir", scans, "--methods", "simclr,vae", *options) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ssl-bench: ")]
+    assert len(said) == 1
+    assert "no space left" in said[0]
+
+
 def test_faults_of_ours_are_not_dressed_up_as_bad_input(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ValueError("a bug")
@@ -174,7 +222,7 @@ def test_faults_of_ours_are_not_dressed_up_as_bad_input(tmp_path, monkeypatch):
 
 def test_help_teaches(capsys):
     assert bench("--help") == 0
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())  # lines break where the terminal ends
     for words in (
         "ssl-bench digits",
         "--data-dir",
@@ -183,6 +231,7 @@ def test_help_teaches(capsys):
         "provenance.json",
         "--fresh",
         "ssl-bench compare",
+        "batch normalisation",
     ):
         assert words in shown
     assert bench("compare", "--help") == 0
@@ -247,10 +296,10 @@ class Board:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def __enter__(self) -> "Board":
-        return self
+    def flush(self) -> None:
+        return None
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         return None
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
@@ -280,6 +329,20 @@ def test_tensorboard_gets_a_method_as_soon_as_it_is_done(monkeypatch, scans, tmp
     assert seen == [set(), {"simclr"}]
 
 
+def test_tensorboard_gets_losses_while_a_method_trains(monkeypatch, scans, tmp_path, short_probes):
+    monkeypatch.setattr(board, "writer", lambda: Board)
+    monkeypatch.setattr(Board, "written", [])
+    fit, examined, seen = run.fit, run._examined, []
+    monkeypatch.setattr(run, "fit", lambda *a, **k: fit(*a, **k, log_every=2, checkpoint_every=4))
+    monkeypatch.setattr(run, "_examined", lambda *a: seen.extend(Board.written) or examined(*a))
+    options = ["--out", tmp_path, "--seeds", 2, "--steps", 16, "--jobs", 1, "--device", "cpu", "--tensorboard"]
+    assert bench("folder", "--data-dir", scans, "--methods", "vae", *options) == 0
+    assert {Path(folder).name for folder, *_ in seen} == {"seed-0", "seed-1"}
+    assert [step for *_, step in seen][:2] == [2, 4]
+    assert len(seen) == len(set(seen))
+    assert {step for *_, step in Board.written} >= {step for *_, step in seen} >= {2, 4, 6, 8, 10, 12}
+
+
 def test_defaults_follow_from_the_data_and_options_come_before_them(monkeypatch, scans, tmp_path):
     seen = []
 
@@ -301,6 +364,17 @@ def test_defaults_follow_from_the_data_and_options_come_before_them(monkeypatch,
     assert [learner.head for learner in learners] == [None, (128, 10), None, (128, 128, 10)]
     assert [learner.network for learner in learners] == ["mlp", "mlp", "mlp", "conv"]
     assert learners[2].hidden == (2000, 500, 500)
+
+
+def test_one_command_for_several_data_sets(monkeypatch, scans, tmp_path, capsys):
+    seen = []
+    monkeypatch.setattr(command, "_finish", lambda folder, *_: seen.append(folder))
+    monkeypatch.setattr(run, "run", lambda jobs, **_: seen.append((jobs[0].splits.name, jobs[0].settings.seeds)) or {})
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/folder").symlink_to(scans)
+    options = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out", "--methods", "pixels", "--device", "cpu"]
+    assert bench("folder", "digits", *options) == 0
+    assert seen == [("folder", 3), tmp_path / "out/folder", ("digits", 5), tmp_path / "out/digits"]
 
 
 def started(out: Path, *more: object) -> subprocess.Popen:

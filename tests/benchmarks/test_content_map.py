@@ -9,10 +9,17 @@ import torch
 from scipy import stats
 
 from ssl_theory.benchmarks import content_map, data
-from ssl_theory.benchmarks.content_map import BASE, CHOSEN_BY, Grid, Part
+from ssl_theory.benchmarks.content_map import BASE, CHOSEN_BY, Grid, Part, Run
+from ssl_theory.benchmarks.published import Colour, Crop, named
 from ssl_theory.learners import VAE, SimVAE, fit
+from tests.benchmarks.scans import table
 
 ONE = Grid(decoder=(0.01, 0.1), style=(0.15,), views=(4,), latent_dim=(), strength=())
+
+
+def digits(steps: int) -> Run:
+    splits = data.load("digits")
+    return Run(splits, named("affine", splits.shape), steps, seeds=2)
 
 
 def made(cells: dict[tuple[str, float, int], list[float]], measure: str = "linear") -> pd.DataFrame:
@@ -68,13 +75,12 @@ def test_tuned_chooses_by_validation_and_tells_of_test():
 
 
 def test_both_learners_begin_and_see_alike(tmp_path):
-    splits = data.load("digits")
-    part = Part.all_of(splits, ONE, steps=1, seeds=2, folder=tmp_path)[0]
+    part = Part.all_of(digits(1), ONE, tmp_path)[0]
     learners = [one for _, one in part.learners()]
     assert [type(one) for one in learners] == [VAE, SimVAE]
     settings = {name: value for name, value in asdict(learners[0]).items() if name in asdict(learners[1])}
     assert settings.items() <= asdict(learners[1]).items()
-    begun = [fit(one, splits.views("train", part.augmentation()), steps=0, seeds=(0, 1)) for one in learners]
+    begun = [fit(one, part.run.splits.views("train", part.augmentation()), steps=0, seeds=(0, 1)) for one in learners]
     for one, other in zip(begun[0].modules.parameters(), begun[1].modules.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
@@ -90,14 +96,40 @@ def test_grid_has_every_cell_of_the_plane_and_one_thing_at_a_time_elsewhere():
 
 
 def test_strength_widens_the_styles(tmp_path):
-    part = Part.all_of(data.load("digits"), ONE, steps=1, seeds=2, folder=tmp_path)[0]
+    part = Part.all_of(digits(1), ONE, tmp_path)[0]
     wide = replace(part, setting=replace(BASE, strength=2.0)).augmentation()
     draws = [how.draw((500,), torch.Generator().manual_seed(0)) for how in (part.augmentation(), wide)]
     torch.testing.assert_close(draws[1], 2 * draws[0])
 
 
+@pytest.mark.parametrize("share", [0.5, 1.5])
+def test_strength_widens_crops_and_colours_too(share):
+    crop, colour = content_map.strengthened(named("crop-colour", (3, 32, 32)), share).parts
+    assert isinstance(crop, Crop)
+    assert isinstance(colour, Colour)
+    assert crop.area == pytest.approx((1 - 0.4 * share, 1.0))
+    assert np.log(crop.aspect) == pytest.approx(share * np.log(4 / 3))
+    strengths = (colour.brightness, colour.contrast, colour.saturation, colour.hue)
+    assert strengths == pytest.approx((0.8 * share, 0.8 * share, 0.8 * share, 0.2 * share))
+
+
+def test_the_command_takes_columns_device_and_augmentation(tmp_path, monkeypatch):
+    """As ssl-bench does, for images of one's own."""
+    from ssl_theory.benchmarks.__main__ import main
+
+    seen: list[Part] = []
+    table(tmp_path / "scans", image="scan", label="kind")
+    monkeypatch.setattr(content_map, "computed", lambda parts, *_: seen.extend(parts))
+    monkeypatch.setattr(content_map, "write", lambda *_: None)
+    words = f"map folder --data-dir {tmp_path}/scans --image-column scan --label-column kind --augmentation crop"
+    with pytest.raises(SystemExit) as stopped:
+        main([*words.split(), "--device", "cpu", "--out", str(tmp_path / "out")])
+    assert not stopped.value.code
+    assert {(type(part.run.usual), part.run.device) for part in seen} == {(Crop, "cpu")}
+
+
 def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
-    parts = Part.all_of(data.load("digits"), ONE, steps=4, seeds=2, folder=tmp_path / "parts")
+    parts = Part.all_of(digits(4), ONE, tmp_path / "parts")
     reports: list[tuple[int, int]] = []
     rows = content_map.computed(parts, 1, lambda *said: reports.append(said))
     assert reports == [(0, 3), (1, 3), (2, 3), (3, 3)]
@@ -121,9 +153,10 @@ def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
 
 
 def test_a_killed_part_is_computed_again(tmp_path):
-    (part, *_) = Part.all_of(data.load("digits"), ONE, steps=2, seeds=2, folder=tmp_path)
+    (part, *_) = Part.all_of(digits(2), ONE, tmp_path)  # two lengths only: a quarter and a half are one
     part.stored.with_suffix(".unfinished").write_bytes(b"half")
-    content_map.computed([part], 1, lambda *_: None)
+    rows = content_map.computed([part], 1, lambda *_: None)
+    assert not rows.duplicated(["learner", "style_variance", "seed", "steps", "measure"]).any()
     assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"]
 
 

@@ -1,16 +1,23 @@
 """Data sets are read as they are, cut without overlap, and refused in one line where they cannot be used."""
 
+import logging
+import math
+
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from huggingface_hub.errors import HfHubHTTPError
 
 from ssl_theory.benchmarks import data, hub
 from ssl_theory.benchmarks.augmentation import Affine
 from ssl_theory.benchmarks.data import Images, Splits, load
 from ssl_theory.benchmarks.errors import InputError
 from tests.benchmarks.scans import encoded, table
+
+ASKED = hub.reached  # before conftest.py puts something in its place
 
 
 def load_folder(path, **keywords):
@@ -92,16 +99,19 @@ def test_wrong_columns_are_listed(tmp_path):
     assert "integers 0, 1" in one_line(tmp_path, label_column="image")
 
 
-def test_truncated_table(tmp_path):
+def test_truncated_table(tmp_path, caplog):
     table(tmp_path)
     file = next(tmp_path.glob("*.parquet"))
     file.write_bytes(file.read_bytes()[:-40])
+    logging.getLogger("datasets").addHandler(caplog.handler)
     assert "cannot read" in one_line(tmp_path)
+    logging.getLogger("datasets").removeHandler(caplog.handler)
+    assert caplog.text == ""  # `datasets` logs the same once more
 
 
 def test_empty_folder_and_empty_table(tmp_path):
     (tmp_path / "none").mkdir()
-    assert "cannot read" in one_line(tmp_path / "none")
+    assert "no table or image in it; expected Parquet files" in one_line(tmp_path / "none")
     folder = tmp_path / "empty"
     folder.mkdir()
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -113,7 +123,9 @@ def test_empty_folder_and_empty_table(tmp_path):
 def test_corrupt_image_names_its_row(tmp_path):
     good = encoded(np.zeros((6, 6), np.uint8))
     table(tmp_path, images=[good] * 29 + [good[:45]])
-    assert "row 29" in one_line(tmp_path)
+    assert "row 29 cannot be decoded" in one_line(tmp_path)
+    table(tmp_path, images=[good] * 29 + [b"no image"])
+    assert "row 29 cannot be decoded (of no known format): replace or drop the row" in one_line(tmp_path)
 
 
 def test_row_without_an_image(tmp_path):
@@ -127,9 +139,11 @@ def test_row_without_an_image(tmp_path):
         ([-1] + [0, 1, 2] * 9 + [1, 2], "from -1 to 2"),
         ([0.5] * 30, "integers 0, 1"),
         (["a"] * 30, "integers 0, 1"),
-        ([None] + [0, 1, 2] * 9 + [1, 2], "1 empty row"),
+        ([0, None] + [0, 1, 2] * 9 + [None], "empty in row 1 and in 1 more"),
+        ([0.0, 1.0, None] + [0.0, 1.0, 2.0] * 9, "empty in row 2:"),
+        ([0.0, 1.0, math.nan] + [0.0, 1.0, 2.0] * 9, "empty in row 2:"),
         ([0] * 30, "single class"),
-        ([0] * 15 + [5] * 15, "class 1 has 0"),
+        ([0] * 15 + [5] * 15, "class 1 has 0 image(s) to split (labels found: 0, 5)"),
     ],
 )
 def test_labels_that_cannot_be_used(tmp_path, labels, message):
@@ -179,6 +193,29 @@ def test_no_network_says_how_to_fetch_ahead(monkeypatch):
         hub.read("ylecun/mnist", ("image", "label"), 10)
 
 
+def test_a_hub_that_does_not_answer_is_not_asked_again(monkeypatch):
+    """What was fetched before is taken; nothing is retried, and nothing is logged."""
+    seen = []
+    monkeypatch.setattr(hub, "reached", lambda _: False)
+    monkeypatch.setattr("datasets.load_dataset", lambda _: seen.append(datasets.config.HF_HUB_OFFLINE) or {})
+    assert hub.tables("ylecun/mnist") == {}
+    assert seen == [True]
+    assert not datasets.config.HF_HUB_OFFLINE
+
+
+def test_any_answer_shows_that_the_hub_is_there(monkeypatch):
+    def answering(error):
+        def answer(*_, **__):
+            raise error
+
+        monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", answer)
+
+    answering(HfHubHTTPError.__new__(HfHubHTTPError))  # what it is made of differs between versions
+    assert ASKED("someone/nothing")
+    answering(OSError("no route"))
+    assert not ASKED("someone/nothing")
+
+
 def failing(monkeypatch, error):
     def raising(_):
         raise error
@@ -198,8 +235,8 @@ def test_no_room_for_the_tables_says_where(tmp_path, monkeypatch):
 def test_any_data_set_of_the_hub_by_its_name(monkeypatch, tmp_path):
     asked = []
     table(tmp_path, n=40)
-    read = hub.read
-    monkeypatch.setattr(hub, "read", lambda place, *rest: asked.append(place) or read(tmp_path, *rest))
+    tables = hub.tables
+    monkeypatch.setattr(hub, "tables", lambda place: asked.append(place) or tables(tmp_path))
     splits = load("someone/scans-2.0")
     assert asked == ["someone/scans-2.0"]
     assert splits.name == "someone/scans-2.0"

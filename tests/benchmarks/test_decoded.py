@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 
@@ -29,6 +30,19 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(hub, "read", counted)
     return count
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    """How many images were decoded, table by table."""
+    counts, decode = [], hub._pixels
+
+    def counted(table, *rest):
+        counts.append(len(table))
+        return decode(table, *rest)
+
+    monkeypatch.setattr(hub, "_pixels", counted)
+    return counts
 
 
 def test_decoded_once_and_equal(scans, calls):
@@ -92,3 +106,28 @@ def test_refused_input_leaves_nothing(scans):
     with pytest.raises(ValueError, match="columns found"):
         load("folder", folder=scans, label_column="kind")
     assert not decoded.home().exists()
+
+
+@pytest.fixture
+def hub_of_one(scans, monkeypatch):
+    """A hub whose every data set is the made one; how often it was asked."""
+    asked, load_dataset = [], datasets.load_dataset
+
+    def loaded(name):
+        asked.append(name)
+        return load_dataset(str(scans))
+
+    monkeypatch.setattr(datasets, "load_dataset", loaded)
+    return asked
+
+
+def test_data_of_the_hub_are_decoded_once_a_revision(scans, hub_of_one, decodings):
+    first, again = (load("someone/scans") for _ in range(2))
+    assert decodings == [30]
+    assert hub_of_one == ["someone/scans"] * 2
+    assert first.fingerprint() == again.fingerprint()
+    table(scans, n=60)
+    assert len(load("someone/scans").train) > len(first.train)
+    assert decodings == [30, 60]
+    load("another/scans")
+    assert decodings == [30, 60, 60]

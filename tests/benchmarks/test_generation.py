@@ -1,6 +1,8 @@
 """Samples follow the prior, distances tell near from far, and evidence of a linear-Gaussian model is the exact one."""
 
 import math
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,6 +198,11 @@ def test_features_are_fixed_and_named():
     assert torch.equal(generation.RandomConv()(x), generation.RandomConv()(x))
     assert generation.RandomConv()(x).shape == (2, 64)
     assert generation.extractor() in ("random-conv-64", "inception-2048")
+
+
+def test_the_package_that_inception_needs_can_be_installed_with_this_one():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert any(line.startswith("torch-fidelity") for line in project["optional-dependencies"]["fid"])
 
 
 def test_inception_only_where_package_and_weights_are(monkeypatch, tmp_path):

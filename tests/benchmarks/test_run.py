@@ -1,7 +1,10 @@
 """A method is trained, chosen and examined once; what is done is kept, what is killed goes on to the same
 numbers."""
 
+import errno
 import math
+import os
+import queue
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ssl_theory.benchmarks import cache, run
+from ssl_theory.benchmarks import cache, processes, run
 from ssl_theory.benchmarks.augmentation import Affine
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.errors import InputError
@@ -242,6 +245,20 @@ def test_a_failing_worker_is_told_of(tmp_path):
     broken = [replace(job(tmp_path, key), entry=Path("/proc/none/entry")) for key in ("random", "pixels")]
     with pytest.raises(RuntimeError, match="failed in its process"):
         run.run(broken, workers=2, fresh=False, report=silent)
+
+
+def test_a_full_disk_in_a_worker_is_one_here(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(processes.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(processes.torch, "set_num_threads", lambda n: None)
+    messages: queue.Queue = queue.Queue()
+    processes._work(job(tmp_path, steps=4), messages)
+    with pytest.raises(OSError, match="cannot write") as told:
+        processes._listen(messages, silent)
+    assert told.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - set(CORE)))

@@ -81,7 +81,7 @@ def test_images_do_not_travel_with_every_job(tmp_path):
 
 def test_another_source_is_refused(here, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="install the same"):
-        cluster.answer(job(tmp_path), SPLITS, "another source")
+        cluster.answer(job(tmp_path), SPLITS, "another source", tmp_path / "sign")
 
 
 def test_refusals_of_a_worker_are_refusals_here(here, tmp_path, monkeypatch):
@@ -92,6 +92,29 @@ def test_refusals_of_a_worker_are_refusals_here(here, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="out of memory"):
         on_cluster([job(tmp_path)])
     assert cache.read(job(tmp_path).entry) is None
+
+
+@pytest.mark.parametrize(("shared", "steps"), [(True, [4, 6, 8]), (False, [2, 4, 6, 8])])
+def test_a_worker_that_sees_the_folder_of_results_goes_on_there(here, tmp_path, monkeypatch, shared, steps):
+    """Lengths 2, 4, 8, lost after the first; where a worker does not see that folder, it begins anew."""
+    fit, calls, seen = run.fit, [], []
+
+    def watched(*arguments, steps, progress, **options):
+        calls.append(steps)
+        if calls == [2, 4]:
+            raise InterruptedError
+        return fit(*arguments, steps=steps, progress=lambda done, _: seen.append(done), log_every=2, **options)
+
+    monkeypatch.setattr(run, "fit", watched)
+    if not shared:
+        monkeypatch.setattr(cluster, "_sign", lambda _: nullcontext(tmp_path / "elsewhere" / "sign"))
+    one = job(tmp_path / "there", "vae", steps=8)
+    with pytest.raises(InterruptedError):
+        on_cluster([one])
+    seen.clear()
+    on_cluster([one])
+    assert seen == steps
+    assert [path.name for path in (tmp_path / "there").iterdir()] == [one.entry.name]
 
 
 def test_a_job_that_kills_workers_is_named(tmp_path):

@@ -161,6 +161,7 @@ def test_a_full_disk_loses_nothing(disk, tmp_path, monkeypatch):
         disk(patch)
         train(steps=6, checkpoint=path)
     assert "\n" not in str(error.value)
+    assert error.value.errno == errno.ENOSPC
     assert path.read_bytes() == whole
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
     same(train(steps=6, checkpoint=path), train(steps=6))

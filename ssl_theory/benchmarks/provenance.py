@@ -1,0 +1,83 @@
+"""Where the numbers of a run came from: everything needed to make them again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ssl_theory.benchmarks import cache, generation
+from ssl_theory.benchmarks.run import Job
+
+PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "ssl-theory")
+
+
+def provenance(jobs: Sequence[Job], seconds: float, command: str) -> dict[str, object]:
+    """Plain JSON; `command` as it was given, `seconds` that it took."""
+    splits, settings = jobs[0].splits, jobs[0].settings
+    return {
+        "command": command,
+        "data": {
+            "name": splits.name,
+            "shape": splits.shape,
+            "classes": splits.classes,
+            "images": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
+            "sha256": splits.fingerprint(),
+        },
+        "augmentation": repr(jobs[0].augmentation),
+        "settings": asdict(settings),
+        "seeds": list(range(settings.seeds)),
+        "methods": {job.method.key: repr(job.method.learner) for job in jobs},
+        "image features": generation.extractor(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(settings.device),
+        "source": cache.source(),
+        "commit": commit(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def processor(device: str) -> str:
+    """What computed: the processor with its cores, and the accelerator where one was used."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    words = f"{named[0] if named else platform.processor() or 'unknown'}, {os.cpu_count()} cores"
+    if device.startswith("cuda"):
+        import torch
+
+        words += f", {torch.cuda.get_device_name(device)}"
+    return words
+
+
+def commit() -> str | None:
+    """The commit of the source tree, "+" where tracked files differ from it; None for an installed package."""
+    try:
+        if not _git("ls-files", "--", Path(__file__).name):
+            return None
+        return _git("rev-parse", "HEAD") + "+" * bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*words: str) -> str:
+    whole = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(whole, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
