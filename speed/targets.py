@@ -6,8 +6,8 @@
 
 Rows of earlier runs stay in speed/results/targets.md, each with its own date.
 
-Memory is the proportional set size (shared pages counted once) of the command and everything it starts, sampled ten
-times a second: a spike shorter than that is missed. Results and caches go to a folder that is empty at first, so
+Memory is the proportional set size (shared pages counted once) of the command and everything it starts, sampled at most
+ten times a second, and as seldom as keeps the sampling to a fiftieth of one core: shorter spikes are missed. Results and caches go to a folder that is empty at first, so
 nothing is reused.
 """
 
@@ -109,8 +109,9 @@ def _measured(name: str, folder: Path) -> Measured:
 
 def _watch(process: subprocess.Popen, peak: list[float]) -> None:
     while process.poll() is None:
+        began = time.thread_time()
         peak[0] = max(peak[0], _tree_memory(process.pid))
-        time.sleep(0.1)
+        time.sleep(max(0.1, 50 * (time.thread_time() - began)))
 
 
 def _tree_memory(pid: int) -> float:
