@@ -7,8 +7,8 @@
 Rows of earlier runs stay in speed/results/targets.md, each with its own date.
 
 Memory is the proportional set size (shared pages counted once) of the command and everything it starts, sampled at most
-ten times a second, and as seldom as keeps the sampling to a fiftieth of one core: shorter spikes are missed. Results and caches go to a folder that is empty at first, so
-nothing is reused.
+ten times a second, and as seldom as keeps the sampling to a fiftieth of one core: shorter spikes are missed. Results
+and caches go to a folder that is empty at first, so nothing is reused.
 """
 
 from __future__ import annotations
