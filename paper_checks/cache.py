@@ -56,11 +56,21 @@ class Cache:
 
     def load(self, key: str) -> pd.DataFrame | None:
         """The table, or None where there is no entry or a damaged one."""
+        data = self._intact(key)
+        try:
+            return None if data is None else pd.read_parquet(io.BytesIO(data))
+        except (OSError, ValueError):
+            return None
+
+    def has(self, key: str) -> bool:
+        """Whether there is an entry, and undamaged; sooner told than loaded."""
+        return self._intact(key) is not None
+
+    def _intact(self, key: str) -> bytes | None:
         try:
             about = json.loads(self._path(key, "json").read_bytes())
             data = self._path(key, "parquet").read_bytes()
-            intact = about["key"] == key and about["sha256"] == hashlib.sha256(data).hexdigest()
-            return pd.read_parquet(io.BytesIO(data)) if intact else None
+            return data if about["key"] == key and about["sha256"] == hashlib.sha256(data).hexdigest() else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -101,13 +111,15 @@ def write_together(folder: Path, files: Mapping[str, bytes], others: Iterable[st
     """Write all of `files` or, where there is no room for all, none; remove the `others` that are not among them.
 
     The last file speaks for the rest: it is gone while they are replaced, so that a kill leaves no mixture behind it.
+    Files that are there already stay: flushing hundreds of them to disk would cost a rerun seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, Path] = {}
+    last, parts = list(files)[-1], dict[str, Path]()
     try:
         for name, data in files.items():
-            parts[name] = _beside(folder / name, data)
-        (folder / list(files)[-1]).unlink(missing_ok=True)
+            if name == last or not _holds(folder / name, data):
+                parts[name] = _beside(folder / name, data)
+        (folder / last).unlink(missing_ok=True)
         for name in set(others) - set(files):
             (folder / name).unlink(missing_ok=True)
         for name, part in parts.items():
@@ -115,6 +127,13 @@ def write_together(folder: Path, files: Mapping[str, bytes], others: Iterable[st
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _beside(path: Path, data: bytes) -> Path:

@@ -288,7 +288,7 @@ CLAIM = Claim(
         "away in two of five seeds, as nothing bounds it off the sphere, and is now the log-determinant. An NMI of "
         "at least 0.70 could not tell trained from untrained encoders, which reach it where the classes lie far "
         "apart; the gain over them is paired by world instead. The variance of q in c agrees with its closed form on "
-        "average, single seeds are 4 % off (Adam at a constant rate): drawn, not bounded."
+        "average; single seeds are 4 % off on average and 8 % at most (Adam at a constant rate): drawn, not bounded."
     ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 3 and 4",
 )

@@ -28,7 +28,7 @@ def run(plans: Sequence[Plan], settings: Settings) -> Iterator[Event]:
     if settings.fresh:
         for key in jobs:
             cache.forget(key)
-    missing = {key for key in jobs if cache.load(key) is None}
+    missing = {key for key in jobs if not cache.has(key)}
     cached = len(jobs) - len(missing)
     open_plans = list(plans)
     counts: dict[str, Any] = {"total": len(jobs), "cached": cached}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from paper_checks.cache import Cache, cache_key, write_atomically
+from paper_checks.cache import Cache, cache_key, write_atomically, write_together
 from paper_checks.claim import Task
 
 KEY = "ab" + "0" * 62
@@ -90,3 +90,14 @@ def test_key_sees_seed_function_dtype_and_device_where_it_matters(monkeypatch: p
     assert cache_key(Task(on_any, {"seed": 0}), "cpu", "d") == cache_key(Task(on_any, {"seed": 0}), "cuda", "d")
     monkeypatch.setattr("paper_checks.cache._version", lambda package: "9.9")
     assert cache_key(Task(on_device, {"seed": 0}), "cpu", "torch.float32") != base
+
+
+def test_files_that_are_there_already_are_not_written_again(tmp_path: Path):
+    """But for the last, which speaks for the rest; one that differs is, and what is not asked for goes."""
+    write_together(tmp_path, {"a": b"1", "b": b"2", "last": b"3"}, ["old"])
+    (tmp_path / "old").write_bytes(b"")
+    before = {name: (tmp_path / name).stat().st_ino for name in ("a", "b", "last")}
+    write_together(tmp_path, {"a": b"1", "b": b"4", "last": b"3"}, ["a", "b", "old"])
+    kept = {name: (tmp_path / name).stat().st_ino == number for name, number in before.items()}
+    assert kept == {"a": True, "b": False, "last": False}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"1", "b": b"4", "last": b"3"}
