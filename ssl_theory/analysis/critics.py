@@ -31,6 +31,16 @@ OBJECTIVES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """What a critic can be trained on; "mine" besides, which carries a moving average from step to step."""
 
+START = 0.1
+"""Size of a separable critic's scores before training: near 0, the PMI of independent pairs.
+
+Reached by scaling both last layers by `sqrt(START / sqrt(k))`, k the embedding. The inner product of k outputs as
+initialised has a standard deviation near sqrt(k) and tails far beyond: at k = 8, 64 points have scores up to 21, and a
+single pair makes up half of the mean of exp f. NWJ and MINE divide by a fixed or an earlier mean, so their slope is
+that pair's alone, or nothing, and Adam remembers the shock. Of 2.554 nats Donsker-Varadhan on fresh pairs then showed
+-17 and -25 after 150 steps; from here it shows 1.3 and 1.8.
+"""
+
 
 @runtime_checkable
 class Critic(Protocol):
@@ -122,10 +132,17 @@ def critic(
     hidden: Sequence[int] = (128, 128),
     embedding: int = 32,
 ) -> Critic:
-    """An untrained critic, "separable", "bilinear" or "joint", for pairs shaped `like`; members begin alike."""
+    """An untrained critic, "separable", "bilinear" or "joint", for pairs shaped `like`; members begin alike.
+
+    A bilinear one begins at 0, a separable one near it (`START`).
+    """
     (x, y), (a, b) = like, (like[0].shape[-1], like[1].shape[-1])
     if kind == "separable":
-        return Separable(initial([a, *hidden, embedding], x, generator), initial([b, *hidden, embedding], y, generator))
+        left, right = (initial([d, *hidden, embedding], z, generator) for d, z in ((a, x), (b, y)))
+        with torch.no_grad():
+            for network in (left, right):
+                network[-2].mul_(math.sqrt(START / math.sqrt(embedding)))
+        return Separable(left, right)
     if kind == "joint":
         return Joint(initial([a + b, *hidden, 1], x, generator))
     if kind == "bilinear":
@@ -144,6 +161,12 @@ def trained(
     rate: float = 2e-3,
 ) -> Critic:
     """The critic after `steps` of Adam (cosine schedule) on the objective, each on a fresh batch; in place.
+
+    InfoNCE, Donsker-Varadhan and Jensen-Shannon weigh pairs by bounded weights and train steadily. "nwj" and "mine"
+    weigh them by `exp f` over a number that the batch does not set, and one pair of large score outweighs all. A critic
+    that is to serve Donsker-Varadhan is best trained on "donsker_varadhan": on 5 pairs with correlation 0.8 (2.554
+    nats) and fresh batches of 64, a default separable critic has after 300 steps, over three seeds and three members,
+    2.11 nats (1.98 to 2.15), by "mine" 1.80 (0.70 to 2.07), by "nwj" 1.78 (1.45 to 1.98).
 
     Args:
         objective: a name in `OBJECTIVES`, or "mine".

@@ -73,7 +73,9 @@ def mine(scores: Scores, log_average: Score | None, *, rate: float = 0.01) -> tu
 
     The gradient of `log E_q[exp f]` on a batch divides by that batch's own mean of `exp f`, which biases it;
     here the divisor is a moving average over batches, `a <- (1 - rate) a + rate mean exp f`. The value is no
-    estimate: use `donsker_varadhan` on fresh scores.
+    estimate: use `donsker_varadhan` on fresh scores. The average is one of `exp f`, so it keeps the largest batch
+    for about `1 / rate` steps, and till then the others weigh next to nothing: start from a critic whose scores are
+    small, as `critics.critic` does.
 
     Args:
         scores: `(*batch, n, K)`.
