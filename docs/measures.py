@@ -288,53 +288,44 @@ def along_heads(known: Truth) -> dict[str, dict[str, Tensor]]:
 def projection_sheet(known: Truth) -> Figure:
     """What a linear head passes on."""
     rows = heads(known)
+    keeps, *_ = rows
     figure, axes = figures.canvas(2, 3, width="page", height=2.15)
-
-    def small(h: Tensor, w: Tensor) -> Any:
-        return projection.style_in_small_directions(h, w, leading=4)
-
-    def style_of(r: Any) -> Any:
-        return analysis.r2(r, known.style[:, :, 0])
-
-    layers = {name: {"h": h[:, :, 0], "z": h[:, :, 0] @ w.mT} for name, (h, w) in rows.items()}
-    along = {name: projection.along(both, style_of) for name, both in layers.items()}
-    keeps, shrinks, drops, random = list(rows)[:4]
-    kept_by = {keeps: 1.0, shrinks: 1.0, random: 1.0, drops: 0.0}
-    panels: list[tuple[Panel, Values]] = [
-        (
-            Panel("style $R^2$ of h", taken, dict.fromkeys(kept_by, 1.0), (0, 1)),
-            {name: scores["h"] for name, scores in along.items()},
-        ),
-        (
-            Panel("style $R^2$ of z = W h", taken, kept_by, (0, 1)),
-            {name: scores["z"] for name, scores in along.items()},
-        ),
-        (
-            Panel("style passed on", taken, {keeps: 1, drops: 0}, (0,), unit="share in z over share in h"),
-            {name: projection.passed_on(*row) for name, row in rows.items()},
-        ),
-        (
-            Panel(
-                "style in small directions", taken, {shrinks: 1, drops: 1}, (0, 1), unit="share beyond the 4 largest"
-            ),
-            # Where all singular values are equal there is no order of directions.
-            {name: np.nan if name == keeps else small(*row) for name, row in rows.items()},
-        ),
-    ]
     places = [axes[0, 0], axes[0, 1], axes[0, 2], axes[1, 0]]
-    for at, (panel, values) in zip(places, panels, strict=True):
+    for at, (panel, values) in zip(places, projection_panels(known, rows), strict=True):
         draw(at, panel, values)
     for at in places[1:3]:
         at.set_yticklabels([])
-    curves(
-        axes[1, 1],
-        "singular values of W",
-        {n: projection.singular_values(w) for n, (_, w) in rows.items()},
-        "direction",
-    )
+    singular = {n: projection.singular_values(w) for n, (_, w) in rows.items()}
+    curves(axes[1, 1], "singular values of W", singular, "direction")
     share = {n: projection.style_variance_by_direction(*row) for n, row in rows.items() if n != keeps}
     curves(axes[1, 2], "style variance of h, share", share, "direction, largest first")
     return figure
+
+
+def projection_panels(known: Truth, rows: Mapping[str, tuple[Tensor, Tensor]]) -> list[tuple[Panel, Values]]:
+    """Style before the head, behind it, passed on and in small directions, each with its numbers."""
+    keeps, shrinks, drops, random = list(rows)[:4]
+    told = {n: style_along(known, *row) for n, row in rows.items()}
+    behind = {keeps: 1.0, shrinks: 1.0, random: 1.0, drops: 0.0}
+    passed = Panel("style passed on", taken, {keeps: 1, drops: 0}, (0,), unit="share in z over share in h")
+    small = Panel("style in small directions", taken, {shrinks: 1, drops: 1}, (0, 1), unit="share beyond the 4 largest")
+    return [
+        (Panel("style $R^2$ of h", taken, dict.fromkeys(behind, 1.0), (0, 1)), {n: s["h"] for n, s in told.items()}),
+        (Panel("style $R^2$ of z = W h", taken, behind, (0, 1)), {n: s["z"] for n, s in told.items()}),
+        (passed, {n: projection.passed_on(*row) for n, row in rows.items()}),
+        # Where all singular values are equal there is no order of directions.
+        (small, {n: np.nan if n == keeps else small_directions(*row) for n, row in rows.items()}),
+    ]
+
+
+def style_along(known: Truth, h: Tensor, w: Tensor) -> dict[str, Any]:
+    """`R^2` of style, of the first view, from h and from z = W h."""
+    first = h[:, :, 0]
+    return projection.along({"h": first, "z": first @ w.mT}, lambda r: analysis.r2(r, known.style[:, :, 0]))
+
+
+def small_directions(h: Tensor, w: Tensor) -> Any:
+    return projection.style_in_small_directions(h, w, leading=4)
 
 
 # -- all of it ----------------
@@ -369,7 +360,7 @@ def main(stem: Path) -> None:
         finished(figure, path("dimensions"))
         finished(sheet(clustering_panels(known), kept)[0], path("clustering"))
         finished(sheet(probe_panels(known), kept, columns=3)[0], path("probes"))
-        panels = information_panels(known) + conditional_panels(known)
+        panels = information_panels(known) + conditional_panels()
         finished(sheet(panels, paired)[0], path("information"))
         figure, spare = sheet(geometry_panels(known), kept, spare=4)
         draw_critics(spare[:2])
