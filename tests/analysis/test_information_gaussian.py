@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ssl_theory.analysis import critics, information
-from tests.analysis.test_information import correlated, log_conditional, pmi
+from tests.analysis.pairs import correlated, log_conditional, pmi
 
 BATCHES, PAIRS = 60, 128
 

@@ -1,0 +1,139 @@
+"""Trained critics: what they learn, by which objective, and what they say of pairs that they have not seen."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ssl_theory.analysis import critics, information
+from tests.analysis.pairs import JOINT, PMI, TRUTH, correlated, pmi
+
+
+def one_hot_pairs(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    cell = torch.multinomial(JOINT.flatten(), 2 * n, replacement=True, generator=generator).view(2, n)
+    hot = torch.eye(3)
+    return hot[cell // 3], hot[cell % 3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "objective"),
+    [(k, "info_nce") for k in ("separable", "bilinear", "joint")]
+    + [("bilinear", o) for o in ("nwj", "donsker_varadhan", "mine", "jensen_shannon")],
+)
+def test_trained_critics_learn_the_pmi(kind: str, objective: str):
+    g = torch.Generator().manual_seed(0)
+    critic = critics.critic(kind, one_hot_pairs(2, g), g, hidden=(16,), embedding=4)
+    critics.trained(critic, one_hot_pairs, g, objective=objective, steps=150, batch=48, rate=5e-2)
+    every = torch.eye(3).expand(2, 3, 3)
+    error = critic(every, every).mT.detach().double() - PMI
+    # InfoNCE leaves a term in y free, Donsker-Varadhan a constant; NWJ wants 1 + PMI, Jensen-Shannon the PMI itself.
+    free = {"info_nce": (1,), "nwj": (), "jensen_shannon": ()}.get(objective, (1, 2))
+    error = error - (error.mean(free, keepdim=True) if free else float(objective == "nwj"))
+    assert error.abs().mean() < 0.25
+    fresh = critics.fresh_scores(critic, one_hot_pairs, g, batches=20, batch=64)
+    assert fresh.shape == (20, 2, 64, 64)
+    assert information.info_nce(fresh).mean(0).tolist() == pytest.approx([TRUTH, TRUTH], abs=0.08)
+
+
+def test_exact_critic_is_left_alone():
+    g = torch.Generator().manual_seed(0)
+    exact = critics.Exact(lambda x, y: torch.einsum("eia,ab,ejb->eji", x, PMI.float(), y))
+    assert critics.trained(exact, one_hot_pairs, g, steps=3) is exact
+    fresh = critics.fresh_scores(exact, one_hot_pairs, g, batches=30, batch=128)
+    assert information.tuba(fresh).mean().item() == pytest.approx(TRUTH, abs=0.03)
+
+
+def test_information_between_representations():
+    x, y = correlated(1200, 0.9, 2, 3)
+    y[1] = y[1].roll(1, 0)
+    x[2, 5] = torch.nan
+    found = critics.between(x, y, steps=120, batch=128, hidden=(32,), embedding=8, rate=1e-2)
+    truth = float(information.gaussian_information(torch.full((2,), 0.9)))
+    assert truth - 0.5 < found[0] < truth + 0.1
+    assert found[1] < 0.1
+    assert found[2].isnan()
+    moved = critics.between(x[0] * 5 + 1, y[0] * 100, steps=120, batch=128, hidden=(32,), embedding=8, rate=1e-2)
+    assert moved == pytest.approx(float(found[0]), abs=0.05)
+
+
+def test_a_critic_seen_on_its_own_pairs_says_too_much():
+    """The control: independent noise, memorised. Fresh pairs show no information, the training pairs do."""
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 1, 64, 20, generator=g)
+    start = critics.critic("separable", (x, y), g, hidden=(64,))
+    fitted = critics.trained(start, lambda n, g: (x, y), g, steps=80, batch=64, rate=1e-2)
+    own = information.info_nce(information.positives_first(fitted(x, y).detach()))
+
+    def unseen(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        a, b = torch.randn(2, 1, n, 20, generator=g)
+        return a, b
+
+    new = information.info_nce(critics.fresh_scores(fitted, unseen, g, batch=64))
+    assert own.item() > 3
+    assert new.mean().item() < 0
+
+
+@pytest.mark.parametrize("objective", ["mine", "nwj"])
+def test_a_separable_critic_learns_by_objectives_that_a_large_score_throws_off(objective: str):
+    """600 pairs, 5 coordinates with correlation 0.8, 2.554 nats: scores begin near 0, else these end below -5 nats."""
+    g = torch.Generator().manual_seed(0)
+
+    def sample(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        x, noise = torch.randn(2, 3, n, 5, generator=g)
+        return x, 0.8 * x + 0.6 * noise
+
+    pool = sample(600, g)
+
+    def from_pool(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        rows = torch.randperm(600, generator=g)[:n]
+        return pool[0][:, rows], pool[1][:, rows]
+
+    critic = critics.critic("separable", pool, g, hidden=(64,), embedding=8)
+    assert float(critic(*pool).detach().abs().max()) < 2
+    critics.trained(critic, from_pool, g, objective=objective, steps=300, batch=64)
+    fresh = critics.fresh_scores(critic, sample, g).transpose(0, 1).flatten(1, 2)
+    found = information.donsker_varadhan(fresh)
+    assert (found > 0.9).all()
+    assert (found < 2.554).all()
+
+
+@pytest.mark.slow
+def test_separable_critic_finds_the_yardstick():
+    """5 pairs with correlation 0.8, I = 2.554 nats, K = 256: a trained critic within 0.1 of InfoNCE's exact critic.
+
+    The exact critic itself stands at 2.454: a tenth is InfoNCE's own bias at this K, and no critic can do better. So of
+    I the trained one falls short by that bias and what it has not learned.
+    """
+
+    def sample(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        x, noise = torch.randn(2, 1, n, 5, generator=g)
+        return x, 0.8 * x + 0.6 * noise
+
+    def fresh(critic: critics.Critic) -> Tensor:
+        g = torch.Generator().manual_seed(5)
+        return information.info_nce(critics.fresh_scores(critic, sample, g, batches=200, batch=256))
+
+    g = torch.Generator().manual_seed(0)
+    start = critics.critic("separable", sample(2, g), g, hidden=(256,), embedding=16)
+    trained = fresh(critics.trained(start, sample, g, steps=2000, batch=256, rate=3e-3))
+    exact = fresh(critics.Exact(lambda x, y: pmi(x, y, 0.8)))
+    assert exact.mean().item() == pytest.approx(2.454, abs=3 * float(exact.std()) / 200**0.5)
+    short = float((exact - trained).mean())
+    assert -0.005 <= short < 0.1
+    bias = 2.554 - exact.mean().item()
+    assert bias == pytest.approx(0.1, abs=0.02)
+    assert 0 < 2.554 - trained.mean().item() < bias + 0.1
+    # What training reaches to-day is closer than what is asked.
+    assert short < 0.03
+
+
+def test_bad_input_is_one_line():
+    g = torch.Generator()
+    exact = critics.Exact(lambda x, y: x)
+    for call, message in [
+        (lambda: critics.critic("deep", (torch.zeros(1, 2, 2),) * 2, g), "kind: expected"),
+        (lambda: critics.between(torch.zeros(100, 2), torch.zeros(100, 2)), "2 x 256 rows"),
+        (lambda: critics.trained(exact, one_hot_pairs, g, objective="x"), "one of"),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
