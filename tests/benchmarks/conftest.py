@@ -1,8 +1,14 @@
 """What the tests of a whole run share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 from ssl_theory.benchmarks import download, hub, measures
+from tests.benchmarks.scans import striped, table
+from tests.benchmarks.shell import bench
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,8 +22,8 @@ def _own_caches(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module")
-def short_probes():
+@contextmanager
+def shortened() -> Iterator[None]:
     """MLP probes of 40 steps instead of 720: how good they are is another test's matter."""
 
     def short(function):
@@ -27,3 +33,30 @@ def short_probes():
         for name in ("r2", "accuracy", "held_out_classes", "held_out_predictions"):
             patch.setattr(measures, name, short(getattr(measures, name)))
         yield
+
+
+@pytest.fixture(scope="module")
+def short_probes():
+    with shortened():
+        yield
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory) -> Path:
+    """A folder of the hub's schema with 60 images to train on and 30 to test."""
+    folder = tmp_path_factory.mktemp("scans")
+    for seed, (split, n) in enumerate((("train", 60), ("test", 30))):
+        images, labels = striped(n, seed)
+        table(folder, split, images=images, labels=labels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(scans, tmp_path_factory) -> tuple[Path, list[object]]:
+    """One run of a user: the folder of results, and the arguments to repeat it. To be read, not written to."""
+    out = tmp_path_factory.mktemp("out")
+    arguments = ["folder", "--data-dir", scans, "--out", out, "--seeds", 2, "--steps", 20, "--jobs", 1]
+    arguments += ["--methods", "pixels,simclr,simvae", "--device", "cpu"]
+    with shortened():
+        assert bench(*arguments) == 0
+    return out / "folder", arguments

@@ -15,6 +15,15 @@ def encoded(array: np.ndarray, kind: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
+def striped(n: int, seed: int) -> tuple[list[bytes], list[int]]:
+    """Scans whose class is the row of a bright stripe, easy enough for a few steps of training."""
+    rng = np.random.default_rng(seed)
+    pixels, labels = rng.integers(0, 80, (n, 6, 6), dtype=np.uint8), [i % 3 for i in range(n)]
+    for image, label in zip(pixels, labels, strict=True):
+        image[2 * label] += 170
+    return [encoded(image) for image in pixels], labels
+
+
 def table(folder: Path, split="train", *, n=30, shape=(6, 6), image="image", label="label", labels=None, images=None):
     """Write `split`: a struct of encoded bytes and path, and integer labels 0, 1, 2; returns what was
     encoded."""

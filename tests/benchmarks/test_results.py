@@ -1,0 +1,104 @@
+"""What a command leaves in its folder: tables, figures, provenance; that it is not computed twice; comparisons."""
+
+import json
+import shlex
+import subprocess
+
+import pandas as pd
+import pytest
+
+from ssl_theory.benchmarks import provenance, run
+from tests.benchmarks.shell import bench
+
+
+def test_files_written(finished):
+    folder, _ = finished
+    names = {"table.parquet", "table.json", "table.md", "table.tex", "provenance.json", "cache"}
+    figures = ("content-against-style", "reconstructions", "training", "samples", "clusters")
+    names |= {f"{n}.{s}" for n in figures for s in ("png", "pdf")}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "reconstructions.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "training.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_table_is_tidy_and_complete(finished):
+    rows = pd.read_parquet(finished[0] / "table.parquet")
+    assert list(rows.columns) == ["method", "layer", "seed", "aspect", "measure", "target", "value"]
+    assert not rows.duplicated(["method", "layer", "seed", "aspect", "measure", "target"]).any()
+    assert set(rows.query("layer == 'encoder'")["method"]) == {"simclr"}  # a head of one layer, as all but digits have
+    assert "SimCLR, before head" in (finished[0] / "table.md").read_text()
+    assert set(rows["method"]) == {"pixels", "simclr", "simvae"}
+    accuracy = rows.query("method == 'pixels' and measure == 'linear' and target == 'label'")["value"].item()
+    assert accuracy > 0.9
+    stored = json.loads((finished[0] / "table.json").read_text())
+    assert len(stored["rows"]) == len(rows)
+
+
+def test_a_smaller_command_leaves_no_figures_of_a_larger_one(scans, tmp_path, short_probes):
+    options = ["folder", "--data-dir", scans, "--out", tmp_path, "--seeds", 2, "--steps", 4, "--device", "cpu"]
+    assert bench(*options, "--methods", "vae") == 0
+    assert (tmp_path / "folder/samples.png").exists()
+    (tmp_path / "folder/my-notes.png").write_text("the user's own")
+    assert bench(*options, "--methods", "pixels") == 0
+    assert sorted(path.stem for path in (tmp_path / "folder").glob("*.p[nd][gf]")) == ["clusters"] * 2 + ["my-notes"]
+
+
+def test_provenance_says_how_to_make_it_again(finished):
+    said = json.loads((finished[0] / "provenance.json").read_text())
+    assert said["command"] == shlex.join(["ssl-bench", *map(str, finished[1])])
+    assert said["processor"].endswith("cores")
+    assert said["seeds"] == [0, 1]
+    assert said["settings"]["steps"] == 20
+    assert said["data"]["images"] == {"train": 51, "validation": 9, "test": 30}
+    assert "style_variance=0.15" in said["methods"]["simvae"]
+    assert {"torch", "numpy"} <= set(said["versions"])
+
+
+def test_the_commit_says_whether_files_differ_from_it(tmp_path, monkeypatch):
+    def git(*words):
+        told = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip()
+
+    source = tmp_path / "provenance.py"
+    monkeypatch.setattr(provenance, "__file__", str(source))
+    source.write_text("one")
+    assert provenance.commit() is None
+    git("init")
+    assert provenance.commit() is None  # installed into somebody's repository
+    git("add", source.name)
+    git("commit", "-m", "one")
+    assert provenance.commit() == git("rev-parse", "HEAD")
+    source.write_text("two")
+    assert provenance.commit() == git("rev-parse", "HEAD") + "+"
+
+
+def test_second_run_computes_nothing_and_prints_the_same(finished, monkeypatch, capsys):
+    monkeypatch.setattr(run, "evaluate", lambda *_: pytest.fail("computed again"))
+    before = (finished[0] / "table.parquet").read_bytes()
+    assert bench(*finished[1]) == 0
+    shown = capsys.readouterr()
+    assert "SimVAE, Gaussian prior: cached" in shown.err
+    assert "Content" in shown.out
+    assert "Style" in shown.out
+    assert "validation" in shown.out
+    assert (finished[0] / "table.parquet").read_bytes() == before
+
+
+def test_compare_with_itself_and_with_other_settings(finished, tmp_path, capsys):
+    folder, _ = finished
+    assert bench("compare", folder, folder) == 0
+    shown = capsys.readouterr().out
+    assert "differs" not in shown
+    assert "+0.000" in shown
+    assert "* 0 of" in shown
+    other = tmp_path / "other"
+    other.mkdir()
+    rows = pd.read_parquet(folder / "table.parquet")
+    rows.assign(value=rows["value"] + 1000).to_parquet(other / "table.parquet")
+    said = json.loads((folder / "provenance.json").read_text())
+    said["settings"]["steps"] = 21
+    (other / "provenance.json").write_text(json.dumps(said))
+    assert bench("compare", folder, other) == 0
+    shown = capsys.readouterr().out
+    assert "differs: settings, steps: 20 | 21" in shown
+    assert "+1000.000*" in shown
