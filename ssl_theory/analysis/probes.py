@@ -218,7 +218,7 @@ def standardised(
     x = train.double()
     mean = x.mean(1, keepdim=True)
     centred = x - mean
-    scale = torch.linalg.vector_norm(centred, dim=1) / x.shape[1] ** 0.5
+    scale = centred.square().mean(1).sqrt()
     over = scale.masked_fill(scale <= rounding(x, precision), torch.inf).reciprocal()[:, None]
     return centred.mul_(over), (test.double() - mean).mul_(over)
 
@@ -352,9 +352,9 @@ def _neighbour_classes(
     generator = torch.Generator().manual_seed(seed)
     pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
     held_out, kept = _stopping(k.shape[1], k, generator)
-    x, y = pair.whole(torch.float32)
     guesses = []
-    for points, names, scored in zip(x, k, y, strict=True):
-        best = neighbours.chosen_neighbours(points, names, classes, held_out, kept, ks)
-        guesses.append(neighbours.neighbour_predictions(points, names, scored, classes, [best])[0])
+    for part, x, y in pair.parts():
+        for points, names, scored in zip(x.float(), k[part], y.float(), strict=True):
+            best = neighbours.chosen_neighbours(points, names, classes, held_out, kept, ks)
+            guesses.append(neighbours.neighbour_predictions(points, names, scored, classes, [best])[0])
     return torch.stack(guesses), truth, pair.keep

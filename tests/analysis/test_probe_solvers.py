@@ -328,12 +328,24 @@ def test_the_smallest_class_of_equal_votes_is_taken():
     assert guesses.tolist() == [[0, 0]]
 
 
-@given(count=st.integers(1, 60), k=st.integers(1, 12), group=st.sampled_from([2, 4, 8, 16]), seed=st.integers(0, 99))
+@given(count=st.integers(1, 80), k=st.integers(1, 12), group=st.sampled_from([1, 2, 4, 8, 16]), seed=st.integers(0, 99))
 def test_nearest_by_groups_are_the_nearest(count: int, k: int, group: int, seed: int):
     """Also where columns make no whole groups, or groups of groups."""
     k = min(k, count)
     distance = torch.rand(6, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    assert torch.equal(neighbours._nearest(distance, k, group), distance.argsort(1)[:, :k])
+    nearest = distance.argsort(1)[:, :k]
+    assert torch.equal(neighbours._nearest(distance, k), nearest)
+    found = torch.from_numpy(neighbours._least(distance.numpy(), k, group) - neighbours._starts(distance.numpy()))
+    assert torch.equal(found.sort().values, nearest.sort().values)
+
+
+@given(count=st.sampled_from([5, 24, 96]), k=st.integers(1, 5), levels=st.integers(1, 4), seed=st.integers(0, 99))
+def test_of_equal_distances_some_are_taken(count: int, k: int, levels: int, seed: int):
+    """Different columns, k of them, and none farther than one left out."""
+    distance = torch.randint(levels, (6, count), generator=torch.Generator().manual_seed(seed)).float()
+    nearest = neighbours._nearest(distance, k)
+    assert all(len(set(row)) == k for row in nearest.tolist())
+    assert torch.equal(distance.gather(1, nearest), distance.sort(1).values[:, :k])
 
 
 def test_k_is_chosen_by_held_out_accuracy():
