@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import matplotlib
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from figures import look
@@ -181,15 +183,27 @@ def _drawn_from(claim: Claim, findings: Sequence[Finding], config: Config, files
 
 
 def _saved(figure: Figure) -> Files:
-    """PNG and PDF without dates, so that equal figures are equal files; larger than asked where text would be cut."""
+    """PNG and PDF without dates, so that equal figures are equal files; larger than asked where text would be cut.
+
+    Laid out once, with the PNG's pixels: to lay out takes as long as to draw, and `savefig` does both twice.
+    """
+    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+    files = {"figure.png": _printed(FigureCanvasAgg(figure).print_png, metadata={"Software": None})}
+    figure.set_layout_engine("none")
     drawn = figure.get_tightbbox()
-    cut = drawn.x0 < 0 or drawn.y0 < 0 or drawn.x1 > figure.get_figwidth() or drawn.y1 > figure.get_figheight()
-    files = {}
-    for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=ending, metadata=metadata, bbox_inches="tight" if cut else None)
-        files[f"figure.{ending}"] = buffer.getvalue()
+    if drawn.x0 < 0 or drawn.y0 < 0 or drawn.x1 > figure.get_figwidth() or drawn.y1 > figure.get_figheight():
+        box = drawn.padded(matplotlib.rcParams["savefig.pad_inches"])
+        files["figure.png"] = _printed(figure.savefig, format="png", metadata={"Software": None}, bbox_inches=box)
+        files["figure.pdf"] = _printed(figure.savefig, format="pdf", metadata={"CreationDate": None}, bbox_inches=box)
+    else:
+        files["figure.pdf"] = _printed(FigureCanvasPdf(figure).print_pdf, metadata={"CreationDate": None})
     return files
+
+
+def _printed(write: Callable[..., Any], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    write(buffer, **options)
+    return buffer.getvalue()
 
 
 def _seconds(made: Plan, settings: Settings) -> float | None:

@@ -1,6 +1,12 @@
 """From plans to outcomes: compute what the cache lacks, once, and judge each claim as soon as it can be."""
 
+import gc
+import multiprocessing as mp
+import signal
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,14 +39,14 @@ def run(plans: Sequence[Plan], settings: Settings) -> Iterator[Event]:
     open_plans = list(plans)
     counts: dict[str, Any] = {"total": len(jobs), "cached": cached}
 
-    def judged() -> Iterator[Event]:
-        for made in [made for made in open_plans if not made.keys & missing]:
-            open_plans.remove(made)
-            outcome = judge_and_write(made, settings, started)
+    def judged(processes: int = 1) -> Iterator[Event]:
+        ready = [made for made in open_plans if not made.keys & missing]
+        open_plans[:] = [made for made in open_plans if made not in ready]
+        for outcome in judge_all(ready, settings, started, processes):
             yield Event(finished=len(jobs) - len(missing), outcome=outcome, **counts)
 
     yield Event(finished=cached, **counts)
-    yield from judged()
+    yield from judged(settings.jobs if isinstance(settings.jobs, int) else settings.jobs.processes)
     todo = [jobs[key] for key in jobs if key in missing]
     for done in compute(todo, workers=settings.jobs, device=settings.device, cache=cache):
         if done.unwritten:
@@ -50,6 +56,40 @@ def run(plans: Sequence[Plan], settings: Settings) -> Iterator[Event]:
             _note(made, done)
         yield Event(finished=len(jobs) - len(missing), done=done, **counts)
         yield from judged()
+
+
+def judge_all(plans: Sequence[Plan], settings: Settings, started: datetime, processes: int) -> Iterator[Outcome]:
+    """Outcomes in order; by copies of this process, which have imported everything, where several are asked for.
+
+    Copies only of a process that has computed nothing yet, whose libraries have no threads that a copy would miss.
+    """
+    if min(processes, len(plans)) < 2 or sys.platform != "linux":
+        yield from (judge_and_write(made, settings, started) for made in plans)
+        return
+    gc.freeze()  # what is there already is neither collected nor, by that, copied
+    context = mp.get_context("fork")
+    with ProcessPoolExecutor(min(processes, len(plans)), context, _remember, (plans, settings, started)) as pool:
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # Python 3.12 on threads and forks
+            judging = [pool.submit(_judge_remembered, place) for place in range(len(plans))]
+        try:
+            yield from (each.result() for each in judging)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            gc.unfreeze()
+
+
+def _remember(*work: Any) -> None:
+    global _work
+    _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent deals with it
+
+
+def _judge_remembered(place: int) -> Outcome:
+    plans, settings, started = _work
+    return judge_and_write(plans[place], settings, started)
+
+
+_work: tuple[Any, ...] = ()
 
 
 def _note(made: Plan, done: Done) -> None:

@@ -35,9 +35,17 @@ class Pool:
         if views > available:
             raise ValueError(f"expected at most {available} views, found {views}; make the pool with more views")
         index = torch.randint(points, (n,), generator=generator, device=self.device)
-        order = torch.rand(n, available, generator=generator, device=self.device).argsort(-1)[:, :views]
+        order = _lowest(torch.rand(n, available, generator=generator, device=self.device), views)
         label = None if self.label is None else self.label[index]
         return Drawn(self.x[index[:, None], order], index, label)
+
+
+def _lowest(keys: Float[Tensor, "n m"], k: int) -> Int[Tensor, "n k"]:
+    """`keys.argsort(-1)[:, :k]`, most often without sorting all: rows with equals among the first are sorted."""
+    least = keys.topk(min(k + 1, keys.shape[1]), largest=False)
+    order, equals = least.indices[:, :k], (least.values[:, 1:] == least.values[:, :-1]).any(-1)
+    order[equals] = keys[equals].argsort(-1)[:, :k]
+    return order
 
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]

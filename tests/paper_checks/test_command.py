@@ -88,6 +88,17 @@ def test_a_changed_imported_file_computes_again_and_a_changed_figure_does_not(ho
     assert record(house)["findings"][0]["estimate"] == pytest.approx(before + 0.01)
 
 
+def test_figures_that_are_gone_come_back_the_same_by_several_processes(house: House, cli: Cli):
+    claims = [house.claim(), house.claim("other")]
+    assert cli(*claims, "--jobs", 1) == 0
+    figures = {path: path.read_bytes() for path in house.out.glob("*/figure.*")}
+    for path in figures:
+        path.unlink()
+    assert cli(*claims, "--jobs", 2) == 0
+    assert len(figures) == 4
+    assert figures == {path: path.read_bytes() for path in house.out.glob("*/figure.*")}
+
+
 def test_a_figure_is_drawn_again_only_where_it_would_be_another(house: House, cli: Cli):
     count = house.folder / "drawn"
     claim = house.claim(broken_draw=f'with Path({str(count)!r}).open("a") as stream: stream.write("x")')
