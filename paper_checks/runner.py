@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import torch
+
 from paper_checks.judge import Outcome, judge_and_write
 from paper_checks.plan import Plan, Settings, Trouble
 from paper_checks.workers import Done, compute
@@ -82,6 +84,7 @@ def _remember(*work: Any) -> None:
     global _work
     _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent deals with it
+    torch.set_num_threads(1)  # others share the cores, and a copy has no threads but this one
 
 
 def _judge_remembered(place: int) -> Outcome:

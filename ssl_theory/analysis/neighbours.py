@@ -22,6 +22,7 @@ def neighbour_predictions(
 ) -> Int[Tensor, "K m"]:
     """Majority class among the k nearest train rows (Euclidean), for each k; of equals the smallest class.
 
+    Both are expected centred, as `probes.standardised` leaves them: an offset common to all rows costs digits.
     Test rows are taken `rows` at a time, so that memory stays at `rows * n` distances and `m * max(ks)` neighbours.
     """
     found = [_nearest(distance, max(ks), ordered=len(ks) > 1) for distance in _distances(train, test, rows)]
@@ -40,13 +41,12 @@ def _distances(train: Float[Tensor, "n d"], test: Float[Tensor, "m d"], rows: in
     One product, in which |x_i|^2 / 2 is a coordinate; columns beyond n are far away and make whole groups of them. Each
     yield overwrites the one before: fresh memory would cost as much as the product.
     """
-    (n, d), centre = train.shape, train.mean(0)
-    train, test = train - centre, centre - test
+    n, d = train.shape
     points = train.new_zeros(d + 1, n + -n % (GROUP * GROUP // 2))
     points[:d, :n], points[d, :n] = train.T, train.square().sum(1) / 2
     points[d, n:] = torch.finfo(train.dtype).max / 4
     space = train.new_empty(min(rows, len(test)), points.shape[1])
-    for chunk in torch.cat([test, torch.ones_like(test[:, :1])], 1).split(rows):
+    for chunk in torch.cat([-test, torch.ones_like(test[:, :1])], 1).split(rows):
         # 128 rows a product: a larger one is slower.
         for some, out in zip(chunk.split(128), space[: len(chunk)].split(128), strict=True):
             torch.mm(some, points, out=out)

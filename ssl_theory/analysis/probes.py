@@ -215,12 +215,11 @@ def standardised(
 ) -> tuple[Float[Tensor, "E n d"], Float[Tensor, "E m d"]]:
     """Both less the mean and over the standard deviation of train, in double precision; columns constant in train
     become zero."""
-    x = train.double()
-    mean = x.mean(1, keepdim=True)
-    centred = x - mean
-    scale = centred.square().mean(1).sqrt()
-    over = scale.masked_fill(scale <= rounding(x, precision), torch.inf).reciprocal()[:, None]
-    return centred.mul_(over), (test.double() - mean).mul_(over)
+    x, y = (half.to(torch.float64, copy=True) for half in (train, test))
+    mean, least = x.mean(1, keepdim=True), rounding(x, precision)
+    scale = x.sub_(mean).square().mean(1).sqrt()
+    over = scale.masked_fill(scale <= least, torch.inf).reciprocal()[:, None]
+    return x.mul_(over), y.sub_(mean).mul_(over)
 
 
 @dataclass(frozen=True)
