@@ -22,7 +22,7 @@ from ssl_theory.benchmarks.data import Images
 from ssl_theory.benchmarks.published import Colour, Crop
 
 Row = dict[str, Any]
-SIZES = ((28, 1), (32, 3), (256, 3))  # pixels, channels
+SIZES = ((28, 1), (32, 3), (64, 3), (256, 3))  # pixels, channels
 VIEWS = 2
 
 

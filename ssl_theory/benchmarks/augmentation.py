@@ -13,7 +13,9 @@ that style decodability is measured against: pixels, radians, natural logarithms
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -36,6 +38,25 @@ class Augmentation(Protocol):
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "*shape ds"]: ...
 
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m ds"]) -> Float[Tensor, "m C H W"]: ...
+
+
+Planned = Callable[[Tensor, slice], Tensor]  # takes some images, and says which of all styles are theirs
+
+
+@runtime_checkable
+class Planning(Protocol):
+    """What an augmentation may have besides: `apply` to images that come some at a time, in cache-sized pieces. What
+    follows from styles alone is computed for all at once, since a call of torch on a piece costs as much as its work,
+    and memory is used again."""
+
+    def planned(self, style: Float[Tensor, "n ds"], shape: Sequence[int]) -> Planned: ...
+
+
+def planned(how: Augmentation, style: Float[Tensor, "n ds"], shape: Sequence[int]) -> Planned:
+    """`how` in these styles; `shape` ends in an image's `(C, H, W)`."""
+    if isinstance(how, Planning):
+        return how.planned(style, shape)
+    return lambda images, which: how.apply(images, style[which])
 
 
 @runtime_checkable
@@ -113,9 +134,12 @@ class Chain:
         return torch.cat([part.draw(shape, generator) for part in self.parts], dim=-1)
 
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m ds"]) -> Float[Tensor, "m C H W"]:
-        for part, own in zip(self.parts, style.split([len(p.names) for p in self.parts], dim=-1), strict=True):
-            images = part.apply(images, own)
-        return images
+        return self.planned(style.to(images), images.shape)(images, slice(None))
+
+    def planned(self, style: Float[Tensor, "n ds"], shape: Sequence[int]) -> Planned:
+        own = style.split([len(part.names) for part in self.parts], dim=-1)
+        steps = [planned(part, each, shape) for part, each in zip(self.parts, own, strict=True)]
+        return lambda images, which: reduce(lambda shown, step: step(shown, which), steps, images)
 
 
 @dataclass(frozen=True)
@@ -176,15 +200,17 @@ def _seen(how: Augmentation | Redrawing, images: Images, style: Float[Tensor, "n
     n, views = style.shape[:2]
     x = torch.empty(n, views, *images.pixels.shape[1:], device=images.pixels.device)
     pieces = _pieces(x)
+    if isinstance(how, Redrawing):
+        for piece in pieces:
+            drawn = how.render(images.labels[piece].repeat_interleave(views), style[piece].flatten(0, 1))
+            x[piece] = drawn.unflatten(0, (-1, views))
+        return x
+    show = planned(how, style.flatten(0, 1), x.shape)
     plain = torch.empty_like(x[pieces[0]]) if pieces else x  # once: fresh memory costs more than filling it
     for piece in pieces:
-        styles = style[piece].flatten(0, 1)
-        if isinstance(how, Redrawing):
-            drawn = how.render(images.labels[piece].repeat_interleave(views), styles)
-        else:
-            pixels = images.pixels[piece]
-            shown = torch.div(pixels[:, None].expand(-1, views, -1, -1, -1), 255, out=plain[: len(pixels)])
-            drawn = how.apply(shown.flatten(0, 1), styles)
+        pixels = images.pixels[piece]
+        shown = torch.div(pixels[:, None].expand(-1, views, -1, -1, -1), 255, out=plain[: len(pixels)])
+        drawn = show(shown.flatten(0, 1), slice(views * piece.start, views * piece.stop))
         x[piece] = drawn.unflatten(0, (-1, views))
     return x
 

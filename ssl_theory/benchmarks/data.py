@@ -87,7 +87,7 @@ class Images:
         return len(self.labels)
 
     def __getitem__(self, index: Int[Tensor, " n"]) -> Images:
-        return Images(**{name: array[index] for name, array in self.arrays.items()})
+        return Images(**{name: array.index_select(0, index) for name, array in self.arrays.items()})
 
     def to(self, device: torch.device | str) -> Images:
         return Images(**{name: array.to(device) for name, array in self.arrays.items()})

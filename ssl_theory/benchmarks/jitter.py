@@ -69,18 +69,55 @@ class Plan(NamedTuple):
     back: Float[Tensor, "n 1"]  # -f
 
 
-def by_pieces(x: Float[Tensor, "n 3 H W"], style: Float[Tensor, "n 4"], pixels: int) -> Float[Tensor, "n 3 H W"]:
-    """`jittered`, about so many pixels at a time, over memory that is used again: new memory costs more than work in
-    it."""
-    size = x.shape[2] * x.shape[3]
-    few, part = max(1, min(len(x), pixels // size)), max(1, min(size, pixels))
-    out, work = x.new_empty(x.shape), torch.empty(few, 4, size, dtype=x.dtype)
-    work[:, 3] = 1.0
-    spare = torch.empty(8, few * part, dtype=x.dtype)
-    plan = (piece.split(few) for piece in _plan(style, size))
-    for some, seen, *own in zip(x.flatten(2).split(few), out.flatten(2).split(few), *plan, strict=True):
-        _some(some, seen, work[: len(some)], spare, Plan(*own))
-    return out
+class Room(NamedTuple):
+    """Memory for some pixels of a few images on their way, and the ways to look at it."""
+
+    four: Float[Tensor, "m 4 P"]  # the cut channels, and 1
+    mixed: Float[Tensor, "m 3 P"]
+    channels: tuple[Float[Tensor, "m P"], ...]  # each of these
+    spare: tuple[Float[Tensor, "m P"], ...]  # four
+
+
+class Pieces:
+    """`jittered` for images that come some at a time, in these styles, about so many pixels at a time. Memory is used
+    again, and so are the views of it: to make either costs as much as the work."""
+
+    def __init__(self, style: Float[Tensor, "n 4"], size: int, pixels: int) -> None:
+        self.few, self.part = max(1, min(len(style), pixels // size)), max(1, min(size, pixels))
+        self.plan, self.work = _plan(style, size), style.new_empty(self.few, 4, size)
+        self.spare = style.new_empty(7 * self.few * self.part)
+        self.work[:, 3] = 1.0
+        self.rooms: dict[int, list[Room]] = {}
+
+    def __call__(self, x: Float[Tensor, "m 3 H W"], which: slice) -> Float[Tensor, "m 3 H W"]:
+        """Some images, whose styles are those at `which`."""
+        out = x.new_empty(x.shape)
+        plan = (own[which].split(self.few) for own in self.plan)
+        for some, seen, *own in zip(x.flatten(2).split(self.few), out.flatten(2).split(self.few), *plan, strict=True):
+            self._some(some, seen, Plan(*own))
+        return out
+
+    def _some(self, x: Float[Tensor, "m 3 P"], out: Float[Tensor, "m 3 P"], plan: Plan) -> None:
+        """A few images: the cuts of brightness and contrast, then the rest some pixels at a time."""
+        cut = torch.minimum(x, plan.ceiling, out=self.work[: len(x), :3])
+        k = torch.bmm(plan.tint, cut.sum(2, keepdim=True))
+        low = -k * plan.inverse
+        torch.maximum(cut, low, out=cut)
+        torch.minimum(cut, low + plan.inverse, out=cut)
+        plan.mix[:, :, 3:] = k
+        for room, seen in zip(self._rooms(len(x)), out.split(self.part, 2), strict=True):
+            torch.bmm(plan.mix, room.four, out=room.mixed).clamp_(0.0, 1.0)
+            _turn(room, plan.back, seen)
+
+    def _rooms(self, m: int) -> list[Room]:
+        if m not in self.rooms:
+            self.rooms[m] = [self._room(four) for four in self.work[:m].split(self.part, 2)]
+        return self.rooms[m]
+
+    def _room(self, four: Float[Tensor, "m 4 P"]) -> Room:
+        m, count = len(four), len(four) * four.shape[2]
+        mixed = self.spare[: 3 * count].view(m, 3, -1)
+        return Room(four, mixed, mixed.unbind(1), self.spare[3 * count : 7 * count].view(4, m, -1).unbind())
 
 
 def _plan(style: Float[Tensor, "n 4"], size: int) -> Plan:
@@ -96,37 +133,12 @@ def _plan(style: Float[Tensor, "n 4"], size: int) -> Plan:
     return Plan(1 / brightness.clamp_min(LEAST), tint, 1 / scale, mix, (2 * twos - sectors)[:, 0])
 
 
-def _some(
-    x: Float[Tensor, "m 3 P"],
-    out: Float[Tensor, "m 3 P"],
-    work: Float[Tensor, "m 4 P"],
-    spare: Float[Tensor, "8 most"],
-    plan: Plan,
-) -> None:
-    """A few images: the cuts of brightness and contrast, then the rest some pixels at a time."""
-    m = len(x)
-    cut = torch.minimum(x, plan.ceiling, out=work[:, :3])
-    k = torch.bmm(plan.tint, cut.sum(2, keepdim=True))
-    low = -k * plan.inverse
-    torch.maximum(cut, low, out=cut)
-    torch.minimum(cut, low + plan.inverse, out=cut)
-    plan.mix[:, :, 3:] = k
-    part = spare.shape[1] // m
-    for piece, seen in zip(work.split(part, 2), out.split(part, 2), strict=True):
-        count = m * piece.shape[2]
-        mixed = spare.view(-1)[: 3 * count].view(m, 3, -1)
-        torch.bmm(plan.mix, piece, out=mixed).clamp_(0.0, 1.0)
-        _turn(mixed, plan.back, seen, spare.view(-1)[3 * count : 8 * count].view(5, m, -1))
-
-
-def _turn(
-    x: Float[Tensor, "m 3 P"], back: Float[Tensor, "m 1"], out: Float[Tensor, "m 3 P"], spare: Float[Tensor, "5 m P"]
-) -> None:
+def _turn(room: Room, back: Float[Tensor, "m 1"], out: Float[Tensor, "m 3 P"]) -> None:
     """Hue turned back by so many sectors, at most 1 either way, into `out`:
 
     a channel becomes `2 channel - d + f (M - m) sign(before - after)` cut from m to M, and -f is what is given."""
-    channels = red, green, blue = x.unbind(1)
-    least, most, rest, step, seen = spare.unbind()
+    red, green, blue = room.channels
+    least, most, rest, step = room.spare
     torch.minimum(red, green, out=least)
     torch.maximum(red, green, out=most)
     torch.clamp(blue, least, most, out=rest)  # the value in the middle
@@ -134,7 +146,7 @@ def _turn(
     torch.maximum(most, blue, out=most)
     torch.sub(most, least, out=step).mul_(back)
     torch.sub(step, rest, out=rest)
-    for number, (channel, turned) in enumerate(zip(channels, out.unbind(1), strict=True)):
-        torch.gt(channels[number - 1], channels[number - 2], out=seen)  # 0 or 1 for signs of -1 or 1
-        torch.addcmul(rest, seen, step, value=-2.0, out=seen).add_(channel, alpha=2.0)
-        torch.clamp(seen, least, most, out=turned)
+    for number, sign in enumerate(out.unbind(1)):
+        torch.gt(room.channels[number - 1], room.channels[number - 2], out=sign)  # 0 or 1 for -1 or 1
+    torch.addcmul(rest[:, None], out, step[:, None], value=-2.0, out=out).add_(room.mixed, alpha=2.0)
+    torch.clamp(out, least[:, None], most[:, None], out=out)

@@ -12,7 +12,7 @@ one by one."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.benchmarks import jitter
-from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, Redrawing
+from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, Planned, Redrawing
 from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.resampling import resampled
 
@@ -66,11 +66,13 @@ class Crop:
 
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 5"]) -> Float[Tensor, "m C H W"]:
         """The box blown up to the frame, bilinear; beyond the frame its outermost pixels go on."""
-        style = style.to(images)
+        return self.planned(style.to(images), images.shape)(images, slice(None))
+
+    def planned(self, style: Float[Tensor, "n 5"], shape: Sequence[int]) -> Planned:
         sides = self._sides(style[:, 2], style[:, 3])
-        x = _along(images.shape[-1], sides[:, 0], style[:, 0])
-        y = _along(images.shape[-2], sides[:, 1] * (1 - 2 * style[:, 4]), style[:, 1])
-        return resampled(images, x, y)
+        x = _along(shape[-1], sides[:, 0], style[:, 0])
+        y = _along(shape[-2], sides[:, 1] * (1 - 2 * style[:, 4]), style[:, 1])
+        return lambda images, which: resampled(images, x[which], y[which])
 
     @staticmethod
     def _sides(log_area: Float[Tensor, "*m"], log_aspect: Float[Tensor, "*m"]) -> Float[Tensor, "*m 2"]:
@@ -117,14 +119,15 @@ class Colour:
         return torch.cat([middle + half * unit[..., :3], strength[3:] * unit[..., 3:]], -1)
 
     def apply(self, images: Float[Tensor, "m C H W"], style: Float[Tensor, "m 4"]) -> Float[Tensor, "m C H W"]:
-        if images.shape[1] != 3:
-            raise InputError(f"colour jitter needs RGB images; these have {images.shape[1]} channel(s): use crop.")
-        style = style.to(images)
-        if self.compiled:
-            return _compiled()(images, style)
-        if images.device.type != "cpu":
-            return jitter.jittered(images, style)
-        return jitter.by_pieces(images, style, PIXELS * torch.get_num_threads())
+        return self.planned(style.to(images), images.shape)(images, slice(None))
+
+    def planned(self, style: Float[Tensor, "n 4"], shape: Sequence[int]) -> Planned:
+        if shape[-3] != 3:
+            raise InputError(f"colour jitter needs RGB images; these have {shape[-3]} channel(s): use crop.")
+        if self.compiled or style.device.type != "cpu":
+            how = _compiled() if self.compiled else jitter.jittered
+            return lambda images, which: how(images, style[which])
+        return jitter.Pieces(style, shape[-2] * shape[-1], PIXELS * torch.get_num_threads())
 
 
 @cache

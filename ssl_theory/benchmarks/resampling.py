@@ -40,8 +40,9 @@ def by_pixels(
     images: Float[Tensor, "m C H W"], x: Float[Tensor, "m W"], y: Float[Tensor, "m H"]
 ) -> Float[Tensor, "m C H W"]:
     height, width = images.shape[2:]
-    grid = images.new_empty(len(images), height, width, 2)
-    grid[..., 0], grid[..., 1] = ((2 * x + 1) / width - 1)[:, None, :], ((2 * y + 1) / height - 1)[:, :, None]
+    right, down = (2 * x + 1) / width - 1, (2 * y + 1) / height - 1
+    right, down = torch.complex(right, torch.zeros_like(right)), torch.complex(torch.zeros_like(down), down)
+    grid = torch.view_as_real(right[:, None, :] + down[:, :, None])  # pairs (x, y) in one pass
     return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

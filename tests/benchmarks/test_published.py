@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from ssl_theory.benchmarks import jitter, published, resampling
-from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages, Chain
+from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages, Chain, planned
 from ssl_theory.benchmarks.data import Images, load
 from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.published import Colour, Crop, chosen, named
@@ -159,9 +159,22 @@ def test_few_passes_are_the_steps_one_by_one(seed, strength):
     style[1, :3], style[2, 3], style[3, 3], style[4, 3] = 0.0, math.pi, -math.pi, 2 * math.pi / 3
     expected = kornias(images, style)
     torch.testing.assert_close(jitter.jittered(images, style), expected, atol=1e-6, rtol=0)
-    torch.testing.assert_close(jitter.by_pieces(images, style, 60), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(jitter.Pieces(style, 20, 60)(images, slice(None)), expected, atol=1e-6, rtol=0)
     aside = images.mT.contiguous().mT
-    torch.testing.assert_close(jitter.by_pieces(aside, style, 7 * 20), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(jitter.Pieces(style, 20, 7 * 20)(aside, slice(None)), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [8, resampling.SMALL + 8])
+def test_some_images_at_a_time_are_all_at_once(size, monkeypatch):
+    """Whatever their number: the styles taken are their own, and memory that is used again keeps nothing."""
+    chain, images = Chain((Affine(1.0), Crop((size, size)), Colour())), picture(size, size).float().repeat(7, 1, 1, 1)
+    style = chain.draw((7,), torch.Generator().manual_seed(0))
+    monkeypatch.setattr(published, "PIXELS", 2 * size**2)
+    show = planned(chain, style, images.shape)
+    pieces = [show(images[which], which) for which in (slice(0, 3), slice(3, 6), slice(6, 9))]
+    torch.testing.assert_close(torch.cat(pieces), chain.apply(images, style))
+    alone = [chain.apply(images[:1], one[None]) for one in style]
+    torch.testing.assert_close(torch.cat(pieces), torch.cat(alone))
 
 
 @given(st.integers(0, 1000), st.sampled_from([(8, 8), (5, 9), (1, 3)]))
