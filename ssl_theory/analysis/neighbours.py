@@ -95,10 +95,10 @@ def chosen_neighbours(
     kept: Int[Tensor, " f"],
     ks: Sequence[int],
 ) -> int:
-    """The k with the highest accuracy on the held-out rows of train; the smallest of equals."""
-    usable = [k for k in ks if k <= len(kept)]
+    """The k with the highest accuracy on the held-out rows of train; the smallest of equals, in whichever order."""
+    usable = sorted(k for k in ks if 1 <= k <= len(kept))
     if not usable:
-        raise ValueError(f"ks: expected some k <= {len(kept)} fitted rows, found {tuple(ks)}; give a smaller k")
+        raise ValueError(f"ks: expected some k from 1 to {len(kept)}, the fitted rows; found {tuple(ks)}; give one")
     fitted, asked = train.index_select(0, kept), train.index_select(0, held_out)
     guesses = neighbour_predictions(fitted, labels[kept], asked, classes, usable)
     return usable[int((guesses == labels[held_out]).float().mean(1).argmax())]

@@ -270,15 +270,21 @@ def _halves(
         if y.shape[::2] != x.shape[::2]:
             raise ValueError(f"test: expected members and width as {tuple(x.shape)}, found {tuple(y.shape)}")
         truth = read(test[1], y, "test target")
+        if truth.shape[2:] != t.shape[2:]:
+            raise ValueError(
+                f"test target: expected {t.shape[2]} columns, those fitted, found {truth.shape[2]}; give the same ones"
+            )
     if min(x.shape[1], y.shape[1]) < 2:
         raise ValueError(f"representation: expected 2 rows or more in each half, found {x.shape[1]} and {y.shape[1]}")
     return Pair(x, y, finite(x, y), precision_of(representation)), t, truth
 
 
-def coefficients(predicted: Float[Tensor, "E m t"], truth: Float[Tensor, "E m t"]) -> Float[Tensor, "E t"]:
-    """R^2 of each target; NaN where it is constant."""
+def coefficients(
+    predicted: Float[Tensor, "E m t"], truth: Float[Tensor, "E m t"], precision: torch.dtype = torch.float64
+) -> Float[Tensor, "E t"]:
+    """R^2 of each target; NaN where it varies by no more than the rounding of `precision`, which it was read in."""
     spread = (truth - truth.mean(1, keepdim=True)).square().sum(1)
-    spread = spread.masked_fill(constant_columns(truth, truth.dtype), torch.nan)
+    spread = spread.masked_fill(constant_columns(truth, precision), torch.nan)
     return 1 - (predicted - truth).square().sum(1) / spread
 
 

@@ -357,6 +357,9 @@ def test_k_is_chosen_by_held_out_accuracy():
     rows = torch.randperm(N, generator=g)
     assert neighbours.chosen_neighbours(points, labels, 2, rows[:300], rows[300:], (1, 3, 51)) == 51
     assert neighbours.chosen_neighbours(points, labels, 2, rows[:300], rows[300:], (1,)) == 1
+    # Of equals the smallest, in whichever order; 0 and less are no number of neighbours.
+    for ks in ((1, 3, 51), (51, 1, 3), (3, 0, 1, -2)):
+        assert neighbours.chosen_neighbours(points, truth, 2, rows[:300], rows[300:], ks) == 1
 
 
 def test_batched_minimiser_finds_each_minimum():

@@ -1,5 +1,6 @@
 """Probes: known answers on constructed representations, and the laws they obey."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ssl_theory.analysis.probes import accuracy, halves, r2, standardised
+from ssl_theory.analysis.probes import (
+    accuracy,
+    halves,
+    held_out_classes,
+    held_out_logits,
+    held_out_predictions,
+    r2,
+    standardised,
+)
 
 N = 1200
 QUICK: dict[str, Any] = {"steps": 160}
@@ -107,6 +116,10 @@ def test_narrow_types_are_read_as_they_are():
         assert r2(seen, content, test=(seen, content)) > 0.99
         assert accuracy(seen, label, kind="knn") > 0.99
     assert accuracy(style > 0, (style[:, 0] > 0).long()) == 1.0
+    for kind in (*KINDS, "kernel"):
+        told = r2(style > 0, style, kind=kind, **(QUICK if kind == "mlp" else {}))
+        assert told == pytest.approx(2 / math.pi, abs=0.05)  # of a Gaussian, by its sign
+        assert r2((style > 0).numpy(), style.numpy(), kind=kind, **(QUICK if kind == "mlp" else {})) == told
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -171,15 +184,32 @@ def test_scores_use_the_given_test_half_only():
     assert accuracy(content[300:], label[300:], test=(content[:300], label[:300] + 4)) == 0.0
 
 
-def test_test_rows_do_not_change_the_fit():
-    """Scores of a row must not depend on the other rows scored: nothing is fitted on that half."""
-    x, t = drawn()[0], drawn()[1]
-    seen = x + t
-    (a, b), far = halves(N, torch.Generator().manual_seed(0)), seen + 100
-    for kind in KINDS:
-        near = r2(seen[a], t[a], test=(seen[b], t[b]), kind=kind, **QUICK)
-        more = (torch.cat([seen[b], far[b]]), torch.cat([t[b], t[b]]))
-        assert near > r2(seen[a], t[a], test=more, kind=kind, **QUICK)
+TOLD: dict[str, Any] = dict.fromkeys(("linear", "mlp", "kernel"), held_out_predictions)
+NAMED: dict[str, Any] = {f"{kind} classes": held_out_logits for kind in ("linear", "mlp")}
+NAMED["knn classes"] = held_out_classes
+
+
+@pytest.mark.parametrize("name", [*TOLD, *NAMED])
+def test_test_rows_do_not_change_the_fit(name: str):
+    """What is told of a row must not depend on the other rows scored: nothing is fitted on that half."""
+    x, t, label = drawn()
+    seen, target = x + t, label if name in NAMED else t
+    a, b = halves(N, torch.Generator().manual_seed(0))
+    far, kind = torch.cat([seen[b], seen[b] * 10 + 100]), name.split()[0]
+    options = QUICK if kind == "mlp" else {}
+    few, many = (
+        (TOLD | NAMED)[name](seen[a], target[a], test=test, kind=kind, **options)[0]
+        for test in ((seen[b], target[b]), (far, torch.cat([target[b], target[b].flip(0)])))
+    )
+    assert many.shape[1] == 2 * few.shape[1]
+    torch.testing.assert_close(many[:, : len(b)], few, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(many[:, len(b) :], few, atol=0.1)
+
+
+def test_standardising_takes_the_fitted_half():
+    x, t, _ = drawn()
+    seen, (a, b) = x + t, halves(N, torch.Generator().manual_seed(0))
+    far = seen + 100
     scaled, _ = standardised(seen[None, a], far[None, b], torch.float64)
     assert torch.allclose(scaled.mean(1), torch.zeros(1, 2, dtype=torch.float64), atol=1e-12)
 
@@ -189,7 +219,12 @@ def test_more_dimensions_than_rows():
     wide[:, 0] = torch.linspace(-3, 3, 60)
     for kind in KINDS:
         assert -1.0 < r2(wide, wide[:, 0], kind=kind, **QUICK) < 1.0
-    assert 0 <= accuracy(wide, (wide[:, 0] > 0).long()) <= 1
+    label = (wide[:, 0] > 0).long()
+    shown = wide + 4 * label[:, None]
+    for kind in ("linear", "mlp", "knn"):
+        options = QUICK if kind == "mlp" else {}
+        assert accuracy(shown, label, kind=kind, **options) > 0.9
+        assert abs(accuracy(wide[:, 1:], label, kind=kind, **options) - 0.5) < 0.3
 
 
 def test_constant_target_has_no_r2():
@@ -224,14 +259,21 @@ def test_bad_input_to_accuracy_is_one_line():
     for labels, kwargs, message in [
         (torch.zeros(20), {}, "two classes or more"),
         (torch.linspace(0, 1, 20), {}, "whole numbers"),
+        (torch.full((20,), torch.inf), {}, "whole numbers .* infinity"),
         (torch.arange(19), {}, "n = 20"),
-        (torch.arange(20) % 2, {"kind": "knn", "ks": (100,)}, "smaller k"),
+        (torch.arange(20) % 2, {"kind": "knn", "ks": (100,)}, "some k from 1 to 8"),
+        (torch.arange(20) % 2, {"kind": "knn", "ks": (0, -2)}, "some k from 1 to 8"),
     ]:
         with pytest.raises(ValueError, match=message) as error:
             accuracy(x, labels, **kwargs)
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="members and width"):
         r2(x, x, test=(x[:, :1], x))
+    for fitted, scored in ((x, x[:, :1]), (x[:, 0], x), (x[:, :1], x)):
+        for kind in (*KINDS, "kernel"):
+            with pytest.raises(ValueError, match=r"test target: expected . columns") as error:
+                r2(x, fitted, test=(x, scored), kind=kind)
+            assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
