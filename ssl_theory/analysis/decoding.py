@@ -28,10 +28,21 @@ Mixture world: the same with y about (8, 0), (0, 8), (0, 0) with standard deviat
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, finite, labels_of, members, targets_of
+from ssl_theory.analysis.ensemble import (
+    Array,
+    Score,
+    answer,
+    as_tensor,
+    constant_columns,
+    finite,
+    labels_of,
+    members,
+    precision_of,
+    targets_of,
+)
 from ssl_theory.analysis.probes import held_out_logits, held_out_predictions
 
 
@@ -60,6 +71,10 @@ def gaussian_target_information(representation: Array, target: Array, *, kind: s
     q is a Gaussian about the probe's prediction, its variance the held-out error. Equals the truth for
     jointly Gaussian r and t, when the t_i are independent given r as well.
 
+    At least 0, and cut there once, after the sum: a coordinate of which the probe is worse than the mean counts
+    against the others, as chance of theirs counts for them. A coordinate that is constant where it is scored is
+    left out.
+
     Args:
         representation: `(n, d)` or `(E, n, d)`, rows independent.
         target: `(n, t)` or `(E, n, t)`.
@@ -67,7 +82,7 @@ def gaussian_target_information(representation: Array, target: Array, *, kind: s
         probe: `test`, `seed`, ... of `probes.r2`.
     """
     predicted, truth, keep = held_out_predictions(representation, target, kind=kind, **probe)
-    return answer(_gaussian_gain(predicted, truth), representation, keep)
+    return answer(_gaussian_gain(predicted, truth).clamp(min=0), representation, keep)
 
 
 def conditional_information(
@@ -77,6 +92,9 @@ def conditional_information(
 
     Classes (whole numbers): `sum_c p(c) 1/2 sum_i log Var(t_i | c) / mse_i(c)` with a probe of its own for each class,
     a bound where the t_i are independent and Gaussian *within each class*, whether or not t depends on the class.
+    Cut at 0 once, after the sum over classes and coordinates. Each class has its probe's error, with half of its rows
+    to fit on: a probe that tells nothing is below 0 by some `2 t C / n` nats, C the number of classes, and one that
+    tells much is too low by no less.
 
     Numbers (a floating-point `given`): by the chain rule `I(r, g; t) - I(g; t)`, the first read by one probe of (r, g),
     the second known. A bound where the t_i are independent and Gaussian and `known` is exact: 0 where t is independent
@@ -100,16 +118,13 @@ def conditional_information(
     """
     r = members(representation, dtype=None)
     if as_tensor(given, "given").is_floating_point():
-        both = torch.cat([r.double(), targets_of(given, r, "given")], -1)
+        beside = targets_of(given, r, "given")
+        both = torch.cat([_settled(r, precision_of(r)), _settled(beside, precision_of(given))], -1)
         predicted, truth, keep = held_out_predictions(both, target, kind=kind, **probe)
         return answer((_gaussian_gain(predicted, truth) - known).clamp(min=0), representation, keep)
     if known:
         raise ValueError(f"known: expected 0 beside classes, found {known}; within a class nothing is to be subtracted")
-    t, k = targets_of(target, r), labels_of(given, r, "given")
-    shared = as_tensor(given, "given").ndim == 1
-    parts = [slice(None)] if shared else [slice(e, e + 1) for e in range(len(r))]
-    found = [_within_classes(r[e], t[e], k[e][0], kind, probe) for e in parts]
-    gain, keep = (torch.cat(x) for x in zip(*found, strict=True))
+    gain, keep = _given_classes(r, target, given, kind, probe)
     return answer(gain, representation, keep)
 
 
@@ -120,10 +135,31 @@ def mixture_target_information(
 
     The sum is `I(r; t)` by the chain rule, since r depends on the class k through t alone. Its terms are
     `class_information` and `conditional_information`, with their arguments, conditions (independent coordinates within
-    a class) and errors. 0: r tells nothing of t; at most `I(x; t)` in expectation.
+    a class) and errors; labels are classes in whichever type they come. 0: r tells nothing of t; at most `I(x; t)` in
+    expectation.
     """
     told = class_information(representation, labels, kind=kind, **probe)
-    return told + conditional_information(representation, target, labels, kind=kind, **probe)
+    beyond, keep = _given_classes(members(representation, dtype=None), target, labels, kind, probe)
+    return told + answer(beyond, representation, keep)
+
+
+def _settled(x: Shaped[Tensor, "E n d"], precision: torch.dtype) -> Float[Tensor, "E n d"]:
+    """x in double precision, in which columns that vary by no more than the rounding of `precision` would seem to vary:
+    these are zero."""
+    x = x.double()
+    return x.masked_fill(constant_columns(x, precision)[:, None], 0)
+
+
+def _given_classes(
+    r: Tensor, target: Array, classes: Array, kind: str, probe: dict[str, Any]
+) -> tuple[Float[Tensor, " E"], Bool[Tensor, " E"]]:
+    """What r tells of the target within classes, at least 0, and the finite members."""
+    t, k = targets_of(target, r), labels_of(classes, r, "given")
+    shared = as_tensor(classes, "given").ndim == 1
+    parts = [slice(None)] if shared else [slice(e, e + 1) for e in range(len(r))]
+    found = [_within_classes(r[e], t[e], k[e][0], kind, probe) for e in parts]
+    gain, keep = (torch.cat(x) for x in zip(*found, strict=True))
+    return gain.clamp(min=0), keep
 
 
 def _within_classes(
@@ -142,6 +178,9 @@ def _within_classes(
 
 
 def _gaussian_gain(predicted: Float[Tensor, "E m t"], truth: Float[Tensor, "E m t"]) -> Float[Tensor, " E"]:
-    """`1/2 sum_i log Var(t_i) / mse_i`; a probe that is worse than the mean is replaced by it, which tells nothing."""
+    """`1/2 sum_i log Var(t_i) / mse_i` over the t_i that vary; below 0 for a probe that is worse than the mean.
+
+    Of each t_i to take the better of probe and mean on the rows that are scored would be to choose by chance.
+    """
     ratio = truth.var(1, correction=0) / (predicted - truth).square().mean(1)
-    return 0.5 * ratio.clamp(min=1).log().sum(1)
+    return 0.5 * ratio.masked_fill(constant_columns(truth, truth.dtype), 1).log().sum(1)

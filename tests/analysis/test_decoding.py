@@ -111,6 +111,13 @@ def test_members_kinds_and_errors():
         assert found.isnan().tolist() == [False, False, True]
     assert conditional_information(stack[0].numpy(), s.numpy(), k.numpy()) == pytest.approx(alone)
     assert conditional_information(stack.numpy(), s.numpy(), drawn.content[:500].numpy()).shape == (3,)
+    # Classes that come as floating-point numbers are classes, not numbers that are given.
+    y = drawn.content[:500]
+    for given in (k.double(), k.float(), k.expand(3, -1).double()):
+        torch.testing.assert_close(
+            mixture_target_information(stack, y, given), mixture_target_information(stack, y, k), equal_nan=True
+        )
+    assert mixture_target_information(stack[0], y, k.double()) == mixture_target_information(stack[0], y, k)
     for call, message in (
         (lambda: conditional_information(stack, s, k, known=1.0), "known: expected 0 beside classes"),
         (lambda: conditional_information(stack, s, torch.arange(500)), "4 rows or more of each class, found 1"),
@@ -119,3 +126,38 @@ def test_members_kinds_and_errors():
         with pytest.raises(ValueError, match=message) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_of_many_classes_and_coordinates_does_not_add_up(seed: int):
+    """Noise tells nothing: of 100 classes with 20 rows each, and of 50 coordinates in 100 rows."""
+    k = torch.arange(2000) % 100
+    r, t = noise(2000, 4, seed=seed), noise(2000, 3, seed=10 + seed)
+    assert conditional_information(r, t, k) == pytest.approx(0, abs=1e-3)
+    assert mixture_target_information(r, t, k) == pytest.approx(class_information(r, k), abs=1e-3)
+    assert gaussian_target_information(r[:100], noise(100, 50, seed=20 + seed)) == pytest.approx(0, abs=1e-3)
+    # A signal shows, and not above the truth.
+    seen = t[:, :1] + 0.5 * noise(2000, 1, seed=30 + seed)
+    assert 0.4 < conditional_information(seen, t[:, :1], k) < PER_COORDINATE + 0.02
+
+
+def test_a_coordinate_that_does_not_vary_takes_nothing_away():
+    s = noise(N, 1)
+    seen, constant = s + NOISE * noise(N, 1, seed=1), torch.full((N, 1), 0.1, dtype=torch.float64)
+    calibrated(gaussian_target_information(seen, torch.cat([s, constant], 1)), PER_COORDINATE, "beside a constant")
+
+
+def test_what_is_given_does_not_change_the_precision_of_r():
+    """Style that is left in the last digits of single precision is none, beside numbers in double precision too."""
+    y, s = noise(N, 2), noise(N, 2, seed=1)
+    seen = 3.7 + 1e-6 * s
+    assert conditional_information(seen, s, y) > 1
+    assert conditional_information(seen.float(), s, y) == pytest.approx(0, abs=0.01)
+    assert conditional_information(y, s, seen.float()) == pytest.approx(0, abs=0.01)
+    # In 16 bits what varies is told as before.
+    told = conditional_information(s + NOISE * noise(N, 2, seed=2), s, y)
+    assert conditional_information((s + NOISE * noise(N, 2, seed=2)).bfloat16(), s, y) == pytest.approx(told, abs=0.02)
