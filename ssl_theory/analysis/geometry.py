@@ -136,7 +136,7 @@ def pairwise(
 
     Args:
         measure: of two stacks, such as `cka` (1 on the diagonal) or `procrustes` (0 on the diagonal); range and NaN are
-            its own. Taken once for i < j, and mirrored.
+            its own. It is given tensors in the precision of the stacks, once for i < j, and mirrored.
         stacks: method -> `(n, d)` or `(E, n, d)`, where d and E may differ between methods; or one stack, whose members
             are compared ("" is then their method).
 
@@ -154,7 +154,8 @@ def pairwise(
     named = stacks if isinstance(stacks, Mapping) else {"": stacks}
     if not named:
         raise ValueError("stacks: expected one representation or more, found none; pass {name: (E, n, d)}")
-    flat = [(name, e, r) for name, stack in named.items() for e, r in enumerate(members(stack, name or "stacks"))]
+    read = {name: members(stack, name or "stacks", dtype=None) for name, stack in named.items()}
+    flat = [(name, e, r) for name, stack in read.items() for e, r in enumerate(stack)]
     matrix = torch.empty(len(flat), len(flat), dtype=torch.float64)
     for i, (_, _, first) in enumerate(flat):
         for j, (_, _, second) in enumerate(flat[i:], i):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, members, varying
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, members, precision_of, varying
 from ssl_theory.analysis.probes import coefficients, held_out_predictions
 
 
@@ -20,7 +20,8 @@ class Reconstruction(NamedTuple):
     r2: share of the variance of x that is told: 1 all, 0 none, below 0 worse than their mean; pooled, so constant
         pixels count for nothing; NaN where all x are the same.
     by_factor: `(t,)` or `(E, t)`, that share of each factor that `read` finds in x (of each coordinate of x, without
-        `read`): 1 all, 0 none (the mean), below 0 where a reading of decoded means is off; NaN for a constant factor.
+        `read`): 1 all, 0 none (the mean), below 0 where a reading of decoded means is off; NaN for a factor that is
+        constant up to rounding.
     """
 
     decoded: Array
@@ -67,9 +68,16 @@ def reconstruct(
     told = 1 - residual / spread.masked_fill(~varying(truth[:1], observations), torch.nan)
     images = [t.unflatten(-1, shape).to(torch.float32) for t in (predicted, truth)]
     factors = (predicted, truth) if read is None else [torch.stack([_read(read, x) for x in part]) for part in images]
-    each = answer(coefficients(*factors), representation, keep)
+    each = answer(coefficients(factors[0], factors[1], _precision(observations, read is None)), representation, keep)
     decoded, score = answer(images[0], representation, keep), answer(told, representation, keep)
     return Reconstruction(decoded, answer(images[1][:1], representation, single=representation.ndim), score, each)
+
+
+def _precision(observations: Array, themselves: bool) -> torch.dtype:
+    """Of the factors: of the observations where these are the factors, else at best single, as what is read of them."""
+    given = precision_of(observations)
+    narrow = given.is_floating_point and torch.finfo(given).bits < 32
+    return given if themselves or narrow else torch.float32
 
 
 def _read(read: Callable[[Tensor], Tensor], x: Float[Tensor, "m ..."]) -> Float[Tensor, "m t"]:

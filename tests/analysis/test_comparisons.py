@@ -1,11 +1,15 @@
 """Representations of many methods and seeds, compared with each other."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from ssl_theory.analysis import cka, pairwise, procrustes
+from ssl_theory.analysis.ensemble import Array
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -48,3 +52,13 @@ def test_bad_input_is_one_line():
         with pytest.raises(ValueError, match=message) as error:
             pairwise(cka, bad)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("measure", [cka, procrustes])
+def test_a_collapsed_member_is_seen_in_the_precision_it_was_given_in(measure: Callable[[Array, Array], Any]):
+    """In single precision a constant is noise in the seventh digit, which is no representation to be like another."""
+    stack = stacks()["a"].float()
+    stack[0] = 3.7 * (1 + 1e-7 * normal(400, 3))
+    assert len(stack[0].unique()) > 1
+    for given in (stack, stack.numpy(), {"collapsed": stack[:1], "other": stacks()["a"][1]}):
+        assert np.isnan(np.asarray(pairwise(measure, given)[1])).tolist() == [[True, True], [True, False]]
