@@ -4,7 +4,7 @@ Measures take one representation `(n, d)` or a stack `(E, n, d)` over ensemble m
 the same kind: a float, or `(E,)`. A member that holds NaN answers NaN and leaves the others alone. Bad shapes are a
 `ValueError` of one line. Sums are in float64, networks in float32; information is in nats.
 
-- `probes`: `r2`, `accuracy`; `intervals`: these with bootstrap intervals; `profile`: all in one call
+- `probes`: `r2`, `accuracy`; `intervals`: these with intervals over scored rows; `profile`: all in one call
 - `decoding`: `class_information`, `gaussian_target_information`, `mixture_target_information`,
   `conditional_information`: what h and z tell of content and style
 - `collapse`: `retained_style`, collapse ratios, `effective_rank`; `neural_collapse`: `spectrum` within and between

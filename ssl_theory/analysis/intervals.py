@@ -1,9 +1,10 @@
-"""Bootstrap intervals of probe scores over the scored rows.
+"""Intervals of probe scores over the scored rows: by bootstrap of R^2, in closed form of accuracy.
 
 They say how far a score would move with other test rows, the fitted probe unchanged. How far it moves with the seed of
 the learner is another question, which only several members answer.
 """
 
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +16,7 @@ from ssl_theory.analysis.probes import held_out_classes, held_out_predictions
 
 
 class Interval(NamedTuple):
-    """A score and its percentile interval, each a float or `(E,)`; the ends are NaN where too few resamples have a
-    score."""
+    """A score and the ends of its interval, each a float or `(E,)`."""
 
     estimate: Score
     low: Score
@@ -51,13 +51,31 @@ def r2_interval(
 
 
 def accuracy_interval(
-    representation: Array, labels: Array, *, level: float = 0.95, resamples: int = 500, seed: int = 0, **probe: Any
+    representation: Array, labels: Array, *, level: float = 0.95, seed: int = 0, **probe: Any
 ) -> Interval:
-    """`probes.accuracy`, of every kind, with the percentile interval of its scored rows; arguments as `r2_interval`."""
+    """`probes.accuracy`, of every kind, with Wilson's interval of its m scored rows; arguments as `r2_interval`,
+    but for `resamples`.
+
+        (p + q / 2 -+ sqrt(q p (1 - p) + q^2 / 4)) / (1 + q),  q = z^2 / m, z the normal quantile of the level
+
+    No bootstrap: where all rows are told right, those of every resample are, and its interval is the point (1, 1, 1).
+    Of 100 rows of which 99 % are told right in the long run it holds this 99 % in at most 63 of 100 cases. Rows are
+    told right or wrong independently of each other, and so have an interval in closed form, whose width is not 0.
+
+    Source: Wilson (1927); Brown, Cai, DasGupta (2001) on its coverage.
+    """
+    z = NormalDist().inv_cdf((1 + _share(level)) / 2)
     guess, truth, keep = held_out_classes(representation, labels, seed=seed, **probe)
-    right = (guess == truth).double()
-    drawn = torch.einsum("bm,em->be", _weights(right.shape[1], resamples, seed, right), right)
-    return _interval(right.mean(1), drawn, level, representation, keep)
+    p, q = (guess == truth).double().mean(1), z**2 / guess.shape[1]
+    middle, reach = p + q / 2, (q * p * (1 - p) + q**2 / 4).sqrt()
+    low, high = ((middle + side * reach).div(1 + q).clamp(0, 1) for side in (-1, 1))
+    return Interval(*[answer(x, representation, keep) for x in (p, torch.minimum(low, p), torch.maximum(high, p))])
+
+
+def _share(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected between 0 and 1, found {level}; 0.95 is usual")
+    return level
 
 
 def _weights(rows: int, resamples: int, seed: int, like: Tensor) -> Float[Tensor, "B m"]:
@@ -73,9 +91,7 @@ def _weights(rows: int, resamples: int, seed: int, like: Tensor) -> Float[Tensor
 def _interval(
     estimate: Float[Tensor, " E"], drawn: Float[Tensor, "B E"], level: float, like: Array, keep: Tensor
 ) -> Interval:
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected between 0 and 1, found {level}; 0.95 is usual")
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=drawn.dtype, device=drawn.device)
+    ends = torch.tensor([(1 - _share(level)) / 2, (1 + level) / 2], dtype=drawn.dtype, device=drawn.device)
     few = 2 * drawn.isnan().sum(0) > len(drawn)
     low, high = torch.nanquantile(drawn, ends, dim=0).masked_fill(few, torch.nan)
     return Interval(*[answer(x, like, keep) for x in (estimate, low, high)])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import ssl_theory.analysis as analysis
 from ssl_theory.analysis import critics, geometry, information, neural_collapse, projection
+from ssl_theory.analysis.ensemble import constant_columns
 
 G = torch.Generator().manual_seed(0)
 STACK = torch.randn(3, 60, 4, generator=G, dtype=torch.float64)
@@ -48,6 +49,9 @@ MEASURES: dict[str, Measure] = {
     "knn accuracy": Measure(lambda r, t, k: analysis.accuracy(r, k, kind="knn", ks=(1, 3))),
     "class_information": Measure(lambda r, t, k: analysis.class_information(r, k)),
     "gaussian_target_information": Measure(lambda r, t, k: analysis.gaussian_target_information(r, t), 0),
+    "conditional_information": Measure(lambda r, t, k: analysis.conditional_information(r, t, k), 0),
+    "conditional_information, numbers": Measure(lambda r, t, k: analysis.conditional_information(r, t, t.flip(0))),
+    "mixture_target_information": Measure(lambda r, t, k: analysis.mixture_target_information(r, t, k)),
     "collapse_ratio": Measure(lambda r, t, k: analysis.collapse_ratio(r), nan, VIEWS),
     "class_collapse_ratio": Measure(lambda r, t, k: analysis.class_collapse_ratio(r, k), nan),
     "total_variance": Measure(lambda r, t, k: analysis.total_variance(r), 0),
@@ -96,7 +100,7 @@ MEASURES: dict[str, Measure] = {
     "between": Measure(lambda r, t, k: critics.between(r, beside(r, t), **CRITIC)),
     "reconstruct": Measure(lambda r, t, k: analysis.reconstruct(r, t, **NETWORK).r2),
     "r2_interval": Measure(lambda r, t, k: analysis.r2_interval(r, t, resamples=20).low),
-    "accuracy_interval": Measure(lambda r, t, k: analysis.accuracy_interval(r, k, resamples=20).high),
+    "accuracy_interval": Measure(lambda r, t, k: analysis.accuracy_interval(r, k).high),
     "profile": Measure(lambda r, t, k: analysis.profile(r, labels=k, **NETWORK)["class_collapse_ratio"], nan),
 }
 
@@ -146,6 +150,42 @@ def test_a_constant_representation_has_its_value_although_binary_rounds_it(name:
     assert both[1] == pytest.approx(of(stack[1], TARGET, LABELS), abs=1e-6)
 
 
+NARROW = [torch.bfloat16, torch.float16]
+UNDEFINED = [name for name, m in MEASURES.items() if m.constant is None or m.constant != m.constant]  # or NaN
+
+
+def rounded(c: float, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Numbers about c that differ by rounding errors of a 16-bit type."""
+    g = torch.Generator().manual_seed(1)
+    r = (c * (1 + torch.finfo(dtype).eps / 4 * torch.randn(shape, generator=g))).to(dtype)
+    assert len(r.unique()) > 1
+    return r
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_a_constant_representation_has_its_value_in_16_bits(name: str, dtype: torch.dtype):
+    of, constant, stack = MEASURES[name]
+    r = rounded(3.7, stack[0].shape, dtype)
+    expected = of(torch.zeros_like(r), TARGET, LABELS) if constant is None else constant
+    assert of(r, TARGET, LABELS) == pytest.approx(expected, abs=2e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_what_varies_in_16_bits_is_told_from_rounding(dtype: torch.dtype):
+    """One class of 200 and N(20, 1) are told; of a constant nothing is, whichever way it was rounded."""
+    g = torch.Generator().manual_seed(0)
+    one_hot, far = torch.eye(200).repeat(10, 1), 20 + torch.randn(2000, 3, generator=g)
+    for told in (one_hot, far):
+        assert not constant_columns(told.to(dtype)[None].double(), dtype).any()
+        assert analysis.r2(told.to(dtype), told[:, :2]) > 0.9
+    nothing = analysis.r2(torch.zeros(2000, 3), far)
+    for c in (0.1, 3.7, -2.2, 1000.0):
+        r = rounded(c, far.shape, dtype)
+        assert constant_columns(r[None].double(), dtype).all()
+        assert analysis.r2(r, far) == pytest.approx(nothing, abs=1e-9)
+
+
 # Measures of two arrays of one shape, and of a head with as many columns as r.
 PAIRED = {"pmi correlation", "pmi slope", "fitted_temperature", "self_duality"}
 HEADED = {"style direction", "small directions", "passed_on"}
@@ -164,7 +204,7 @@ def test_every_measure_takes_more_columns_than_rows(name: str):
 UNIT = torch.nn.functional.normalize(STACK, dim=-1)
 ONE_CLASS: dict[str, list[float] | None] = {
     **dict.fromkeys(("accuracy", "knn accuracy", "mlp accuracy", "accuracy_interval", "class_information", "profile")),
-    **dict.fromkeys(("nc1", "trace nc1", "cdnv", "spectrum")),
+    **dict.fromkeys(("nc1", "trace nc1", "cdnv", "spectrum", "mixture_target_information")),
     "class_collapse_ratio": [1, 1, 1],
     "nmi": [0, 0, 0],
     "mixture nmi": [0, 0, 0],

@@ -1,5 +1,7 @@
 """Kernel ridge, probe information, projection, reconstruction and the whole profile, on constructed representations."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,33 @@ def test_interval_of_neighbours():
     assert accuracy_interval(stack, labels, kind="knn").high.isnan().tolist() == [True, False]
 
 
+@pytest.mark.parametrize("share", [0.99, 0.7])
+def test_interval_of_accuracy_holds_the_share_of_which_rows_are_drawn(share: float):
+    """1,000 times 100 scored rows, each told right with this probability, by probes that know how classes look."""
+    g = torch.Generator().manual_seed(0)
+    fitted, scored = torch.arange(40) % 2, torch.arange(100) % 2
+    right = torch.rand(1000, 100, generator=g) < share
+    look = torch.where(right, 2.0 * scored - 1, 1 - 2.0 * scored)[..., None]
+    found = accuracy_interval((2.0 * fitted - 1)[None, :, None].expand(1000, -1, -1), fitted, test=(look, scored))
+    torch.testing.assert_close(found.estimate, right.double().mean(1))
+    covered = ((found.low <= share) & (share <= found.high)).double().mean()
+    assert 0.89 < covered < 0.985
+    assert (found.low < found.high).all()
+    assert ((found.low <= found.estimate) & (found.estimate <= found.high)).all()
+
+
+def test_interval_of_accuracy_at_its_ends():
+    """Of m rows, all or none told right, Wilson's interval reaches to m / (m + z^2)."""
+    k = torch.arange(200) % 2
+    seen, far = (2.0 * k - 1)[:, None], 1 / (1 + 1.959964**2 / 200)
+    assert accuracy_interval(seen, k, test=(seen, k)) == pytest.approx((1, far, 1), abs=1e-6)
+    assert accuracy_interval(seen, k, test=(-seen, k)) == pytest.approx((0, 0, 1 - far), abs=1e-6)
+    half = accuracy_interval(seen, k, test=(seen, torch.arange(200) // 100), level=0.5)
+    assert half.high - half.estimate == pytest.approx(half.estimate - half.low)
+    with pytest.raises(ValueError, match="level: expected between 0 and 1, found 95"):
+        accuracy_interval(seen, k, level=95.0)
+
+
 # Projection
 
 
@@ -175,6 +204,22 @@ def test_reconstruction_shows_what_was_kept():
     assert whole.r2 > 0.97
     with pytest.raises(ValueError, match="observations: expected"):
         reconstruct(content, images[1:])
+
+
+def test_a_factor_that_is_constant_up_to_rounding_has_no_r2():
+    """Read from single precision: pixels that sum to one, and pixels of one brightness."""
+    content, style, _ = drawn()
+    pixels = torch.cat([content[:, :2], style], 1).float().softmax(1)
+    same = (3.7 * (1 + 1e-7 * normal(N, 1))).float()
+    assert min(len(pixels.sum(1).unique()), len(same.unique())) > 1
+    small: dict[str, Any] = {"steps": 60, "hidden": (8,)}
+    found = reconstruct(content, pixels, read=lambda x: torch.stack([x.sum(1), x[:, 0]], 1), **small)
+    assert found.by_factor.isnan().tolist() == [True, False]
+    found = reconstruct(content, torch.cat([same, pixels], 1), **small)
+    assert found.by_factor.isnan().tolist() == [True, False, False, False, False]
+    # In double precision it is read in single, too; by itself it is told exactly.
+    whole = pixels.double() / pixels.double().sum(1, keepdim=True)
+    assert reconstruct(content, whole, read=lambda x: x.sum(1), **small).by_factor.isnan().all()
 
 
 # Profile
