@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ssl_theory.analysis.clustering import mixture_clustering
 from ssl_theory.analysis.collapse import class_collapse_ratio, effective_rank, retained_style, total_variance
 from ssl_theory.analysis.dimensions import participation_ratio
-from ssl_theory.analysis.ensemble import Array, Score, as_tensor
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor
 from ssl_theory.analysis.identifiability import block_r2
-from ssl_theory.analysis.probes import accuracy, halves
+from ssl_theory.analysis.probes import halves, held_out_classes
 
 
 def profile(
@@ -19,32 +21,33 @@ def profile(
     content: Array | None = None,
     style: Array | None = None,
     labels: Array | None = None,
-    style_floor: float = 0.0,
+    style_floor: Array | float = 0.0,
     style_ceiling: Array | float | None = None,
     content_ceiling: Array | float | None = None,
-    bayes_accuracy: float | None = None,
+    bayes_accuracy: Array | float | None = None,
     seed: int = 0,
     **network: Any,
 ) -> dict[str, Score]:
     """What a representation kept, every measure by name; only what the arguments allow.
 
     With `content`, `style`: `content_r2_linear`, `content_r2_mlp`, `style_r2_linear`, `style_r2_mlp`. With
-    `style_ceiling`: `retained_style` (of the MLP's); with `content_ceiling`: `content_of_bayes`, the better of the two
-    R^2 of content over it. With `labels`: `accuracy_linear`, `accuracy_mlp`,
-    `accuracy_knn`, `cluster_accuracy`, `nmi`, `ari`, `silhouette`, `class_collapse_ratio`; with `bayes_accuracy` also
-    `accuracy_of_bayes`, the best of the three over the ceiling. Always: `effective_rank`, `participation_ratio`,
+    `style_ceiling`: `retained_style`; with `content_ceiling`: `content_of_bayes`, R^2 of content over it; both by the
+    MLP probe, which is ridge and what rows of the fitted half confirm beyond it. With `labels`: `accuracy_linear`,
+    `accuracy_mlp`, `accuracy_knn`, `cluster_accuracy`, `nmi`, `ari`, `silhouette`, `class_collapse_ratio`; with
+    `bayes_accuracy` also `accuracy_of_bayes`: the accuracy of the best of the three probes over it, the best of each
+    half of the scored rows being chosen on the other half. Always: `effective_rank`, `participation_ratio`,
     `total_variance`.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`, rows independent (one view a data point).
         content, style: `(n, t)` or `(E, n, t)`.
         labels: `(n,)`, shared by all members, or `(E, n)`.
-        style_floor: R^2(s|y), exact.
-        style_ceiling: R^2(s|x), a number or `(E,)`: the exact one of the world where it has it
+        style_floor: R^2(s|y), exact, a number or `(E,)` of any kind.
+        style_ceiling: R^2(s|x), likewise: the exact one of the world where it has it
             (`world.style_r2().mean()`, or `synthetic.monte_carlo.r2`), so that 1 is the end of the range. That of a
             probe on the observations is too low, and what is easier to read than x exceeds 1.
         content_ceiling: R^2(y|x), likewise (`world.content_r2().mean()`).
-        bayes_accuracy: of the world.
+        bayes_accuracy: of the world, likewise.
         seed: of every split and network.
         network: of the MLP probes, as in `probes.r2`.
 
@@ -57,9 +60,11 @@ def profile(
         scores = block_r2(representation, blocks, kind=kind, seed=seed, **options) if blocks else {}
         found |= {f"{name}_r2_{kind}": score for name, score in scores.items()}
     if style is not None and style_ceiling is not None:
-        found["retained_style"] = retained_style(found["style_r2_mlp"], style_floor, style_ceiling)
+        found["retained_style"] = retained_style(
+            found["style_r2_mlp"], _end(style_floor, representation), _end(style_ceiling, representation)
+        )
     if content is not None and content_ceiling is not None:
-        found["content_of_bayes"] = _largest([found["content_r2_linear"], found["content_r2_mlp"]]) / content_ceiling
+        found["content_of_bayes"] = found["content_r2_mlp"] / _end(content_ceiling, representation)
     if labels is not None:
         found |= _class_profile(representation, labels, bayes_accuracy, seed, network)
     for measure in (effective_rank, participation_ratio, total_variance):
@@ -68,14 +73,15 @@ def profile(
 
 
 def _class_profile(
-    representation: Array, labels: Array, bayes_accuracy: float | None, seed: int, network: dict[str, Any]
+    representation: Array, labels: Array, bayes_accuracy: Array | float | None, seed: int, network: dict[str, Any]
 ) -> dict[str, Score]:
     kinds: dict[str, dict[str, Any]] = {"linear": {}, "mlp": network, "knn": {}}
-    found = {
-        f"accuracy_{k}": accuracy(representation, labels, kind=k, seed=seed, **options) for k, options in kinds.items()
-    }
+    told = {k: held_out_classes(representation, labels, kind=k, seed=seed, **options) for k, options in kinds.items()}
+    right, keep = torch.stack([(guess == truth).double() for guess, truth, _ in told.values()]), told["linear"][2]
+    found = {f"accuracy_{k}": answer(own.mean(1), representation, keep) for k, own in zip(kinds, right, strict=True)}
     if bayes_accuracy is not None:
-        found["accuracy_of_bayes"] = _largest(list(found.values())) / bayes_accuracy
+        best = answer(best_accuracy(right), representation, keep)
+        found["accuracy_of_bayes"] = best / _end(bayes_accuracy, representation)
     clusters = mixture_clustering(
         *_split(representation, labels, seed), len(as_tensor(labels, "labels").unique()), seed
     )
@@ -88,12 +94,28 @@ def _class_profile(
     }
 
 
-def _largest(scores: list[Score]) -> Score:
-    return torch.stack(scores).amax(0) if isinstance(scores[0], torch.Tensor) else np.max(scores, 0)
+def best_accuracy(right: Float[Tensor, "K E m"]) -> Float[Tensor, " E"]:
+    """Accuracy of the best of K probes: half of the rows are scored by the probe that is best on the other half.
+
+    The largest of the K accuracies exceeds what any of them has in the long run, by the chance that made it the
+    largest; rows that had no part in the choice have no such chance.
+    """
+    parts = right.tensor_split(2, 2)
+    best = [part.mean(2).argmax(0)[None, :, None] for part in parts]
+    scored = [part.take_along_dim(k, 0)[0] for part, k in zip(parts, reversed(best), strict=True)]
+    return torch.cat(scored, 1).mean(1)
+
+
+def _end(value: Array | float, like: Array) -> Array | float:
+    """An end of the range of scores in their kind and on their device, those of `like`; a single number as a float."""
+    end = as_tensor(value if isinstance(value, Tensor) else np.asarray(value), "ceiling").double()
+    if end.numel() == 1:
+        return end.item()
+    return end.to(like.device) if isinstance(like, Tensor) else end.cpu().numpy()
 
 
 def _split(representation: Array, labels: Array, seed: int) -> tuple[Array, Array, Array]:
     """Random halves of the rows, and the labels of the second."""
     pair = halves(representation.shape[-2], torch.Generator().manual_seed(seed))
-    first, second = pair if isinstance(representation, torch.Tensor) else (pair[0].numpy(), pair[1].numpy())
+    first, second = pair if isinstance(representation, Tensor) else (pair[0].numpy(), pair[1].numpy())
     return representation[..., first, :], representation[..., second, :], as_tensor(labels, "labels")[..., pair[1]]
