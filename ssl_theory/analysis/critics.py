@@ -28,8 +28,10 @@ OBJECTIVES: dict[str, Callable[[Tensor], Tensor]] = {
     "nwj": information.nwj,
     "donsker_varadhan": information.donsker_varadhan,
     "jensen_shannon": information.jensen_shannon,
+    "likelihood": lambda scores: scores[..., 0].mean(-1),
 }
-"""What a critic can be trained on; "mine" besides, which carries a moving average from step to step."""
+"""What a critic can be trained on; "mine" besides, which carries a moving average from step to step. "likelihood" is
+that of true pairs, for a critic that is a density: "conditional"."""
 
 START = 0.1
 """Size of a separable critic's scores before training: near 0, the PMI of independent pairs.
@@ -124,6 +126,29 @@ class Joint:
         return forward(self.network, pairs.flatten(1, 2)).view(E, m, n)
 
 
+@dataclass(frozen=True)
+class Conditional:
+    """`f(x, y) = log q(y|x)`, q a Gaussian of independent coordinates, its means and log-variances two networks of x.
+
+    Trained on "likelihood" it gives `information.club` and `information.leave_one_out` their scores where p(y|x) is not
+    known; CLUB is then vCLUB (Cheng et al. 2020, arXiv 2006.12013). It exceeds the information only as far as q is
+    close to p: a q that has learned nothing, as at the start, gives 0.
+    """
+
+    mean: list[Tensor]
+    log_variance: list[Tensor]
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """Of both networks."""
+        return self.mean + self.log_variance
+
+    def __call__(self, x: Float[Tensor, "E n a"], y: Float[Tensor, "E m b"]) -> Float[Tensor, "E m n"]:
+        mean, log_variance = (forward(network, x)[:, None] for network in (self.mean, self.log_variance))
+        squares = (y[:, :, None] - mean).square() * (-log_variance).exp()
+        return -(squares + log_variance + math.log(2 * math.pi)).sum(-1) / 2
+
+
 def critic(
     kind: str,
     like: tuple[Tensor, Tensor],
@@ -132,9 +157,9 @@ def critic(
     hidden: Sequence[int] = (128, 128),
     embedding: int = 32,
 ) -> Critic:
-    """An untrained critic, "separable", "bilinear" or "joint", for pairs shaped `like`; members begin alike.
+    """An untrained critic, "separable", "bilinear", "joint" or "conditional", for pairs like these; all begin alike.
 
-    A bilinear one begins at 0, a separable one near it (`START`).
+    A bilinear one begins at 0, a separable one near it (`START`), a conditional one as a standard normal of y.
     """
     (x, y), (a, b) = like, (like[0].shape[-1], like[1].shape[-1])
     if kind == "separable":
@@ -147,7 +172,13 @@ def critic(
         return Joint(initial([a + b, *hidden, 1], x, generator))
     if kind == "bilinear":
         return Bilinear(x.new_zeros(x.shape[0], b, a).requires_grad_())
-    raise ValueError(f"kind: expected 'separable', 'bilinear' or 'joint', found {kind!r}")
+    if kind == "conditional":
+        networks = [initial([a, *hidden, b], x, generator) for _ in range(2)]
+        with torch.no_grad():
+            for network in networks:
+                network[-2].zero_()
+        return Conditional(*networks)
+    raise ValueError(f"kind: expected 'separable', 'bilinear', 'joint' or 'conditional', found {kind!r}")
 
 
 def trained(
@@ -169,8 +200,10 @@ def trained(
     2.11 nats (1.98 to 2.15), by "mine" 1.80 (0.70 to 2.07), by "nwj" 1.78 (1.45 to 1.98).
 
     Args:
-        objective: a name in `OBJECTIVES`, or "mine".
+        objective: a name in `OBJECTIVES`, or "mine"; "likelihood" for a conditional critic only.
     """
+    if objective == "likelihood" and not isinstance(critic, Conditional):
+        raise ValueError("objective: 'likelihood' expected with a density, found another critic; take 'conditional'")
     if objective not in (*OBJECTIVES, "mine"):
         raise ValueError(f"objective: expected one of {[*OBJECTIVES, 'mine']}, found {objective!r}")
     weights, average = critic.weights, None
@@ -217,9 +250,10 @@ def between(
     Args:
         first: `(n, d)` or `(E, n, d)`, rows independent.
         second: `(n, d')` or `(E, n, d')`.
-        kind: of critic: "separable", "bilinear", "joint".
+        kind: of critic: "separable", "bilinear", "joint", "conditional".
         objective: what the critic is trained on.
-        bound: a function of scores, evaluated on the fresh half.
+        bound: a function of scores, evaluated on the fresh half. vCLUB is `kind="conditional"`,
+            `objective="likelihood"`, `bound=information.club`.
 
     Returns:
         Nats, a float or `(E,)`; NaN for members that hold NaN.

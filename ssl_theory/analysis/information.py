@@ -17,7 +17,7 @@ was trained on: only then do they bound.
 | `jensen_shannon` | objective | PMI | bounds the Jensen-Shannon divergence, not information |
 | `smile` | neither | PMI | an estimate: clipping trades bias for variance |
 | `leave_one_out` | lower and upper | log p(y given x) | upper: the exact conditional only |
-| `club` | upper | log p(y given x) | the exact conditional, or a q close to it (vCLUB) |
+| `club` | upper | log p(y given x) | the exact conditional, or a q close to it (vCLUB: `critics.Conditional`) |
 
 PMI is `log p(x,y) / (p(x) p(y))`. Sources: Barber, Agakov (2003); Donsker, Varadhan (1983); Belghazi et al.
 (2018, MINE, arXiv 1801.04062); Nguyen, Wainwright, Jordan (2010); van den Oord et al. (2018, arXiv
