@@ -142,7 +142,13 @@ def bench(
             "as the images are."
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Methods at a time, each with one thread; 0: one a core, at most 2.")] = 0,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            help="Methods at a time; 0: one a core, at most 2. On the CPU each has one thread, also when it is alone, "
+            "so that numbers do not depend on this; on a GPU they come one after the other."
+        ),
+    ] = 0,
     cluster: Annotated[
         str | None,
         typer.Option(

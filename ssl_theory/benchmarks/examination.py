@@ -25,6 +25,8 @@ COMPONENT_ROWS = 2000
 class Examination:
     """The images that probes learn and are scored on, `views` of them for style, and joint views for the evidence.
 
+    In random order: the first few rows of any of them are a sample of all.
+
     `factors` names the columns of the views' style. `attributes` and `image_factors` name what is known of the plain
     images besides their label (`Images.attributes`, `Images.factors`).
     """
@@ -92,9 +94,8 @@ class Examination:
 
 
 def _some(images: Images, generator: torch.Generator, most: int | None = None) -> Images:
+    """At most so many of them, in random order however they are stored (often class after class)."""
     most = MOST_IMAGES if most is None else most
-    if len(images) <= most:
-        return images
     return images[torch.randperm(len(images), generator=generator)[:most]]
 
 

@@ -1,4 +1,4 @@
-"""Several methods at a time, each in a process of its own with one thread."""
+"""Several methods at a time, each in a process of its own (and on the CPU under one thread, as everywhere)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import signal
 import traceback
 from collections.abc import Sequence
 from typing import Any
-
-import torch
-from threadpoolctl import threadpool_limits
 
 from ssl_theory.benchmarks import run
 from ssl_theory.benchmarks.errors import InputError
@@ -62,9 +59,8 @@ def _check(name: str, code: int | None) -> None:
 
 
 def _work(job: run.Job, messages: Any) -> None:
-    """The life of a worker: one thread, deaf to Ctrl-C (its parent answers that), gone when its parent is."""
+    """The life of a worker: deaf to Ctrl-C (its parent answers that), gone when its parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
     parent = os.getppid()
 
     def report(*message: object) -> None:
@@ -73,8 +69,7 @@ def _work(job: run.Job, messages: Any) -> None:
         messages.put(message)
 
     try:
-        with threadpool_limits(1):
-            run.evaluate(job, report)
+        run.evaluate(job, report)
     except InputError as error:
         messages.put((job.method.key, "refused", str(error)))
     except OSError as error:

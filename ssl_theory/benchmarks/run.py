@@ -1,8 +1,10 @@
 """Train every method once as an ensemble over seeds, examine it, and keep the result.
 
 One method is one unit of work: its training goes on from a checkpoint where a killed run left one, and its result
-is cached. The length of training and the k of k-NN are chosen on the validation images, where the loss acts; the
-test images are met once, by what was chosen. `processes` and `cluster` do several methods at a time."""
+is cached. On the CPU it has one thread, since sums over several round otherwise: the numbers do not depend on what
+else there is to do, or on where a killed run is taken up. The length of training and the k of k-NN are chosen on the
+validation images, where the loss acts; the test images are met once, by what was chosen. `processes` and `cluster` do
+several methods at a time."""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ssl_theory.benchmarks import cache, generation, measures
@@ -129,7 +132,7 @@ def _stored(job: Job) -> Result:
 def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
     """Train, choose, examine, and store the result."""
     job.entry.parent.mkdir(parents=True, exist_ok=True)
-    with _memory_watched(job):
+    with _one_thread(job.settings.device), _memory_watched(job):
         trained = _trained(job, report, fabric)
         report(job.method.key, "examining", 1, 1)
         result = _examined(job, trained)
@@ -141,8 +144,23 @@ def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
 def train(job: Job, report: Report, fabric: Fabric) -> None:
     """The part of `evaluate` in which every process of several has to take part."""
     if job.method.learner is not None:
-        with _memory_watched(job):
+        with _one_thread(job.settings.device), _memory_watched(job):
             _trained(job, report, fabric)
+
+
+@contextmanager
+def _one_thread(device: str) -> Iterator[None]:
+    """While it lasts, torch and the libraries below numpy have a single thread, where the CPU is what trains."""
+    if torch.device(device).type != "cpu":
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -141,6 +141,17 @@ def test_large_sets_are_examined_in_part(monkeypatch):
     assert [len(part) for part in (small.train, small.validation, small.test)] == [30, 12, 20]
 
 
+def test_the_first_few_of_what_is_examined_are_a_sample_of_all():
+    """Distances, decoders and principal components take them; here the images are stored class after class."""
+    parts = [(part := images(n, seed))[part.labels.argsort()] for seed, n in enumerate((120, 60, 90))]
+    one = Examination.of(Splits("folder", CLASSES, *parts), Affine(1.0, 0.1, 0.1), 0)
+    for stored, seen in zip(parts, (one.train, one.validation, one.test), strict=True):
+        assert torch.equal(seen.labels.bincount(), stored.labels.bincount())
+        assert torch.equal(seen.pixels[:, 0, 0].argmax(1), seen.labels)  # each still with its own
+    for labels in (one.train.labels, one.test.labels, one.train_views.label, one.test_views.label):
+        assert (labels[: len(labels) // 3].bincount(minlength=CLASSES) > len(labels) // 15).all()
+
+
 def test_k_leaves_neighbours_in_the_minority():
     assert examination.usable((1, 5, 15), images(40, 0)) == [1, 5]
     assert examination.usable((1, 5), images(3, 0)) == [1]

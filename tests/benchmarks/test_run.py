@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from ssl_theory.benchmarks import cache, processes, run
 from ssl_theory.benchmarks.augmentation import Affine
@@ -134,6 +135,31 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, uninterrupted, stop,
     assert [p.name for p in tmp_path.iterdir()] == [job(tmp_path).entry.name]
 
 
+def test_on_the_cpu_a_method_has_one_thread_wherever_it_is_computed(tmp_path, monkeypatch):
+    """The last one that is missing is computed by this process, others by workers: the same numbers all the same."""
+    seen, fit, examined = [], run.fit, run._examined
+
+    def noted(of):
+        def call(*arguments, **options):
+            seen.append((torch.get_num_threads(), {pool["num_threads"] for pool in threadpool_info()}))
+            return of(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(run, "fit", noted(fit))
+    monkeypatch.setattr(run, "_examined", noted(examined))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpool_limits(2):
+            run.run([job(tmp_path, "vae", steps=4)], workers=2, fresh=False, report=silent)
+        after = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [(1, {1})] * 4  # three lengths of training, and the examination
+    assert after == 2
+
+
 def test_damaged_checkpoint_and_damaged_result_are_made_again(tmp_path, uninterrupted):
     one = job(tmp_path)
     one.beside("checkpoint").write_bytes(b"not a checkpoint")
@@ -253,7 +279,6 @@ def test_a_full_disk_in_a_worker_is_one_here(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(processes.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(processes.torch, "set_num_threads", lambda n: None)
     messages: queue.Queue = queue.Queue()
     processes._work(job(tmp_path, steps=4), messages)
     with pytest.raises(OSError, match="cannot write") as told:
