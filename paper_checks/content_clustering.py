@@ -7,10 +7,12 @@ the views of a data point together, as discriminative losses do.
 
 Bounds, fixed beforehand: the NMI of SimVAE, with either prior, exceeds the VAE's by at least 0.08 (about half of what
 separates the VAE from a discriminative method in the first experiment), and the label accuracy of a linear probe on
-SimVAE is within 0.04 of the best discriminative method of the same seed.
+SimVAE is within 0.04 of the best discriminative method of the same seed. Added after a verdict had been seen: the NMI
+of each discriminative method exceeds the VAE's by as much, 0.08, which is also the least that they had in the first
+experiment (0.74 to 0.96 against 0.66).
 
-Control: shuffled pairing. The views of a "data point" come from different data points, so nothing is shared and
-neither advantage can remain; the VAE, which sees single views, is the same.
+Control: shuffled pairing, of SimVAE and of SimCLR. The views of a "data point" come from different data points, so
+nothing is shared and no advantage over the VAE can remain; the VAE, which sees single views, is the same.
 
 Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5; the bounds: theory of this project.
 """
@@ -26,6 +28,7 @@ from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import EVERY, ONE_A_FAMILY, SIMVAE, SIZES, displayed, intervals, training
 
 REFERENCES = ("VAE", "Random")
+CONTROLLED = "SimCLR"
 PANELS = {"NMI": "NMI of clusters with labels", "label accuracy, linear": "label accuracy, linear probe"}
 
 CONFIG = {
@@ -45,7 +48,7 @@ def tasks(config: Config) -> list[Task]:
 
 def control(config: Config) -> Config:
     """One method is enough to see that the comparison fails: the trainings of the others would be for nothing."""
-    return config | {"pairing": "shuffled", "methods": ["SimCLR"]}
+    return config | {"pairing": "shuffled", "methods": [CONTROLLED]}
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
@@ -53,9 +56,8 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         return per_seed(table, method=method, measure=measure)
 
     linear = "label accuracy, linear"
-    best = pd.concat([measured(name, linear) for name in displayed(config["methods"])], axis=1).max(
-        axis=1, skipna=False
-    )
+    discriminative = displayed(config["methods"])
+    best = pd.concat([measured(name, linear) for name in discriminative], axis=1).max(axis=1, skipna=False)
     tighter, enough = "views of a data point are drawn together", "content is not paid for with style"
     found = []
     for name in SIMVAE:
@@ -65,6 +67,13 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         gain = measured(name, linear) - best
         found.append(
             Finding.from_seeds(f"label accuracy, {name} − best discriminative", gain, ">=", -0.04, reason=enough)
+        )
+    for name in discriminative:
+        gain = measured(name, "NMI") - measured("VAE", "NMI")
+        found.append(
+            Finding.from_seeds(
+                f"NMI, {name} − VAE", gain, ">=", 0.08, reason="as asked of SimVAE", controlled=name == CONTROLLED
+            )
         )
     return found
 
@@ -91,15 +100,19 @@ def _draw_measure(
 
 
 def caption(found: Sequence[Finding]) -> str:
-    gains = ", ".join(
-        f"{f.name.removeprefix('NMI, ').removesuffix(' − VAE')} by {f.estimate:+.2f} [{f.low:.2f}, {f.high:.2f}]"
-        for f in found
-        if f.name.startswith("NMI")
-    )
+    gains = {f.name.removeprefix("NMI, ").removesuffix(" − VAE"): f for f in found if f.name.startswith("NMI")}
+    fitted = ", ".join(f"{name} by {_said(gain)}" for name, gain in gains.items() if name in SIMVAE)
+    ordered = sorted((name for name in gains if name not in SIMVAE), key=lambda name: gains[name].estimate)
+    others = " to ".join(f"{_said(gains[name])} ({name})" for name in (ordered[0], ordered[-1]))
     return (
-        f"Clustering by content: the NMI of clusters with labels differs from the VAE's for {gains}. Mean over seeds "
-        "with 95 % intervals, a world a seed. Hollow: views paired at random (control), where nothing is shared."
+        f"Clustering by content: the NMI of clusters with labels differs from the VAE's for {fitted}; for "
+        f"discriminative methods by {others}. Mean over seeds with 95 % intervals, a world a seed. Hollow: views "
+        f"paired at random (control, {CONTROLLED} and SimVAE), where nothing is shared."
     )
+
+
+def _said(gain: Finding) -> str:
+    return f"{gain.estimate:+.2f} [{gain.low:.2f}, {gain.high:.2f}]"
 
 
 CLAIM = Claim(
@@ -110,7 +123,7 @@ CLAIM = Claim(
         "readable as those of the best discriminative method."
     ),
     formula=(
-        r"\mathrm{NMI}(\text{SimVAE}) - \mathrm{NMI}(\text{VAE}) \ge 0.08, \quad "
+        r"\mathrm{NMI}(r) - \mathrm{NMI}(\text{VAE}) \ge 0.08, \quad "
         r"\mathrm{acc}(\text{SimVAE}) \ge \max_{\text{discriminative}} \mathrm{acc} - 0.04"
     ),
     config=CONFIG,
@@ -124,7 +137,13 @@ CLAIM = Claim(
         "The gain is positive in each of ten worlds, but its size is a matter of the world: 0.01 to 0.20 (Gaussian "
         "prior) and 0.01 to 0.18 (flat). It is large where the VAE clusters badly (correlation with the VAE's NMI "
         "-0.87 and -0.85) and next to nothing where classes lie so far apart that anything clusters them (world 7: "
-        "VAE 0.973). The interval is one over worlds, since each seed draws its class means anew."
+        "VAE 0.973). The interval is one over worlds, since each seed draws its class means anew. That each "
+        "discriminative method exceeds the VAE was said and not tested: it was added after these verdicts had been "
+        "seen, and Holm's correction over 18 findings is wider than over 4, with which the intervals of SimVAE's gain "
+        "were [0.069, 0.139] and [0.084, 0.173]. They are [0.042, 0.166] and [0.062, 0.194] now, so that the gain of "
+        "the flat prior, which held, is no longer decided. Nor is that of any discriminative method (0.04 of "
+        "InstanceDiscrimination to 0.16 of SimSiam): each is positive on average, its size a matter of the world as "
+        "SimVAE's is, and in world 7 none exceeds 0.02."
     ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5",
 )
