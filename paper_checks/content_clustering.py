@@ -8,8 +8,9 @@ the views of a data point together, as discriminative losses do.
 Bounds, fixed beforehand: the NMI of SimVAE, with either prior, exceeds the VAE's by at least 0.08 (about half of what
 separates the VAE from a discriminative method in the first experiment), and the label accuracy of a linear probe on
 SimVAE is within 0.04 of the best discriminative method of the same seed. Added after a verdict had been seen: the NMI
-of each discriminative method exceeds the VAE's by as much, 0.08, which is also the least that they had in the first
-experiment (0.74 to 0.96 against 0.66).
+of discriminative methods, their mean, exceeds the VAE's by as much, 0.08, which is also the least that one of them had
+in the first experiment (0.74 to 0.96 against 0.66). One finding for all of them: fourteen would widen, by Holm's
+correction, the intervals of what had been asked beforehand. A learner of one's own has its own.
 
 Control: shuffled pairing, of SimVAE and of SimCLR. The views of a "data point" come from different data points, so
 nothing is shared and no advantage over the VAE can remain; the VAE, which sees single views, is the same.
@@ -28,7 +29,7 @@ from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import EVERY, ONE_A_FAMILY, SIMVAE, SIZES, displayed, intervals, training
 
 REFERENCES = ("VAE", "Random")
-CONTROLLED = "SimCLR"
+ALL, CONTROLLED = "mean of discriminative methods", "SimCLR"
 PANELS = {"NMI": "NMI of clusters with labels", "label accuracy, linear": "label accuracy, linear probe"}
 
 CONFIG = {
@@ -68,13 +69,13 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         found.append(
             Finding.from_seeds(f"label accuracy, {name} − best discriminative", gain, ">=", -0.04, reason=enough)
         )
-    for name in discriminative:
-        gain = measured(name, "NMI") - measured("VAE", "NMI")
-        found.append(
-            Finding.from_seeds(
-                f"NMI, {name} − VAE", gain, ">=", 0.08, reason="as asked of SimVAE", controlled=name == CONTROLLED
-            )
-        )
+    groups = {ALL: [name for name in discriminative if name in EVERY]}
+    groups |= {name: [name] for name in discriminative if name not in EVERY}
+    for name, members in groups.items():
+        gain = pd.concat([measured(member, "NMI") for member in members], axis=1).mean(axis=1, skipna=False)
+        gain -= measured("VAE", "NMI")
+        reason = "as asked of SimVAE"
+        found.append(Finding.from_seeds(f"NMI, {name} − VAE", gain, ">=", 0.08, reason=reason, controlled=name == ALL))
     return found
 
 
@@ -100,19 +101,16 @@ def _draw_measure(
 
 
 def caption(found: Sequence[Finding]) -> str:
-    gains = {f.name.removeprefix("NMI, ").removesuffix(" − VAE"): f for f in found if f.name.startswith("NMI")}
-    fitted = ", ".join(f"{name} by {_said(gain)}" for name, gain in gains.items() if name in SIMVAE)
-    ordered = sorted((name for name in gains if name not in SIMVAE), key=lambda name: gains[name].estimate)
-    others = " to ".join(f"{_said(gains[name])} ({name})" for name in (ordered[0], ordered[-1]))
-    return (
-        f"Clustering by content: the NMI of clusters with labels differs from the VAE's for {fitted}; for "
-        f"discriminative methods by {others}. Mean over seeds with 95 % intervals, a world a seed. Hollow: views "
-        f"paired at random (control, {CONTROLLED} and SimVAE), where nothing is shared."
+    gains = ", ".join(
+        f"{f.name.removeprefix('NMI, ').removesuffix(' − VAE')} by {f.estimate:+.2f} [{f.low:.2f}, {f.high:.2f}]"
+        for f in found
+        if f.name.startswith("NMI")
     )
-
-
-def _said(gain: Finding) -> str:
-    return f"{gain.estimate:+.2f} [{gain.low:.2f}, {gain.high:.2f}]"
+    return (
+        f"Clustering by content: the NMI of clusters with labels differs from the VAE's for {gains}. Mean over seeds "
+        f"with 95 % intervals, a world a seed. Hollow: views paired at random (control, {CONTROLLED} and SimVAE), "
+        "where nothing is shared."
+    )
 
 
 CLAIM = Claim(

@@ -155,24 +155,28 @@ def test_kept_style_must_rise_at_every_step_of_the_sweep() -> None:
     assert verdicts(0.9) == {(rise, Verdict.HOLDS), (step, Verdict.FAILS)}
 
 
-def test_content_clustering_asks_every_discriminative_method_to_exceed_the_vae() -> None:
+def test_content_clustering_asks_discriminative_methods_to_exceed_the_vae_and_a_users_own_by_itself() -> None:
     claim = claim_in("content_clustering")
+    own, mean = "my_loss.py:Mine#0", "NMI, mean of discriminative methods − VAE"
+    config = claim.settings("smoke")
+    config |= {"methods": [*config["methods"], own]}
 
     def failing(**changed: float) -> list[str]:
-        nmi = dict.fromkeys((*DISCRIMINATIVE, *SIMVAE), 0.9) | {"VAE": 0.66, "Random": 0.5} | changed
+        nmi = dict.fromkeys((*DISCRIMINATIVE, *SIMVAE, "Mine"), 0.9) | {"VAE": 0.66, "Random": 0.5} | changed
         rows = [
             {"method": method, "seed": seed, "measure": measure, "value": value + 0.01 * seed}
             for method, score in nmi.items()
             for measure, value in (("NMI", score), ("label accuracy, linear", 0.95))
             for seed in (0, 1)
         ]
-        found = claim.findings(pd.DataFrame(rows), claim.settings("smoke"))
+        found = claim.findings(pd.DataFrame(rows), config)
         assert claim.caption(found)
         return [f.name for f in found if f.verdict is not Verdict.HOLDS]
 
     assert failing() == []
-    assert failing(VICReg=0.7) == ["NMI, VICReg − VAE"]
-    assert failing(VAE=0.88) == [f"NMI, {name} − VAE" for name in (*SIMVAE, *DISCRIMINATIVE)]
+    assert failing(Mine=0.7) == ["NMI, Mine − VAE"]
+    assert failing(**dict.fromkeys(DISCRIMINATIVE, 0.7)) == [mean]
+    assert failing(VAE=0.88) == [f"NMI, {name} − VAE" for name in SIMVAE] + [mean, "NMI, Mine − VAE"]
 
 
 def test_style_collapse_says_of_which_methods_style_survives_in_the_control_and_how_much() -> None:
