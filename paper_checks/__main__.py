@@ -107,10 +107,18 @@ def _require(condition: bool, complaint: str) -> None:
 
 def _comparing(entries: "list[Entry]", *, named: bool) -> "list[Entry]":
     """The claims that compare methods, hence take one more; a claim asked for by name that does not is an error."""
-    found = [entry for entry in entries if all("methods" in config for config in entry.load().config.values())]
+    found = [entry for entry in entries if _takes_a_learner(entry)]
     others = [entry.name for entry in entries if entry not in found]
     _require(not (named and others), f"--learner changes nothing in {', '.join(others)}: leave out or choose others")
     return found
+
+
+def _takes_a_learner(entry: "Entry") -> bool:
+    """Whether the claim compares methods; one that cannot be imported is left to `plan`, which says so in a line."""
+    try:
+        return all("methods" in config for config in entry.load().config.values())
+    except Exception:
+        return True
 
 
 def _require_bench(folders: list[str], entries: "list[Entry]") -> None:
@@ -170,7 +178,8 @@ def _run(plans: "list[Plan]", settings: "Settings") -> int:
     try:
         outcomes = terminal.follow(plans, settings)
     except KeyboardInterrupt:
-        print("\ninterrupted: finished tasks are kept, the same command goes on from there", file=sys.stderr)
+        command = "the same command" + (" without --fresh" if settings.fresh else "")
+        print(f"\ninterrupted: finished tasks are kept, {command} goes on from there", file=sys.stderr)
         return 130
     page = report.build(settings.out)
     terminal.verdicts(outcomes, page)
@@ -191,7 +200,8 @@ def main() -> int:
         return 2
     except OSError as error:
         words = f"expected to read and write files, found {' '.join(str(error).split())}"
-        remedy = "make room or mend permissions there and run the same command again: finished tasks are kept"
+        again = "run the same command again" + (" without --fresh" if "--fresh" in sys.argv else "")
+        remedy = f"make room or mend permissions there and {again}: finished tasks are kept"
         print(f"paper-checks: {words}; {remedy}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):

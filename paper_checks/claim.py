@@ -136,7 +136,8 @@ class Claim:
     - `findings`: (table, config) -> findings, with bounds fixed beforehand; their intervals are then corrected for
       their number (`holm`).
     - `draw`: (table, control_table or None, findings, config) -> Figure; runs under `figures.look()`.
-    - `caption`: findings -> text, with the decisive numbers in words.
+    - `caption`: findings -> text, with the decisive numbers in words; with an argument `control=None` it is given the
+      findings of the control, too.
     - `control`: config -> config with one assumption broken, `control_words` says which. Tasks and findings
       then run with the same code and bounds; every finding marked `controlled` must come out *fails*.
     - `notes`: what was found out where the claim does not hold although it should, or an argued bound.
@@ -151,7 +152,7 @@ class Claim:
     tasks: Callable[[Config], Sequence[Task]]
     findings: Callable[[pd.DataFrame, Config], Sequence[Finding]]
     draw: Callable[[pd.DataFrame, pd.DataFrame | None, Sequence[Finding], Config], "Figure"]
-    caption: Callable[[Sequence[Finding]], str]
+    caption: Callable[..., str]
     control: Callable[[Config], Config] | None = None
     control_words: str = ""
     notes: str = ""

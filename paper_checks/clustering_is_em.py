@@ -179,15 +179,15 @@ def rises(table: pd.DataFrame) -> "pd.Series[float]":
     return table[table.part == "EM"].groupby(["draw", "K", "d"]).log_joint.diff().dropna()
 
 
-def rates(table: pd.DataFrame) -> np.ndarray:
-    """Fitted slope of the log marginal error over the theory's log lambda_2, one a (draw, epsilon)."""
+def rates(table: pd.DataFrame) -> "pd.Series[float]":
+    """Fitted slope of the log marginal error over the theory's log lambda_2, a draw: mean over its epsilons."""
     ratios = []
-    for _, rows in table[table.part == "Sinkhorn"].groupby(["draw", "epsilon"]):
+    for (draw, _), rows in table[table.part == "Sinkhorn"].groupby(["draw", "epsilon"]):
         inside = rows[(rows.marginal < FIRST_OF_RATE) & (rows.marginal > LAST_OF_RATE)]
         if len(inside) >= 3:
             slope = np.polyfit(inside.iterations.astype(float), np.log(inside.marginal.astype(float)), 1)[0]
-            ratios.append(slope / rows.rate.iloc[0])
-    return np.array(ratios)
+            ratios.append((draw, slope / rows.rate.iloc[0]))
+    return pd.DataFrame(ratios, columns=["draw", "ratio"]).astype(float).groupby("draw").ratio.mean()
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
@@ -316,5 +316,10 @@ CLAIM = Claim(
     findings=findings,
     draw=draw,
     caption=caption,
+    notes=(
+        "The interval of the rate is one over draws, of each the mean over its ε. First every pair of a draw and an ε "
+        "counted as a seed of its own, which they are not; changed after the verdict had been seen, from a distance "
+        "of 0.0204 [0.0161, 0.0248] to 0.0204 [0.0147, 0.0262]."
+    ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4",
 )

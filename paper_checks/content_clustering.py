@@ -7,10 +7,13 @@ the views of a data point together, as discriminative losses do.
 
 Bounds, fixed beforehand: the NMI of SimVAE, with either prior, exceeds the VAE's by at least 0.08 (about half of what
 separates the VAE from a discriminative method in the first experiment), and the label accuracy of a linear probe on
-SimVAE is within 0.04 of the best discriminative method of the same seed.
+SimVAE is within 0.04 of the best discriminative method of the same seed. Added after a verdict had been seen: the NMI
+of discriminative methods, their mean, exceeds the VAE's by as much, 0.08, which is also the least that one of them had
+in the first experiment (0.74 to 0.96 against 0.66). One finding for all of them: fourteen would widen, by Holm's
+correction, the intervals of what had been asked beforehand. A learner of one's own has its own.
 
-Control: shuffled pairing. The views of a "data point" come from different data points, so nothing is shared and
-neither advantage can remain; the VAE, which sees single views, is the same.
+Control: shuffled pairing, of SimVAE and of SimCLR. The views of a "data point" come from different data points, so
+nothing is shared and no advantage over the VAE can remain; the VAE, which sees single views, is the same.
 
 Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5; the bounds: theory of this project.
 """
@@ -26,6 +29,7 @@ from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import EVERY, ONE_A_FAMILY, SIMVAE, SIZES, displayed, intervals, training
 
 REFERENCES = ("VAE", "Random")
+ALL, CONTROLLED = "mean of discriminative methods", "SimCLR"
 PANELS = {"NMI": "NMI of clusters with labels", "label accuracy, linear": "label accuracy, linear probe"}
 
 CONFIG = {
@@ -45,7 +49,7 @@ def tasks(config: Config) -> list[Task]:
 
 def control(config: Config) -> Config:
     """One method is enough to see that the comparison fails: the trainings of the others would be for nothing."""
-    return config | {"pairing": "shuffled", "methods": ["SimCLR"]}
+    return config | {"pairing": "shuffled", "methods": [CONTROLLED]}
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
@@ -53,9 +57,8 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         return per_seed(table, method=method, measure=measure)
 
     linear = "label accuracy, linear"
-    best = pd.concat([measured(name, linear) for name in displayed(config["methods"])], axis=1).max(
-        axis=1, skipna=False
-    )
+    discriminative = displayed(config["methods"])
+    best = pd.concat([measured(name, linear) for name in discriminative], axis=1).max(axis=1, skipna=False)
     tighter, enough = "views of a data point are drawn together", "content is not paid for with style"
     found = []
     for name in SIMVAE:
@@ -66,6 +69,13 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         found.append(
             Finding.from_seeds(f"label accuracy, {name} − best discriminative", gain, ">=", -0.04, reason=enough)
         )
+    groups = {ALL: [name for name in discriminative if name in EVERY]}
+    groups |= {name: [name] for name in discriminative if name not in EVERY}
+    for name, members in groups.items():
+        gain = pd.concat([measured(member, "NMI") for member in members], axis=1).mean(axis=1, skipna=False)
+        gain -= measured("VAE", "NMI")
+        reason = "as asked of SimVAE"
+        found.append(Finding.from_seeds(f"NMI, {name} − VAE", gain, ">=", 0.08, reason=reason, controlled=name == ALL))
     return found
 
 
@@ -98,7 +108,8 @@ def caption(found: Sequence[Finding]) -> str:
     )
     return (
         f"Clustering by content: the NMI of clusters with labels differs from the VAE's for {gains}. Mean over seeds "
-        "with 95 % intervals, a world a seed. Hollow: views paired at random (control), where nothing is shared."
+        f"with 95 % intervals, a world a seed. Hollow: views paired at random (control, {CONTROLLED} and SimVAE), "
+        "where nothing is shared."
     )
 
 
@@ -110,7 +121,7 @@ CLAIM = Claim(
         "readable as those of the best discriminative method."
     ),
     formula=(
-        r"\mathrm{NMI}(\text{SimVAE}) - \mathrm{NMI}(\text{VAE}) \ge 0.08, \quad "
+        r"\mathrm{NMI}(r) - \mathrm{NMI}(\text{VAE}) \ge 0.08, \quad "
         r"\mathrm{acc}(\text{SimVAE}) \ge \max_{\text{discriminative}} \mathrm{acc} - 0.04"
     ),
     config=CONFIG,
@@ -124,7 +135,13 @@ CLAIM = Claim(
         "The gain is positive in each of ten worlds, but its size is a matter of the world: 0.01 to 0.20 (Gaussian "
         "prior) and 0.01 to 0.18 (flat). It is large where the VAE clusters badly (correlation with the VAE's NMI "
         "-0.87 and -0.85) and next to nothing where classes lie so far apart that anything clusters them (world 7: "
-        "VAE 0.973). The interval is one over worlds, since each seed draws its class means anew."
+        "VAE 0.973). The interval is one over worlds, since each seed draws its class means anew. That discriminative "
+        "methods exceed the VAE was said and not tested: it was added after these verdicts had been seen, as one "
+        "finding. With the four asked beforehand the intervals of SimVAE's gain are [0.069, 0.139] and [0.084, 0.173], "
+        "and the flat prior's holds; with the fifth Holm's correction makes them [0.059, 0.150] and [0.079, 0.177], "
+        "and neither is decided. Nor is the gain of discriminative methods: 0.04 (InstanceDiscrimination) to 0.16 "
+        "(SimSiam), each positive on average, its size a matter of the world as SimVAE's is, and in world 7 none "
+        "exceeds 0.02."
     ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5",
 )

@@ -18,17 +18,19 @@ Bounds, fixed beforehand: class means R^2 >= 0.9, of the representation's class 
 centres (matched to classes by the data they own); style R^2 >= 0.5 nonlinearly; its affine R^2 falls by >= 0.2 when
 the separation grows from 0.5 to 1.5; there a linear map for each class exceeds the one for all, both about class means,
 by >= 0.2.
-Discriminative methods in world `block`, nonlinear probe: content block R^2 >= 0.9, style block <= 0.2.
+Discriminative methods in world `block`, nonlinear probe: content block R^2 >= 0.9, style block <= 0.2; first asked of
+SimCLR and VICReg, after their verdicts had been seen of one method a family (quick) and of every one (full).
 
 An affine map has 5 numbers to fit to 8 means of each coordinate: unrelated means give R^2 = 4/7, so that the caption
 adds the R^2 adjusted for them, `1 - (1 - R^2) 7 / 3`, of which unrelated means have 0.
 
-Control: views are paired at random, so that nothing tells content from style, and no cluster is seen twice.
+Control: views are paired at random, so that nothing tells content from style, and no cluster is seen twice. Of the
+discriminative methods it has SimCLR and VICReg, and a user's own.
 
 Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399; content blocks: von Kügelgen et al. (2021), arXiv 2106.04619.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,22 +42,36 @@ from scipy import optimize
 from torch import Tensor
 
 import synthetic
-from figures import canvas, control_mark, legend, line_with_band, scatter_with_errors, series, theory_line
+from figures import canvas, control_mark, family, legend, line_with_band, scatter_with_errors, series, theory_line
 from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
-from paper_checks.trained import SIZES, displayed, fresh, measures, named, represented, sampler, tidy, training
+from paper_checks.trained import EVERY as EVERY_METHOD
+from paper_checks.trained import (
+    ONE_A_FAMILY,
+    SIZES,
+    displayed,
+    fresh,
+    measures,
+    named,
+    represented,
+    sampler,
+    tidy,
+    training,
+)
 from ssl_theory.analysis import identifiability
 from ssl_theory.learners import fit
 
 MIXTURE, VAE = "SimVAE, mixture prior", "VAE"
-DISCRIMINATIVE = ("SimCLR", "VICReg")
+CONTROLLED = ("SimCLR", "VICReg")
 SEPARATIONS = (0.5, 1.0, 1.5)
 CLASSES, DIM, STYLE_STD, CLASS_MEAN_STD = 8, 4, 1.0, 2.0
 EVERY, NONLINEAR = "style R2, linear", "style R2, mlp"
 ABOUT, EACH = "style R2, one map about class means", "style R2, a map a class"
 CENTRES, MEANS = "centres R2", "class means R2"
 CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B1E3F", "#8A8A8A")
+FILLS: tuple[Any, ...] = ("full", "none", "left", "bottom")  # the first, second, ... method of a family
 
-CONFIG = {profile: size | {"pairing": "true", "methods": list(DISCRIMINATIVE)} for profile, size in SIZES.items()}
+METHODS = {"smoke": CONTROLLED, "quick": ONE_A_FAMILY, "full": EVERY_METHOD}
+CONFIG = {profile: size | {"pairing": "true", "methods": list(METHODS[profile])} for profile, size in SIZES.items()}
 
 
 def settings(method: str, separation: float) -> dict[str, Any]:
@@ -183,7 +199,12 @@ def tasks(config: Config) -> list[Task]:
 
 
 def control(config: Config) -> Config:
-    return config | {"pairing": "shuffled"}
+    """Two methods, and a user's own: what shows that the check can fail need not be shown of all."""
+    return config | {"pairing": "shuffled", "methods": controlled(config["methods"])}
+
+
+def controlled(methods: Sequence[str]) -> list[str]:
+    return [name for name in methods if name in CONTROLLED or name not in EVERY_METHOD]
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
@@ -207,10 +228,10 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     for name in displayed(config["methods"]):
         content, style = block(name, "content R2, mlp"), block(name, "style R2, mlp")
         checked.append((f"content block R², {name}", content, ">=", 0.9, share, False))
-        checked.append((f"style block R², {name}", style, "<=", 0.2, "and not style", True))
+        checked.append((f"style block R², {name}", style, "<=", 0.2, "and not style", bool(controlled([name]))))
     return [
-        Finding.from_seeds(name, values, side, bound, reason=reason, controlled=controlled)
-        for name, values, side, bound, reason, controlled in checked
+        Finding.from_seeds(name, values, side, bound, reason=reason, controlled=broken)
+        for name, values, side, bound, reason, broken in checked
     ]
 
 
@@ -266,22 +287,27 @@ def _draw_separation(axes: Axes, table: pd.DataFrame, control_table: pd.DataFram
 
 
 def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, methods: Sequence[str]) -> None:
-    for name in methods:
+    families = [family(name) for name in methods]
+    for place, name in enumerate(methods):
+        fill = FILLS[families[:place].count(families[place]) % len(FILLS)]
         sources = [(table, False)] + ([] if control_table is None else [(control_table, True)])
         for source, broken in sources:
             own = source[source.separation.isna()]
+            if name not in set(own.method):
+                continue
             x, y = (_ends(per_seed(own, method=name, measure=f"{what} R2, mlp")) for what in ("content", "style"))
             if broken:
                 axes.plot(x[0], y[0], **control_mark() | {"linestyle": "none"}, label="control: views shuffled")
             else:
                 ends = (x[1], x[2]), (y[1], y[2])
-                scatter_with_errors(axes, [x[0]], [y[0]], x_interval=ends[0], y_interval=ends[1], label=name)
-    axes.set(xlabel="content block R²", xlim=(0.45, 1.05), ylim=(-0.05, 1.05))
+                scatter_with_errors(axes, [x[0]], [y[0]], x_interval=ends[0], y_interval=ends[1], label=name, fill=fill)
+    axes.set(xlabel="content block R²", ylim=(-0.05, 1.05))
     axes.set_title("style block R²")
 
 
 def caption(found: Sequence[Finding]) -> str:
     means, centres, nonlinear, fall, gain, *_ = (f.estimate for f in found)
+    blocks = [_end_of_block(found, what, end) for what, end in (("content", min), ("style", max))]
     adjusted = [1 - (1 - r2) * (CLASSES - 1) / (CLASSES - 1 - DIM) for r2 in (means, centres)]
     return (
         "Left: two directions of style (thick and thin arrow) at each class mean, in truth and as SimVAE with the "
@@ -290,9 +316,16 @@ def caption(found: Sequence[Finding]) -> str:
         f"an affine map fits to {CLASSES} unrelated means: {adjusted[0]:.2f} and {adjusted[1]:.2f}), style nonlinearly "
         f"with {nonlinear:.2f}. The affine R² of style falls by {fall:.2f}, as it does from the true "
         f"latents (dashed); about class means a map for each class reads {gain:.2f} more than one for all. Right: "
-        "discriminative methods keep the content block only. Bands and bars: 95 % over seeds; grey: views paired at "
-        "random (control)."
+        f"blocks of discriminative methods, of content at least {blocks[0]}, of style at most {blocks[1]}. Bands and "
+        "bars: 95 % over seeds; grey: views paired at random (control)."
     )
+
+
+def _end_of_block(found: Sequence[Finding], what: str, end: Callable[..., Any]) -> str:
+    """The least or the greatest R² of a block over methods, and whose it is."""
+    start = f"{what} block R², "
+    r2, name = end((f.estimate, f.name.removeprefix(start)) for f in found if f.name.startswith(start))
+    return f"{r2:.2f} ({name})"
 
 
 CLAIM = Claim(
@@ -315,17 +348,22 @@ CLAIM = Claim(
     caption=caption,
     notes=(
         "What the first runs found. The affine fall of style says nothing of rotations: style is z less its class "
-        "mean, and the true latents themselves fall from 0.5 to 0.1. About class means a map for each class does "
-        "gain on one for all as clusters part, but a VAE and the shuffled control gain nearly as much, and the axes "
-        "of the seed drawn stay nearly parallel: the freedom which the mixture prior leaves is hardly used (ten "
-        "seeds, separation 1.5: gain 0.20, of a VAE 0.17, of shuffled views 0.19). Class means of the representation "
-        "come back nearly as well with shuffled views (R² 0.92, against 0.96). So these findings do not tell the "
-        "prior from its control and are no longer asked of it; the prior's learned centres and the style block are. "
-        "In earlier full runs the centres moved no faster than the weights, 0.001 a step and so no further than 2 in "
+        "mean, and the true latents themselves fall from 0.5 to 0.1. About class means a map for each class does gain "
+        "on one for all as clusters part, but a VAE and the shuffled control gain nearly as much, and the axes of the "
+        "seed drawn stay nearly parallel: the freedom which the mixture prior leaves is hardly used (ten seeds, "
+        "separation 1.5: gain 0.20, of a VAE 0.17, of shuffled views 0.20). Class means of the representation come "
+        "back nearly as well with shuffled views (R² 0.92, against 0.96). So these findings do not tell the prior "
+        "from its control and are no longer asked of it; the prior's learned centres and the style block are. In "
+        "earlier full runs the centres moved no faster than the weights, 0.001 a step and so no further than 2 in "
         "2,000 steps, and were far off: adjusted R² 0.60, 0.37, 0.33 at separation 0.5, 1.0, 1.5. That rate was "
         "raised tenfold after the verdict had been seen; now they are 0.81, 0.87, 0.37, the class means 0.94, 0.91, "
         "0.84. Those runs also asked 0.9 of the adjusted R²; it is now asked of the R² itself, as theory does. By the "
-        "adjusted one, too, the centres at separation 1.0 are not decided. Why they are worse at 1.5 was not found out."
+        "adjusted one, too, the centres at separation 1.0 are not decided. Why they are worse at 1.5 was not found "
+        "out. The blocks were first read of SimCLR and VICReg alone; after those verdicts had been seen they are read "
+        "of every method that style-collapse trains. Content comes back from all of them (0.95 or more). That style "
+        "does not is undecided of BYOL (0.28), DINO (0.23), MoCo and SimSiam (0.19) and DeepCluster (0.16), which "
+        "retain most of it in style-collapse, too. The correction over 33 findings instead of 9 is wider; no verdict "
+        "of the others has changed by it (class means had [0.923, 1.002], the prior's centres [0.891, 0.996])."
     ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399; von Kügelgen et al. (2021), arXiv 2106.04619",
 )

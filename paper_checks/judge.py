@@ -5,6 +5,7 @@ one-line reason, and leaves a traceback in `errors.log` of its folder.
 """
 
 import hashlib
+import inspect
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -54,7 +55,9 @@ def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcom
     control_table = _table(made, made.control_jobs, "control.parquet", files, settings)
     findings = _findings(made, table, made.config, "findings")
     control = _findings(made, control_table, made.control_config, "control's findings")
-    drawn, caption = _draw(made, table, control_table, findings, files, _figure_before(folder))
+    if control is None and made.control_config is not None and not made.troubles:
+        control = []  # it has no tasks
+    drawn, caption = _draw(made, (table, control_table), (findings, control), files, _figure_before(folder))
     verdict, reasons = judge(findings, control, made.errors)
     seconds = _seconds(made, settings)
     outcome = Outcome(made.entry.name, verdict, reasons, findings or [], control, seconds)
@@ -78,10 +81,11 @@ def judge(
     """The claim's verdict and why: errors, then the control, then the findings themselves.
 
     A control of which a `controlled` finding does not fail has shown that the check cannot tell the
-    assumption from its absence: the claim is inconclusive, whatever its own findings say.
+    assumption from its absence: the claim is inconclusive, whatever its own findings say. So it is where a control
+    has no findings; `None` stands for a claim without a control.
     """
     if errors or findings is None:
-        return Verdict.INCONCLUSIVE, list(errors)
+        return Verdict.INCONCLUSIVE, list(errors) or ["nothing was computed: the claim has no tasks"]
     reasons = _control_reasons(findings, control) if control is not None else []
     if reasons:
         return Verdict.INCONCLUSIVE, reasons
@@ -91,6 +95,8 @@ def judge(
 
 
 def _control_reasons(findings: Sequence[Finding], control: Sequence[Finding]) -> list[str]:
+    if not control:
+        return ["the control was not run: it has no tasks or no findings"]
     checked = [finding for finding in control if finding.controlled]
     lost = {f.name for f in findings if f.controlled} - {f.name for f in checked}
     if not checked and not lost:
@@ -147,14 +153,13 @@ def _findings(made: Plan, table: pd.DataFrame | None, config: Config | None, whe
 
 def _draw(
     made: Plan,
-    table: pd.DataFrame | None,
-    control_table: pd.DataFrame | None,
-    findings: list[Finding] | None,
+    tables: tuple[pd.DataFrame | None, pd.DataFrame | None],
+    found: tuple[list[Finding] | None, list[Finding] | None],
     files: Files,
     before: Before | None,
 ) -> tuple[str, str]:
     """Figure files and the caption; what the figure was drawn from, and of an equal figure the files that there are."""
-    claim = made.claim
+    claim, (table, control_table), (findings, control) = made.claim, tables, found
     if claim is None or table is None or findings is None:
         return "", ""
     drawn = _drawn_from(claim, findings, made.config, files)
@@ -168,7 +173,13 @@ def _draw(
         files.update(before[1])
     else:
         _attempt(made, "figure", draw)
-    return drawn, _attempt(made, "caption", lambda: claim.caption(findings)) or ""
+    return drawn, _attempt(made, "caption", lambda: _caption(claim, findings, control)) or ""
+
+
+def _caption(claim: Claim, findings: Sequence[Finding], control: Sequence[Finding] | None) -> str:
+    """The caption, which may ask for the findings of the control too."""
+    asks = "control" in inspect.signature(claim.caption).parameters
+    return claim.caption(findings, control=control) if asks else claim.caption(findings)
 
 
 def _drawn_from(claim: Claim, findings: Sequence[Finding], config: Config, files: Files) -> str:

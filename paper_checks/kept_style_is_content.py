@@ -6,8 +6,8 @@ Nothing marks a coordinate as style but its being redrawn. At p_keep = 1 it is c
 discriminative methods lose; between the two the decodability of style must rise.
 
 Bounds, fixed beforehand: retained style at p_keep = 1 minus that at p_keep = 0 is at least 0.40 for each
-discriminative method (theory of this project), and where the sweep has intermediate values the slope of retained style
-over p_keep is positive, seed by seed.
+discriminative method (theory of this project). Where the sweep has intermediate values, retained style falls at none of
+its steps: the least step of each seed is not below 0 (changed after a verdict had been seen, see the notes).
 
 Control: encoders that were never trained stand in for every method. They cannot tell what views share from what they do
 not, so nothing may rise.
@@ -17,9 +17,9 @@ call what is kept content.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -72,9 +72,9 @@ def _of_method(table: pd.DataFrame, name: str, config: Config) -> list[Finding]:
     reason = "what all views share is content"
     found = [Finding.from_seeds(f"{RISE}{name}", rise, ">=", 0.40, reason=reason, controlled=True)]
     if len(sweep) > 2:
-        slope = np.polyfit(sweep, np.stack([kept[p].to_numpy() for p in sweep]), 1)[0]
-        reason = "the more often a view keeps it, the more it is rewarded"
-        found.append(Finding.from_seeds(f"slope over p_keep, {name}", slope, ">=", 0.0, reason=reason))
+        steps = pd.concat([kept[more] - kept[less] for less, more in pairwise(sweep)], axis=1)
+        least, reason = steps.min(axis=1, skipna=False), "the more often a view keeps it, the more it is rewarded"
+        found.append(Finding.from_seeds(f"least step over p_keep, {name}", least, ">=", 0.0, reason=reason))
     return found
 
 
@@ -122,7 +122,7 @@ CLAIM = Claim(
     ),
     formula=(
         r"R_{\mathrm{style}}(p_{\mathrm{keep}} = 1) - R_{\mathrm{style}}(p_{\mathrm{keep}} = 0) \ge 0.40, \quad "
-        r"\frac{\partial R_{\mathrm{style}}}{\partial p_{\mathrm{keep}}} > 0"
+        r"\min_i \left( R_{\mathrm{style}}(p_{i+1}) - R_{\mathrm{style}}(p_i) \right) \ge 0"
     ),
     config=CONFIG,
     tasks=tasks,
@@ -132,11 +132,17 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=(
-        "BYOL's rise is short of the bound because it starts high: in the same trainings of style-collapse it "
-        "retains 0.30 of style that no view shares, 0.17 to 0.45 by seed. Its representation has few directions "
-        "(effective rank 2.5 to 4.0 of 10; SimSiam 5.5 to 7.2), and a linear probe reads style there with R² 0.13, "
-        "where it reads 0.02 or less in the other discriminative methods here. Which part of the method leaves it "
-        "there was not looked into."
+        "BYOL's rise is short of the bound because it starts high: in the same trainings of style-collapse it retains "
+        "0.30 of style that no view shares, 0.17 to 0.45 by seed. Its representation has few directions (effective "
+        "rank 2.5 to 4.0 of 10; SimSiam 5.5 to 7.2), and a linear probe reads style there with R² 0.13, where it "
+        "reads 0.02 or less in the other discriminative methods here. Which part of the method leaves it there was "
+        "not looked into. The second finding of each method first was the slope over p_keep, which over 0, 1/2 and 1 "
+        "is the rise again, for the middle value has no weight in it (0.68, 0.61, 0.75, 0.52, 0.34, all above 0). "
+        "After these verdicts had been seen it was changed to the least step of each seed: InstanceMemory 0.057 "
+        "[-0.011, 0.125], SwAV 0.068 [0.032, 0.104], SimCLR 0.035 [0.015, 0.055], VICReg 0.029 [-0.013, 0.071], BYOL "
+        "0.037 [-0.035, 0.109]. It holds for SwAV and SimCLR; for the others it is not decided, for some of their "
+        "seeds do not rise between two values: InstanceMemory has nearly all of its rise by 1/2, BYOL and VICReg "
+        "nearly all of it beyond."
     ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4; von Kügelgen et al. (2021), arXiv 2106.04619",
 )

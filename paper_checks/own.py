@@ -2,8 +2,9 @@
 
     python -m paper_checks --learner my_loss.py:MyLoss
 
-The name that tasks carry ends with a digest of the file, so that a changed file is trained again and an unchanged
-one is read from the cache.
+The name that tasks carry ends with a digest of the file and of what it imports (from beside it, or of this project),
+so that a learner that changed is trained again and an unchanged one is read from the cache. Installed packages do not
+count, and neither do comments.
 """
 
 import hashlib
@@ -11,6 +12,8 @@ import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
+
+from paper_checks.source import sources_of_file
 
 
 def name(given: str) -> str:
@@ -21,9 +24,24 @@ def name(given: str) -> str:
     if not Path(path).is_file():
         raise ValueError(f"expected a Python file with class {kind}, found no file {path}; check the path")
     full = Path(path).resolve()
-    digest = hashlib.sha256(full.read_bytes()).hexdigest()[:12]
-    load(f"{full}:{kind}#{digest}")
-    return f"{full}:{kind}#{digest}"
+    named = f"{full}:{kind}#{_digest(full)}"
+    load(named)
+    return named
+
+
+def _digest(path: Path) -> str:
+    _find_beside(path)
+    try:
+        read = repr(sorted(sources_of_file(path).items())).encode()
+    except SyntaxError:  # `load` says where
+        read = path.read_bytes()
+    return hashlib.sha256(read).hexdigest()[:12]
+
+
+def _find_beside(path: Path) -> None:
+    """Let the file import what lies beside it, from wherever the command was given."""
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
 
 
 def load(method: str) -> type[Any]:
@@ -36,6 +54,7 @@ def load(method: str) -> type[Any]:
     if not digest or not Path(path).is_file():
         raise ValueError(f"expected the name of a method or FILE.py:Class, found {method!r}")
     if module_name not in sys.modules:
+        _find_beside(Path(path))
         spec = importlib.util.spec_from_file_location(module_name, path)
         assert spec is not None
         assert spec.loader is not None

@@ -5,7 +5,8 @@
 
 SimCLR, encoder MLP 128 x 3 with an output h of 128 numbers, heads of 0 to 3 layers that end in 10 (hidden width 128);
 the ceiling and all R^2 are those of the nonlinear probe. h has to be wide: a head can only discard what h has room for.
-Where h has the 10 numbers of z, nothing tells h from z but an invertible layer, and both are blind (see the notes).
+Where h has no more than the 10 numbers of z it keeps little: R^2 of style 0.21 before the head, -0.01 after it (see the
+notes).
 
 Bounds, fixed beforehand. Head of two layers: style at least 0.05 more in h than in z, content at most 0.02 less. Depth:
 over heads of 1, 2 and 3 layers the difference of style grows by at least 0.025 a layer, so that two layers more add as

@@ -251,8 +251,9 @@ CLAIM = Claim(
         "in VICReg). It is not self-supervision that keeps it: a classifier trained on the labels (two seeds, 1,500 "
         "steps, accuracy 1.00) tells scale with R² 0.86 to 0.89, position with 0.21 to 0.48. A likely reason, not "
         "shown: the larger the sprite, the larger the logits of its shape, and nothing asks that they be equal. A "
-        "first quick run of 1,500 steps took more than twice the time it may and was shortened to 1,000; there, too, "
-        "SimCLR broke the bound on scale (0.51), and position lay at 0.15 to 0.25, intervals across."
+        "first quick run of 1,500 steps took more than twice the time it may and was shortened to 1,000, later to the "
+        "600 of now; in early quick runs, too, SimCLR broke the bound on scale (0.51), and position lay at 0.15 to "
+        "0.25, intervals across."
     ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5",
 )

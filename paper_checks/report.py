@@ -72,6 +72,8 @@ def _record(path: Path) -> dict[str, Any]:
     plain = json.loads(path.read_bytes())
     findings = [Finding.from_json(finding) for finding in plain["findings"]]
     control = [Finding.from_json(finding) for finding in plain["control"] or []]
+    asked = [finding for finding in control if finding.controlled]
+    lost = {finding.name for finding in findings if finding.controlled} - {finding.name for finding in asked}
     figure, code = path.with_name("figure.png"), path.with_name(plain["file"])
     return {
         **plain,
@@ -86,7 +88,8 @@ def _record(path: Path) -> dict[str, Any]:
         "log": path.with_name("errors.log").exists(),
         "rerun": rerun(plain),
         "with_own": summary.with_own(plain),
-        "control_failed": all(f.verdict is Verdict.FAILS for f in control if f.controlled),
+        "control_asked": bool(asked) and not lost,
+        "control_failed": all(finding.verdict is Verdict.FAILS for finding in asked),
         "config_text": json.dumps(plain["config"]),
     }
 

@@ -4,9 +4,12 @@ import gc
 import multiprocessing as mp
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +18,11 @@ import torch
 
 from paper_checks.judge import Outcome, judge_and_write
 from paper_checks.plan import Plan, Settings, Trouble
-from paper_checks.workers import Done, compute
+from paper_checks.provenance import commit, machine
+from paper_checks.workers import Done, compute, leave_with_parent
+
+MOST_COPIES = 8  # each draws in some hundred megabytes of its own; more than these have little left to share
+ENDED = "its process was ended by the system before it had answered (out of memory?)"
 
 
 @dataclass(frozen=True)
@@ -61,30 +68,65 @@ def run(plans: Sequence[Plan], settings: Settings) -> Iterator[Event]:
 
 
 def judge_all(plans: Sequence[Plan], settings: Settings, started: datetime, processes: int) -> Iterator[Outcome]:
-    """Outcomes in order; by copies of this process, which have imported everything, where several are asked for.
+    """Outcomes, by copies of this process, which have imported everything, where several are asked for.
 
-    Copies only of a process that has computed nothing yet, whose libraries have no threads that a copy would miss.
+    Copies only of a process that has computed nothing yet, whose libraries have no threads that a copy would miss, and
+    never beside a GPU, which a copy cannot use. A copy that the system ends takes the others with it: what they had not
+    judged is then judged by one copy after the other, and the claim that ends its copy even so is inconclusive.
     """
-    if min(processes, len(plans)) < 2 or sys.platform != "linux":
+    copies = min(processes, len(plans), MOST_COPIES)
+    if copies < 2 or sys.platform != "linux" or settings.device.startswith("cuda"):
         yield from (judge_and_write(made, settings, started) for made in plans)
         return
+    commit()  # asked once, here, and not by every copy
+    machine(settings.device)
     gc.freeze()  # what is there already is neither collected nor, by that, copied
-    context = mp.get_context("fork")
-    with ProcessPoolExecutor(min(processes, len(plans)), context, _remember, (plans, settings, started)) as pool:
-        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # Python 3.12 on threads and forks
-            judging = [pool.submit(_judge_remembered, place) for place in range(len(plans))]
+    try:
+        left = set(range(len(plans)))
+        for place, outcome in _by_copies(plans, settings, started, copies):
+            left.discard(place)
+            yield outcome
+        for made in (plans[place] for place in sorted(left)):
+            alone = [outcome for _, outcome in _by_copies([made], settings, started, 1)]
+            yield alone[0] if alone else _lost(made, settings, started)
+    finally:
+        gc.unfreeze()
+
+
+def _by_copies(
+    plans: Sequence[Plan], settings: Settings, started: datetime, copies: int
+) -> Iterator[tuple[int, Outcome]]:
+    """Outcomes with their places, in order; some are missing where a copy was ended by the system."""
+    work = (plans, settings, started)
+    with ProcessPoolExecutor(copies, mp.get_context("fork"), _remember, work) as pool:
         try:
-            yield from (each.result() for each in judging)
+            for place, each in enumerate(_submitted(pool, len(plans))):
+                with suppress(BrokenProcessPool):
+                    yield place, each.result()
         finally:
             pool.shutdown(cancel_futures=True)
-            gc.unfreeze()
+
+
+def _submitted(pool: ProcessPoolExecutor, count: int) -> list[Future[Outcome]]:
+    try:
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # Python 3.12 on threads and forks
+            return [pool.submit(_judge_remembered, place) for place in range(count)]
+    except BrokenProcessPool:  # a copy died before all had been handed out
+        return []
+
+
+def _lost(made: Plan, settings: Settings, started: datetime) -> Outcome:
+    """What is written of a claim that ended its copy: that it did; nothing of it is tried in this process."""
+    made.troubles.append(Trouble("findings, figure and caption", ENDED))
+    return judge_and_write(made, settings, started)
 
 
 def _remember(*work: Any) -> None:
     global _work
     _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent deals with it
-    torch.set_num_threads(1)  # others share the cores, and a copy has no threads but this one
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    torch.set_num_threads(1)  # others share the cores, and a copy has no threads that compute
 
 
 def _judge_remembered(place: int) -> Outcome:

@@ -60,16 +60,27 @@ def sources(function: Callable[..., Any], ignored: Sequence[str] = IGNORED) -> d
     if own is None:
         raise ValueError(f"expected {function.__module__} to be a file on the path, found none; put it in one")
     reached = _reached(_statements(own, own.stat().st_mtime_ns), function.__name__)
-    pieces = {function.__module__: _digest(reached)}
-    waiting = sorted(_project_imports(function.__module__, own, reached))
+    imports = _project_imports(function.__module__, own, reached)
+    return _followed({function.__module__: _digest(reached)}, imports, ignored)
+
+
+def sources_of_file(path: Path, ignored: Sequence[str] = IGNORED) -> dict[str, str]:
+    """The same of a whole file, "", and of what it imports; from beside it where its folder is on the path."""
+    statements = _statements(path, path.stat().st_mtime_ns)
+    return _followed({"": _digest(statements)}, _project_imports("", path, statements), ignored)
+
+
+def _followed(pieces: dict[str, str], imports: set[str], ignored: Sequence[str]) -> dict[str, str]:
+    """`pieces` and each project module that is imported, and what that imports, and so on."""
+    waiting = sorted(imports)
     while waiting:
         module = waiting.pop()
         if module in pieces or any(module == name or module.startswith(f"{name}.") for name in ignored):
             continue
         path = _file(module)
         assert path is not None  # `_project_imports` names files alone
-        pieces[module], imports = _whole(module, path, path.stat().st_mtime_ns)
-        waiting.extend(imports)
+        pieces[module], further = _whole(module, path, path.stat().st_mtime_ns)
+        waiting.extend(further)
     return pieces
 
 

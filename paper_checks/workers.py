@@ -201,7 +201,7 @@ def _died(exitcode: int | None) -> str:
 def _serve(connection: Connection, device: str, cache: Cache) -> None:
     """A worker's life: receive a job, compute it, say how it went; leave when the pipe or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
@@ -230,7 +230,8 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
+    """Leave when the parent is gone, however it went: what a thread of a process that it started does."""
     parent = mp.parent_process()
     assert parent is not None
     parent.join()

@@ -138,3 +138,53 @@ def test_style_collapses_in_training_and_its_control_fails() -> None:
     mean = {f.name: f.estimate for f in findings}
     assert max(mean[f"retained style, {name}"] for name in DISCRIMINATIVE) < 0.3
     assert min(mean[f"retained style, {name}"] for name in SIMVAE) > 0.4
+
+
+def test_kept_style_must_rise_at_every_step_of_the_sweep() -> None:
+    claim = claim_in("kept_style_is_content")
+    config = claim.settings("smoke") | {"p_keep": [0.0, 0.5, 1.0]}
+
+    def verdicts(middle: float) -> set[tuple[str, Verdict]]:
+        shares = {0.0: 0.05, 0.5: middle, 1.0: 0.7}
+        parts = [made_up(dict.fromkeys(DISCRIMINATIVE, share)).assign(p_keep=p) for p, share in shares.items()]
+        found = claim.findings(pd.concat(parts, ignore_index=True), config)
+        return {(f.name.partition(",")[0], f.verdict) for f in found}
+
+    rise, step = "rise of retained style", "least step over p_keep"
+    assert verdicts(0.3) == {(rise, Verdict.HOLDS), (step, Verdict.HOLDS)}
+    assert verdicts(0.9) == {(rise, Verdict.HOLDS), (step, Verdict.FAILS)}
+
+
+def test_content_clustering_asks_discriminative_methods_to_exceed_the_vae_and_a_users_own_by_itself() -> None:
+    claim = claim_in("content_clustering")
+    own, mean = "my_loss.py:Mine#0", "NMI, mean of discriminative methods − VAE"
+    config = claim.settings("smoke")
+    config |= {"methods": [*config["methods"], own]}
+
+    def failing(**changed: float) -> list[str]:
+        nmi = dict.fromkeys((*DISCRIMINATIVE, *SIMVAE, "Mine"), 0.9) | {"VAE": 0.66, "Random": 0.5} | changed
+        rows = [
+            {"method": method, "seed": seed, "measure": measure, "value": value + 0.01 * seed}
+            for method, score in nmi.items()
+            for measure, value in (("NMI", score), ("label accuracy, linear", 0.95))
+            for seed in (0, 1)
+        ]
+        found = claim.findings(pd.DataFrame(rows), config)
+        assert claim.caption(found)
+        return [f.name for f in found if f.verdict is not Verdict.HOLDS]
+
+    assert failing() == []
+    assert failing(Mine=0.7) == ["NMI, Mine − VAE"]
+    assert failing(**dict.fromkeys(DISCRIMINATIVE, 0.7)) == [mean]
+    assert failing(VAE=0.88) == [f"NMI, {name} − VAE" for name in SIMVAE] + [mean, "NMI, Mine − VAE"]
+
+
+def test_style_collapse_says_of_which_methods_style_survives_in_the_control_and_how_much() -> None:
+    claim = claim_in("style_collapse")
+    config = claim.settings("smoke")
+    found, control = (claim.findings(made_up(shares), config) for shares in (COLLAPSED, KEPT_BY_ALL | {"VICReg": 0.6}))
+    assert "SimCLR; VICReg; SimVAE, Gaussian prior; SimVAE, flat prior retain at least 0.6" in (
+        said := claim.caption(found, control=control)
+    )
+    assert said.endswith("of it there (VICReg).")
+    assert claim.caption(found).endswith("share their style (control).")

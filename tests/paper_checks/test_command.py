@@ -99,6 +99,44 @@ def test_figures_that_are_gone_come_back_the_same_by_several_processes(house: Ho
     assert figures == {path: path.read_bytes() for path in house.out.glob("*/figure.*")}
 
 
+def test_a_claim_that_ends_the_process_which_judges_it_is_inconclusive_and_the_others_are_judged(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str]
+):
+    others = [house.claim(name) for name in ("one", "two", "three")]
+    assert cli(*others, house.claim("deadly")) == 0
+    deadly = house.claim("deadly", broken_draw="import os; os.kill(os.getpid(), 9)")
+    capsys.readouterr()
+    assert cli(deadly, *others, "--jobs", 2) == 1
+    assert [record(house, name)["verdict"] for name in ("one", "two", "three")] == ["holds"] * 3
+    assert record(house, "deadly")["verdict"] == "inconclusive"
+    (reason,) = record(house, "deadly")["reasons"]
+    assert "its process was ended by the system" in reason
+    assert reason in capsys.readouterr().out
+    assert len(house.computed) == 40
+
+
+def test_copies_that_judge_leave_with_their_parent(house: House, cli: Cli):
+    claims = [house.claim(name) for name in ("one", "two")]
+    cli(*claims)
+    pids = house.folder / "pids"
+    pids.mkdir()
+    slow = f"import os; Path({str(pids)!r}, str(os.getpid())).touch(); time.sleep(60)"
+    claims = [house.claim(name, broken_draw=slow) for name in ("one", "two")]
+    words = [*claims, "--out", house.out, "--jobs", 2, "--device", "cpu"]
+    command = [sys.executable, "-m", "paper_checks", *(str(word) for word in words)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: len(list(pids.iterdir())) == 2)
+    process.kill()
+    process.wait()
+    until(lambda: not any(runs(int(path.name)) for path in pids.iterdir()), seconds=20)
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_a_figure_is_drawn_again_only_where_it_would_be_another(house: House, cli: Cli):
     count = house.folder / "drawn"
     claim = house.claim(broken_draw=f'with Path({str(count)!r}).open("a") as stream: stream.write("x")')
@@ -162,6 +200,7 @@ NOT_HOLDS: dict[str, tuple[dict[str, Any], str, str]] = {
     "findingless": ({"broken_findings": "1 / 0"}, "inconclusive", "findings: ZeroDivisionError"),
     "figureless": ({"broken_draw": "raise KeyError('x')"}, "inconclusive", "figure: KeyError"),
     "planless": ({"control": "lambda config: 1 / 0"}, "inconclusive", "planning: ZeroDivisionError"),
+    "uncontrolled": ({"control": 'lambda config: {**config, "seeds": 0}'}, "inconclusive", "the control was not run"),
 }
 
 
@@ -179,7 +218,7 @@ def test_what_is_not_holds_exits_1_with_its_reason_while_others_go_on(
         assert len(reasons) <= 2
         assert not any("\n" in reason for reason in reasons)
         assert words in printed
-        broken = {"broken", "broken_findings", "broken_draw", "control"} & set(changes)
+        broken = {"broken", "broken_findings", "broken_draw", "control"} & set(changes) and name != "uncontrolled"
         assert (house.out / name / "errors.log").exists() == bool(broken)
 
 
@@ -325,6 +364,28 @@ def test_ctrl_c_exits_130_and_says_how_to_go_on(
     monkeypatch.undo()
     assert cli(claim) == 0
     assert len(house.computed) == 10
+
+
+def test_after_an_interrupted_fresh_run_the_same_command_would_begin_anew_and_is_not_named(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers, "_compute", interrupted)
+    assert cli(house.claim(), "--fresh") == 130
+    assert "the same command without --fresh goes on from there" in capsys.readouterr().err
+
+
+def test_a_claim_file_that_does_not_import_is_one_line_with_a_learner_too(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str]
+):
+    bad = house.claim("bad")
+    bad.write_text(bad.read_text().replace("import torch\n", "import no_such_thing\n"))
+    mine = house.folder / "mine.py"
+    mine.write_text("from ssl_theory.learners import SimCLR\n\n\nclass Mine(SimCLR):\n    pass\n")
+    assert cli(bad, "--learner", f"{mine}:Mine") == 1
+    assert "planning: ModuleNotFoundError: No module named 'no_such_thing'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])

@@ -8,8 +8,9 @@ import synthetic
 from figures import look
 from paper_checks import identifiability as file
 from paper_checks.claim import Verdict
-from paper_checks.identifiability import ABOUT, CENTRES, CLAIM, DISCRIMINATIVE, EACH, EVERY, MEANS, MIXTURE, NONLINEAR
+from paper_checks.identifiability import ABOUT, CENTRES, CLAIM, CONTROLLED, EACH, EVERY, MEANS, MIXTURE, NONLINEAR
 from paper_checks.judge import judge
+from paper_checks.style_collapse import CLAIM as COLLAPSE
 from tests.paper_checks.conftest import empty_panels
 
 GOOD = {MEANS: 0.97, CENTRES: 0.97, NONLINEAR: 0.7, EVERY: 0.2, ABOUT: 0.4, EACH: 0.9}
@@ -22,7 +23,7 @@ def made_up(recovered: dict[str, float], style: float = 0.02) -> pd.DataFrame:
             at = recovered | {EVERY: recovered[EVERY] + 0.3 * (separation < 1)}
             about = {"method": MIXTURE, "separation": separation, "seed": seed}
             rows += [about | {"measure": m, "value": v + 1e-3 * seed} for m, v in at.items()]
-        for name in DISCRIMINATIVE:
+        for name in CONTROLLED:
             for measure, value in (("content R2, mlp", 0.96), ("style R2, mlp", style)):
                 rows.append({"method": name, "seed": seed, "measure": measure, "value": value + 1e-3 * seed})
     return pd.DataFrame(rows)
@@ -40,9 +41,27 @@ def test_the_verdict_follows_the_table_and_the_control() -> None:
 def test_the_control_changes_only_the_pairing() -> None:
     assert CLAIM.control is not None
     config = CLAIM.settings("quick")
-    for task, broken in zip(CLAIM.tasks(config), CLAIM.tasks(CLAIM.control(config)), strict=True):
+    control = CLAIM.tasks(CLAIM.control(config))
+    methods = {task.kwargs["method"] for task in control}
+    assert methods == {MIXTURE, "VAE", *CONTROLLED}
+    compared = [task for task in CLAIM.tasks(config) if task.kwargs["method"] in methods]
+    for task, broken in zip(compared, control, strict=True):
         alone = {"pairing": "true"} if task.kwargs["method"] == "VAE" else {"pairing": "shuffled"}
         assert dict(task.kwargs) | alone == dict(broken.kwargs)
+
+
+@pytest.mark.parametrize("profile", ["quick", "full"])
+def test_blocks_are_read_off_trainings_that_style_collapse_has_too(profile: str) -> None:
+    blocks = {task.identity for task in CLAIM.tasks(CLAIM.settings(profile)) if "separation" not in task.kwargs}
+    assert len(blocks) == {"quick": 5, "full": 14}[profile]
+    assert blocks <= {task.identity for task in COLLAPSE.tasks(COLLAPSE.settings(profile))}
+
+
+def test_a_method_that_keeps_style_or_loses_content_fails_by_name() -> None:
+    config = CLAIM.settings("smoke")
+    found = CLAIM.findings(made_up(GOOD, style=0.5), config)
+    assert [f.name for f in found if f.verdict is Verdict.FAILS] == [f"style block R², {name}" for name in CONTROLLED]
+    assert "of style at most 0.50 (VICReg)" in CLAIM.caption(found)
 
 
 @pytest.fixture

@@ -61,3 +61,10 @@ def test_errors_and_emptiness_are_never_holds():
     assert judge(None, None, ["planning: x"])[0] is Verdict.INCONCLUSIVE
     assert judge([], None, []) == (Verdict.INCONCLUSIVE, ["no findings"])
     assert judge([finding("a", float("nan"))], None, [])[0] is Verdict.INCONCLUSIVE
+
+
+def test_a_control_that_gives_nothing_was_not_run_and_no_claim_holds_by_it():
+    verdict, reasons = judge(GOOD, [], [])
+    assert verdict is Verdict.INCONCLUSIVE
+    assert reasons == ["the control was not run: it has no tasks or no findings"]
+    assert judge(None, None, []) == (Verdict.INCONCLUSIVE, ["nothing was computed: the claim has no tasks"])

@@ -167,6 +167,17 @@ def test_a_later_run_of_one_claim_keeps_the_others(made: House):
     assert all(f'<article id="{name}"' in after for name in ("good", "bad", "odd", "new"))
 
 
+def test_a_control_that_was_not_run_or_was_asked_nothing_is_not_said_to_fail(tmp_path: Path):
+    house = House(tmp_path)
+    idle = house.claim("idle", control='lambda config: {**config, "seeds": 0}')
+    house.run(idle, house.claim("unmarked", controlled=False), house.claim("lenient", control_mean=2.0))
+    said = {name: (house.out / name / "index.html").read_text() for name in ("idle", "unmarked", "lenient")}
+    assert not any("fails, as it must" in page for page in said.values())
+    assert "It was not run, or lacks what it must break" in said["idle"]
+    assert "It was not run, or lacks what it must break" in said["unmarked"]
+    assert "does not fail then, so it cannot tell" in said["lenient"]
+
+
 def test_summary_is_a_table_with_date_and_machine(made: House):
     lines = (made.out / "summary.md").read_text().splitlines()
     assert lines[2].startswith("| model | bad | ✗ fails | quick | mean: the whole interval breaks the bound |")

@@ -16,17 +16,20 @@ CONFIG: Config = {"settings": [PLAIN, MORE_VIEWS]}
 SPLIT, TOGETHER = (0.9, 0.85, 0.05, 0.02), (0.03, 0.02, 0.01, 0.0)
 
 
-def made_up(rho: tuple[float, ...], *, content: float = 0.9, style: float = 0.01, low: float = 0.6) -> pd.DataFrame:
+def made_up(
+    rho: tuple[float, ...], *, content: float = 0.9, style: float = 0.01, low: float = 0.6, mixed: float = 0.0
+) -> pd.DataFrame:
     rows = []
     for seed in (0, 1):
         for setting in CONFIG["settings"]:
             at = {"setting": setting, "seed": seed}
             for dimension, value in enumerate(rho):
                 high = value > 0.5
-                of = {"rho": value, "R2 from content": content * high, "R2 from style": style if high else 0.6}
+                by = (content, style) if high else (mixed, 0.6)
+                of = {"rho": value, "R2 from content": by[0], "R2 from style": by[1]}
                 rows += [at | {"measure": m, "dimension": dimension, "value": v + 1e-3 * seed} for m, v in of.items()]
             found = {"widest gap": float(file.widest_gap(torch.tensor([rho]))[0]), "style R2, low group": low}
-            found["label accuracy, linear"] = 0.95
+            found |= {"label accuracy, linear": 0.95, "style R2, mlp": 0.8}
             rows += [at | {"measure": m, "value": v + 1e-3 * seed} for m, v in found.items()]
         rows.append({"method": COMMON, "seed": seed, "measure": "label accuracy, linear", "value": 0.96})
         rows.append({"method": OBSERVATION, "seed": seed, "measure": "style R2, mlp", "value": 0.9})
@@ -40,10 +43,20 @@ def test_the_verdict_follows_the_table_and_the_control() -> None:
     assert judge(found, found, [])[0] is Verdict.INCONCLUSIVE
 
 
-@pytest.mark.parametrize("broken", [{"content": 0.3}, {"style": 0.5}, {"low": 0.1}])
+@pytest.mark.parametrize("broken", [{"content": 0.3}, {"style": 0.5}, {"low": 0.1}, {"mixed": 0.4}])
 def test_each_measure_can_make_it_fail(broken: dict[str, float]) -> None:
     found = CLAIM.findings(made_up(SPLIT, **broken), CONFIG)
     assert Verdict.of(f.verdict for f in found) is Verdict.FAILS
+
+
+def test_the_caption_says_of_the_gap_what_its_verdict_says() -> None:
+    for rho, words, other in (
+        (SPLIT, "0.80 [0.79, 0.81] (at least 0.4: two groups)", "0.80, holds"),
+        (TOGETHER, "0.01 [0.00, 0.02] (short of 0.4: no two groups)", "0.01, fails"),
+    ):
+        said = CLAIM.caption(CLAIM.findings(made_up(rho), CONFIG))
+        assert f"The widest empty interval is {words}" in said
+        assert f"(widest empty interval: {MORE_VIEWS} {other})" in said
 
 
 def test_the_widest_gap_parts_the_dimensions() -> None:
