@@ -253,7 +253,7 @@ def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: flo
     console = Console(highlight=False)
     for drawn in table.terminal(rows, names):
         console.print(drawn)
-    console.print(report.caption(todo))
+    console.print(report.caption(todo, rows))
     console.print(table.choices(rows, names))
     console.print(f"Written to {folder}.", soft_wrap=True)
 

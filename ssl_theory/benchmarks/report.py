@@ -33,15 +33,16 @@ def titles(methods: Sequence[Method]) -> dict[str, str]:
     return {method.key: method.title for method in methods}
 
 
-def caption(jobs: Sequence[Job]) -> str:
+def caption(jobs: Sequence[Job], rows: pd.DataFrame) -> str:
     splits, settings = jobs[0].splits, jobs[0].settings
+    lost = table.lost(rows, titles([job.method for job in jobs]))
     headed = any(len(job.method.layers) > 1 for job in jobs)
     return (
         f"{splits.name}: {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"images; mean ± half of the 95 % t interval over {settings.seeds} training seeds; representation where "
         f"the loss acts{', and before the projection head' if headed else ''}; training length and k chosen on the "
-        "validation images."
-    )
+        f"validation images. {lost}"
+    ).rstrip()
 
 
 def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds: float, command: str) -> list[Path]:
@@ -54,8 +55,8 @@ def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds
     partial.replace(folder / "table.parquet")
     texts = {
         "table.json": table.as_json(rows),
-        "table.md": table.markdown(rows, names, caption(jobs)),
-        "table.tex": table.latex(rows, names, caption(jobs)),
+        "table.md": table.markdown(rows, names, caption(jobs, rows)),
+        "table.tex": table.latex(rows, names, caption(jobs, rows)),
         "provenance.json": json.dumps(provenance(jobs, seconds, command), indent=1),
     }
     for name, text in texts.items():

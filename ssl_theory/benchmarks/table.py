@@ -122,6 +122,27 @@ def tex_cell(mean: float, half: float) -> str:
     return "--" if math.isnan(mean) else "$" + text.replace(" ±", r" \pm ") + "$"
 
 
+def short(tidy: pd.DataFrame) -> dict[str, str]:
+    """How many of the seeds that were asked for are left of each method that lost some: they diverged."""
+    content = tidy[tidy["aspect"] == "content"]
+    seeds = content["value"].notna().groupby([content["method"], content["seed"]]).any().groupby("method")
+    left, asked = seeds.sum(), seeds.size()
+    return {str(method): f"{left[method]} of {asked[method]} seeds" for method in left.index[left < asked]}
+
+
+def lost(tidy: pd.DataFrame, names: dict[str, str]) -> str:
+    """The same in a sentence, empty where no seed is lost."""
+    left = short(tidy)
+    told = [f"{name} has {left[method]}" for method, name in names.items() if method in left]
+    return f"Seeds that diverged are left out: {', '.join(told)}." if told else ""
+
+
+def _counted(tidy: pd.DataFrame, names: dict[str, str], gap: str = " ") -> dict[str, str]:
+    """The names, with the number of seeds where some are lost."""
+    left = short(tidy)
+    return {method: f"{name}{gap}({left[method]})" if method in left else name for method, name in names.items()}
+
+
 def row_name(method: str, layer: str, names: dict[str, str]) -> str:
     return names[method] + (", before head" if layer == "encoder" else "")
 
@@ -163,7 +184,8 @@ def choices(tidy: pd.DataFrame, names: dict[str, str]) -> str:
 
 
 def terminal(tidy: pd.DataFrame, names: dict[str, str]) -> list[Table]:
-    return [rich_table(cells, title) for title, cells in blocks(tidy, names)]
+    """Numbers of seeds below the names, so that columns stay as wide."""
+    return [rich_table(cells, title) for title, cells in blocks(tidy, _counted(tidy, names, "\n"))]
 
 
 def rich_table(cells: pd.DataFrame, title: str) -> Table:
@@ -178,7 +200,7 @@ def rich_table(cells: pd.DataFrame, title: str) -> Table:
 
 def markdown(tidy: pd.DataFrame, names: dict[str, str], caption: str) -> str:
     parts = [caption]
-    for title, cells in blocks(tidy, names):
+    for title, cells in blocks(tidy, _counted(tidy, names)):
         parts += [f"**{title}**", markdown_table(cells)]
     return "\n\n".join([*parts, choices(tidy, names)]) + "\n"
 
@@ -194,7 +216,7 @@ def markdown_table(cells: pd.DataFrame) -> str:
 def latex(tidy: pd.DataFrame, names: dict[str, str], caption: str) -> str:
     r"""A `table` environment a block, in the style of booktabs: \usepackage{booktabs} is all it needs."""
     parts = [f"% {caption}\n% Needs \\usepackage{{booktabs}}."]
-    for title, cells in blocks(tidy, names, tex_cell):
+    for title, cells in blocks(tidy, _counted(tidy, names), tex_cell):
         head = " & ".join(["method", *map(_escaped, cells.columns)])
         body = [
             f"    {_escaped(str(m))} & " + " & ".join(row) + r" \\"

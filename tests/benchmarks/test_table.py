@@ -51,8 +51,21 @@ def test_what_was_not_measured_is_nan_never_zero():
     assert means[means["method"] == "simclr"]["mean"].isna().all()
     assert (means[means["method"] == "simclr"]["seeds"] == 0).all()
     text = table.markdown(rows, NAMES, "caption")
-    assert "| SimCLR | – | – |" in text
+    assert "| SimCLR (0 of 5 seeds) | – | – |" in text
     assert json.loads(table.as_json(rows))["rows"][-1]["value"] is None
+
+
+def test_methods_that_lost_seeds_are_named_with_those_that_are_left():
+    """Wherever their means stand: in every table, and in a sentence for the caption."""
+    rows = tidy()
+    assert table.lost(rows, NAMES) == ""
+    assert "seeds" not in table.markdown(rows, NAMES, "")
+    rows.loc[(rows["method"] == "simclr") & rows["seed"].isin([1, 3]) & (rows["aspect"] != "choice"), "value"] = np.nan
+    assert table.lost(rows, NAMES) == "Seeds that diverged are left out: SimCLR has 3 of 5 seeds."
+    for text in (table.markdown(rows, NAMES, ""), table.latex(rows, NAMES, "")):
+        assert text.count("SimCLR (3 of 5 seeds)") == len(table.blocks(rows, NAMES))
+        assert "VAE (" not in text
+    assert {"SimCLR\n(3 of 5 seeds)"} < {cell for one in table.terminal(rows, NAMES) for cell in one.columns[0].cells}
 
 
 def test_cells():
