@@ -19,7 +19,7 @@ from scipy.stats import t as student
 ROW = ["method", "layer"]
 KEYS = [*ROW, "aspect", "measure", "target"]
 REFERENCE = "pixels"
-MOST_COLUMNS = 8  # of one block; more attributes than these are shown by their mean
+MOST_COLUMNS = 8  # of one table; more attributes than these are shown by their mean
 TITLES = {
     ("content", "linear"): "linear",
     ("content", "mlp"): "MLP",
@@ -40,11 +40,13 @@ TITLES = {
 class Block:
     """One table: the aspects it shows, of one probe where it is about probes.
 
-    A `sparse` one leaves out the methods and the columns for which nothing was measured."""
+    More targets than `MOST_COLUMNS` are shown by their mean, and `each` one for itself too where that is asked for. A
+    `sparse` block leaves out the methods and the columns for which nothing was measured."""
 
     title: str
     aspects: tuple[str, ...]
     probe: str | None = None
+    each: bool = False
     sparse: bool = False
 
     def rows(self, tidy: pd.DataFrame) -> pd.DataFrame:
@@ -52,8 +54,9 @@ class Block:
         rows = rows if self.probe is None else rows[rows["measure"] == self.probe]
         if self.probe is not None and rows["target"].nunique() > MOST_COLUMNS:
             many = f"mean of {rows['target'].nunique()}"
-            rows = rows.groupby([*ROW, "seed", "measure"], sort=False)["value"].mean().reset_index()
-            rows = rows.assign(aspect=self.aspects[0], target=many)
+            mean = rows.groupby([*ROW, "seed", "measure"], sort=False)["value"].mean().reset_index()
+            mean = mean.assign(aspect=self.aspects[0], target=many)
+            return pd.concat([mean, rows], ignore_index=True) if self.each else mean
         return rows
 
     def column(self, aspect: str, measure: str, target: str) -> str:
@@ -62,8 +65,8 @@ class Block:
 
 BLOCKS = (
     Block("Content: accuracy and clustering, test images", ("content",)),
-    Block("Style: R² of an MLP probe, views of test images", ("style",), "mlp"),
-    Block("Style: R² of a linear probe, views of test images", ("style",), "linear"),
+    Block("Style: R² of an MLP probe, views of test images", ("style",), "mlp", each=True),
+    Block("Style: R² of a linear probe, views of test images", ("style",), "linear", each=True),
     Block("Known of the images: MLP probe, R² or adjusted balanced accuracy", ("attribute", "factor"), "mlp"),
     Block("Known of the images: linear probe, R² or adjusted balanced accuracy", ("attribute", "factor"), "linear"),
     Block(
@@ -153,7 +156,14 @@ def blocks(
     """Title and cells (as text) of every block of which anything is there: a row a method and layer, in the order of
     `names`, and a column a measure or factor."""
     made = [(block.title, _cells(block, tidy, names, written)) for block in BLOCKS]
-    return [(title, cells) for title, cells in made if cells.size]
+    return [part for title, cells in made if cells.size for part in _parted(title, cells)]
+
+
+def _parted(title: str, cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One table, or several of like width where there are more columns than fit a page."""
+    width = math.ceil(cells.shape[1] / math.ceil(cells.shape[1] / MOST_COLUMNS))
+    starts = range(0, cells.shape[1], width)
+    return [(f"{title}, continued" if start else title, cells.iloc[:, start : start + width]) for start in starts]
 
 
 def _cells(

@@ -10,6 +10,7 @@ from rich.console import Console
 from scipy import stats
 
 from ssl_theory.benchmarks import draw, table
+from ssl_theory.benchmarks.published import named
 
 NAMES = {"vae": "VAE", "simclr": "SimCLR"}
 
@@ -116,6 +117,18 @@ def test_many_attributes_are_shown_by_their_mean():
     cells = cells_of(rows, "Known")
     assert list(cells.columns) == ["mean of 9"]
     assert cells.iloc[0, 0].startswith("4.500 ±")
+
+
+def test_each_factor_of_style_is_shown_however_many_there_are():
+    """Those of crops, flips and colours are nine: their mean and each of them, in tables that fit a terminal."""
+    factors = named("crop-colour", (3, 32, 32)).names
+    base = {"layer": "representation", "aspect": "style", "measure": "mlp"}
+    keys = [(m, s, t) for m in NAMES for s in range(3) for t in factors]
+    rows = pd.DataFrame([base | {"method": m, "seed": s, "target": t, "value": 0.1 * len(t)} for m, s, t in keys])
+    parts = [cells for title, cells in table.blocks(rows, NAMES) if "MLP" in title]
+    assert [name for cells in parts for name in cells.columns] == ["mean of 9", *factors]
+    assert max(len(cells.columns) for cells in parts) <= table.MOST_COLUMNS
+    assert parts[-1].loc["VAE", "hue"] == "0.300 ±0.000"
 
 
 def test_retained_style_is_over_that_of_the_pixels():
