@@ -2,6 +2,7 @@
 numbers."""
 
 import errno
+import io
 import math
 import os
 import queue
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import rich.progress
 import torch
+from rich.console import Console
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ssl_theory.benchmarks import cache, processes, run
+from ssl_theory.benchmarks import cache, processes, progress, run
 from ssl_theory.benchmarks.augmentation import Affine
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.errors import InputError
@@ -169,6 +172,39 @@ def test_damaged_checkpoint_and_damaged_result_are_made_again(tmp_path, uninterr
     rows.write_bytes(rows.read_bytes()[:-30])
     result = run.run([one], workers=1, fresh=False, report=silent)["simclr"]
     pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "50.fitted"])
+def test_what_cannot_be_gone_on_from_is_told_of_in_one_line(tmp_path, uninterrupted, name, capsys):
+    one = job(tmp_path)
+    one.beside(name).write_bytes(b"half of a file")
+    with progress.shown([one.method]) as terminal:
+        result = run.run([one], workers=1, fresh=False, report=terminal)["simclr"]
+    pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
+    told = [line for line in capsys.readouterr().err.splitlines() if run.REFUSED in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"SimCLR: {run.REFUSED} {one.beside(name).name}, trained anew (ValueError: expected a")
+    assert told[0].endswith(")")
+
+
+def test_what_is_told_stays_above_the_bars():
+    console = Console(file=io.StringIO(), width=40)
+    bars = progress._Bars(rich.progress.Progress(console=console), {}, {"simclr": "SimCLR"})
+    bars("simclr", f"{run.REFUSED} a.checkpoint, trained anew (ValueError: expected [3], found [4])", 0, 1)
+    told = f"SimCLR: {run.REFUSED} a.checkpoint, trained anew (ValueError: expected [3], found [4])\n"
+    assert console.file.getvalue() == told
+
+
+def test_bad_input_is_not_taken_for_a_damaged_checkpoint(tmp_path, monkeypatch):
+    def refusing(*_, **__):
+        raise InputError("colour jitter needs RGB images")
+
+    monkeypatch.setattr(run, "fit", refusing)
+    kept = job(tmp_path).beside("checkpoint")
+    kept.write_bytes(b"hours of training")
+    with pytest.raises(InputError, match="needs RGB"):
+        run.evaluate(job(tmp_path), silent)
+    assert kept.exists()
 
 
 def test_longer_ensemble_contains_the_shorter(tmp_path, uninterrupted):
