@@ -2,7 +2,8 @@
 
 The key hashes the settings, the images, torch's version, the device's kind and the source of every module
 that could change a number; how tables and figures look is left out. An entry is a folder that appears in one
-rename: a killed run leaves no half of one."""
+rename: a killed run leaves no half of one. What is being written has a name of its own, `.NAME.PROCESS.partial`; it is
+removed where writing fails, and by the next run (`sweep`) where a process was killed."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -89,18 +91,43 @@ def read(entry: Path) -> Result | None:
 
 def write(entry: Path, result: Result) -> None:
     """Write beside `entry`, then rename: whole or not at all."""
-    partial = entry.with_name(f".{entry.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    result.rows.to_parquet(partial / "rows.parquet")
-    result.history.to_parquet(partial / "history.parquet")
-    np.savez(partial / "arrays.npz", **result.arrays)  # type: ignore[arg-type]
-    shutil.rmtree(entry, ignore_errors=True)
-    partial.rename(entry)
+    partial = _beside(entry)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        result.rows.to_parquet(partial / "rows.parquet")
+        result.history.to_parquet(partial / "history.parquet")
+        np.savez(partial / "arrays.npz", **result.arrays)  # type: ignore[arg-type]
+        shutil.rmtree(entry, ignore_errors=True)
+        partial.rename(entry)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write instead of `path`, which it becomes in one rename at the end: whole or not at all."""
+    partial = _beside(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file in one rename."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def sweep(folder: Path, of: str = "") -> None:
+    """Remove what killed processes were writing in the folder, all of it or that of one name."""
+    for path in folder.glob(f".{of or '*'}.*.partial"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -155,9 +155,8 @@ def compute(part: Part) -> None:
             styles, learners = zip(*(pair for pair in part.learners() if isinstance(pair[1], kind)), strict=True)
             tables += trained(part, exam, learners, styles)
     part.stored.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = part.stored.with_suffix(".unfinished")
-    pd.concat(tables, ignore_index=True).to_parquet(unfinished)
-    unfinished.rename(part.stored)
+    with cache.replacing(part.stored) as partial:
+        pd.concat(tables, ignore_index=True).to_parquet(partial)
 
 
 def trained(
@@ -311,18 +310,24 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def write(folder: Path, name: str, rows: pd.DataFrame, command: str) -> None:
-    """The rows, the tables and the two figures."""
+    """The rows, the tables and the two figures, each in one rename."""
     found = differences(rows)
-    rows.to_parquet(folder / "content-map.parquet")
-    (folder / "content-map.md").write_text(markdown(rows, found, command) + "\n")
+    with cache.replacing(folder / "content-map.parquet") as partial:
+        rows.to_parquet(partial)
+    cache.replace_text(folder / "content-map.md", markdown(rows, found, command) + "\n")
     last = rows["steps"].max()
     own = rows[rows["style_variance"].isna() | (rows["style_variance"] == BASE_STYLE)]
     own = own[own["decoder_variance"].isin(Grid.decoders_elsewhere)]
     along = {"steps": at_base(own)} | {axis: own[_others_at_base(own, axis) & (own["steps"] == last)] for axis in AXES}
     lines = {axis: means(table, ["learner", "decoder_variance", "measure", axis]) for axis, table in along.items()}
     with look():
-        draw.plane(at_base(found)[at_base(found)["steps"] == last], name).savefig(folder / "plane.png")
-        draw.along(lines, f"{name}, style variance {BASE_STYLE}").savefig(folder / "axes.png")
+        figures = {
+            "plane.png": draw.plane(at_base(found)[at_base(found)["steps"] == last], name),
+            "axes.png": draw.along(lines, f"{name}, style variance {BASE_STYLE}"),
+        }
+        for file, figure in figures.items():
+            with cache.replacing(folder / file) as partial:
+                figure.savefig(partial, format="png")
 
 
 def _others_at_base(table: pd.DataFrame, axis: str) -> pd.Series:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,9 +49,8 @@ def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds
     draw; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, names = tidy(results), titles([job.method for job in jobs])
-    partial = folder / f".table.{os.getpid()}.partial"
-    rows.to_parquet(partial)
-    partial.replace(folder / "table.parquet")
+    with cache.replacing(folder / "table.parquet") as partial:
+        rows.to_parquet(partial)
     texts = {
         "table.json": table.as_json(rows),
         "table.md": table.markdown(rows, names, caption(jobs, rows)),
@@ -107,9 +105,8 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     """PNG and PDF, each in one rename."""
     paths = []
     for suffix in SUFFIXES:
-        path, partial = stem.with_suffix(f".{suffix}"), stem.with_name(f".{stem.name}.{os.getpid()}.partial")
-        with look():
+        path = stem.with_suffix(f".{suffix}")
+        with cache.replacing(path) as partial, look():
             figure.savefig(partial, format=suffix)
-        partial.replace(path)
         paths.append(path)
     return paths

@@ -91,6 +91,7 @@ class Job:
         """Remove what an unfinished run left."""
         for path in self.entry.parent.glob(f"{self.entry.name}.*"):
             path.unlink(missing_ok=True)
+        cache.sweep(self.entry.parent, self.entry.name)
 
 
 def run(

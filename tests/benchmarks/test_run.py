@@ -275,6 +275,31 @@ def test_entry_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         cache.write(tmp_path / "entry", result)
     assert cache.read(tmp_path / "entry") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_were_writing_of_a_job_goes_with_it(tmp_path):
+    one, other = job(tmp_path), job(tmp_path, "vae")
+    (tmp_path / f".{one.entry.name}.4711.partial").mkdir()
+    (tmp_path / f".{one.entry.name}.4711.partial" / "rows.parquet").write_bytes(b"half")
+    (tmp_path / f".{one.entry.name}.checkpoint.4711.partial").write_bytes(b"half")
+    one.beside("checkpoint").write_bytes(b"whole")
+    other.beside("checkpoint").write_bytes(b"whole")
+    one.clear()
+    assert [path.name for path in tmp_path.iterdir()] == [other.beside("checkpoint").name]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "table.md"
+    cache.replace_text(file, "old")
+
+    def full(partial: Path) -> None:
+        partial.write_text("ne")
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"), cache.replacing(file) as partial:
+        full(partial)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.md", "old")]
 
 
 def test_a_result_comes_back_as_it_was_and_not_at_all_when_damaged(tmp_path):
