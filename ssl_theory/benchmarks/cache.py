@@ -21,8 +21,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 
 import ssl_theory
+from ssl_theory.benchmarks.errors import InputError
 
 # Of this room: no number comes from them.
 LOOKS = {
@@ -118,6 +120,26 @@ def replace_text(path: Path, text: str) -> None:
     """Write a text file in one rename."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def alone(folder: Path, *below: str) -> Iterator[None]:
+    """Keep other commands from writing to the folder as long as this one does, and sweep it and those below it first.
+
+    The lock is the system's: it ends with the process that holds it, however that ends."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another ssl-bench is writing to {folder}: wait for its end or give another --out.") from None
+    except PermissionError as error:
+        raise InputError(f"--out: cannot write to {folder} ({error.strerror}); name another folder.") from error
+    try:
+        for place in (folder, *(folder / name for name in below)):
+            sweep(place)
+        yield
+    finally:
+        lock.release()
 
 
 def sweep(folder: Path, of: str = "") -> None:

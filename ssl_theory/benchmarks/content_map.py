@@ -218,7 +218,7 @@ def _some(images: Images) -> Images:
 
 def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], None]) -> pd.DataFrame:
     """Every part, several at a time, those that are stored already read."""
-    missing = [part for part in parts if not part.stored.exists()]
+    missing = [part for part in parts if _stored(part) is None]
     report(0, len(missing))
     if workers == 1 or len(missing) < 2:
         for done, part in enumerate(missing, start=1):
@@ -230,6 +230,14 @@ def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], N
             for done, _ in enumerate(pool.imap_unordered(compute, missing, chunksize=1), start=1):
                 report(done, len(missing))
     return pd.concat([pd.read_parquet(part.stored) for part in parts], ignore_index=True)
+
+
+def _stored(part: Part) -> pd.DataFrame | None:
+    """None where there is nothing, or what the disk has damaged."""
+    try:
+        return pd.read_parquet(part.stored)
+    except (OSError, ValueError):
+        return None
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:

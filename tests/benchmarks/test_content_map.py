@@ -159,6 +159,16 @@ def test_every_length_is_told_once(tmp_path):
     assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"]
 
 
+def test_a_part_that_cannot_be_read_is_missing(tmp_path):
+    (part, *_) = Part.all_of(digits(1), ONE, tmp_path)
+    rows = content_map.computed([part], 1, lambda *_: None)
+    part.stored.write_bytes(part.stored.read_bytes()[:-30])
+    reports: list[tuple[int, int]] = []
+    again = content_map.computed([part], 1, lambda *said: reports.append(said))
+    assert reports == [(0, 1), (1, 1)]
+    pd.testing.assert_frame_equal(rows, again)
+
+
 def test_a_full_disk_leaves_an_earlier_map_whole(tmp_path, monkeypatch):
     def half(_, path, **__):
         path.write_text("half")

@@ -14,7 +14,7 @@ from tests.benchmarks.shell import bench
 
 def test_files_written(finished):
     folder, _ = finished
-    names = {"table.parquet", "table.json", "table.md", "table.tex", "provenance.json", "cache"}
+    names = {"table.parquet", "table.json", "table.md", "table.tex", "provenance.json", "cache", ".lock"}
     figures = ("content-against-style", "reconstructions", "training", "samples", "clusters")
     names |= {f"{n}.{s}" for n in figures for s in ("png", "pdf")}
     assert {path.name for path in folder.iterdir()} == names
