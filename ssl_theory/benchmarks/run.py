@@ -74,6 +74,7 @@ class Job:
             "augmentation": repr(augmentation),
             "images": splits.fingerprint(),
             "extractor": generation.extractor(),
+            "distances": generation.measurable(),  # what was left out for want of a package is not left out for ever
         }
         return cls(method, splits, augmentation, settings, folder / f"{method.key}-{cache.key(facts)}")
 

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ssl_theory.benchmarks import cache, processes, progress, run
+from ssl_theory.benchmarks import cache, generation, processes, progress, run
 from ssl_theory.benchmarks.augmentation import Affine
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.errors import InputError
@@ -103,9 +103,12 @@ def test_key_depends_on_everything_that_changes_a_number(tmp_path, monkeypatch):
     keys.add(Job.of(METHODS["simclr"], SPLITS, Affine(2.0), SETTINGS, tmp_path).entry)
     other = replace(SPLITS, test=images(24, 3))
     keys.add(Job.of(METHODS["simclr"], other, VIEWS, SETTINGS, tmp_path).entry)
+    with monkeypatch.context() as patch:  # without torchmetrics no distance is measured
+        patch.setattr(generation.importlib.util, "find_spec", lambda name: None)
+        keys.add(job(tmp_path).entry)
     monkeypatch.setattr(cache, "source", lambda: "another source")
     keys.add(job(tmp_path).entry)
-    assert len(keys) == 6
+    assert len(keys) == 7
 
 
 def test_source_covers_the_rooms_below_but_not_the_looks(monkeypatch, tmp_path):
