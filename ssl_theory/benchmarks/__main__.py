@@ -70,6 +70,7 @@ axes.png. Finished parts are kept.
 ssl-bench map digits --steps 4000 --seeds 5
 ssl-bench map mnist --data-dir ~/mnist --narrow """
 
+CONFIG = "Configuration of a data set that has several, as the hub names it."
 INTERRUPTED = 130
 GIVEN: list[str] = []  # the words of this command, as `main` was given them
 DIGITS_STEPS, STEPS, DIGITS_SEEDS, SEEDS = 4000, 2000, 5, 3
@@ -136,6 +137,7 @@ def bench(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
+    config: Annotated[str | None, typer.Option(help=CONFIG)] = None,
     augmentation: Annotated[
         str | None,
         typer.Option(
@@ -187,7 +189,7 @@ def bench(
     if len(names) > 1:
         folders |= dict.fromkeys(data.BUILT_IN)
     loaded = {
-        name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column)
+        name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column, config=config)
         for name in names
     }
     for name, splits in loaded.items():
@@ -302,6 +304,7 @@ def content_map(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
+    config: Annotated[str | None, typer.Option(help=CONFIG)] = None,
     augmentation: Annotated[
         str, typer.Option(help="affine (shift, turn, scale), crop (and flip) or crop-colour.")
     ] = "affine",
@@ -316,7 +319,7 @@ def content_map(
     from ssl_theory.benchmarks import published as views
 
     place = _device(device)
-    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
+    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column, config=config)
     usual = views.named(augmentation, splits.shape)
     folder = _folder(out / name, "parts")
     run = mapping.Run(splits, usual, steps, seeds, place)
