@@ -10,7 +10,9 @@
     step          milliseconds a step of SimVAE with an MLP 784-512-256 and d = 10, 64 images of 2 views: forward,
                   backward and fused Adam alone on fixed tensors; a loop as one would write it; `fit` from bytes to
                   parameters; the bare step in faster arithmetic, with the error of its gradient against float64;
-                  `fit` in the fastest of these. Excluded: imports, and first calls.
+                  `fit` in the fastest of these whose gradient errs by 1e-2 at most. All are timed in turn within each
+                  repeat, and what one took over another is a median of ratios within repeats. Excluded: imports, and
+                  first calls.
     resnet        views a second through ResNet-18 encoder and decoder at 32 x 32, and its arithmetic a second beside
                   a large matrix product's. Fixed tensors; slow without a GPU, hence only where asked for.
 
@@ -25,6 +27,8 @@ import datetime
 import json
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -93,8 +97,8 @@ def line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def markdown(rows: list[Row], said: str) -> str:
-    head = ["# Views and training steps a second", "", "Command: `python -m speed.benchmarks`. " + said, ""]
+def markdown(rows: list[Row], said: str, command: str) -> str:
+    head = ["# Views and training steps a second", "", f"Command: `{command}`. {said}", ""]
     excluded = [paragraph.strip() for paragraph in (__doc__ or "").split("\n\n")[2:3]]
     table = [line(list(COLUMNS)), line(["---"] * len(COLUMNS))]
     table += [line([str(row[column]) for column in COLUMNS]) for row in rows]
@@ -120,7 +124,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    options = parsed()
+    options, command = parsed(), shlex.join(["python", "-m", "speed.benchmarks", *sys.argv[1:]])
     said, rows = conditions(options), []
     print(said)
     for part in options.parts:
@@ -128,8 +132,8 @@ def main() -> None:
             print(line([str(row[column]) for column in COLUMNS]), flush=True)
             rows.append(row)
     if options.output is not None:
-        options.output.write_text(markdown(rows, said))
-        whole = {"conditions": said, "rows": rows}
+        options.output.write_text(markdown(rows, said, command))
+        whole = {"command": command, "conditions": said, "rows": rows}
         options.output.with_suffix(".json").write_text(json.dumps(whole, indent=1) + "\n")
 
 

@@ -34,15 +34,22 @@ def made(n: int, size: int, channels: int, seed: int = 0) -> Images:
 
 def seconds(call: Callable[[], object], repeats: int, device: str = "cpu") -> float:
     """Median of the clock's seconds, after a call that is not counted."""
+    return statistics.median(in_turn({"": call}, repeats, device)[""])
+
+
+def in_turn(calls: dict[str, Callable[[], object]], repeats: int, device: str = "cpu") -> dict[str, list[float]]:
+    """The clock's seconds of each call, repeat by repeat, after a round that is not counted. In every repeat all have
+    their turn, so that a machine whose pace changes changes it for all of them."""
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
-    times = []
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats + 1):
-        wait()
-        start = time.perf_counter()
-        call()
-        wait()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+        for name, call in calls.items():
+            wait()
+            start = time.perf_counter()
+            call()
+            wait()
+            times[name].append(time.perf_counter() - start)
+    return {name: each[1:] for name, each in times.items()}
 
 
 def one_by_one(image: Image.Image, draw: random.Random, area: tuple[float, float]) -> Image.Image:

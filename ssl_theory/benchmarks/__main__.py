@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -69,6 +70,7 @@ axes.png. Finished parts are kept.
 ssl-bench map digits --steps 4000 --seeds 5
 ssl-bench map mnist --data-dir ~/mnist --narrow """
 
+CONFIG = "Configuration of a data set that has several, as the hub names it."
 INTERRUPTED = 130
 GIVEN: list[str] = []  # the words of this command, as `main` was given them
 DIGITS_STEPS, STEPS, DIGITS_SEEDS, SEEDS = 4000, 2000, 5, 3
@@ -135,6 +137,7 @@ def bench(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
+    config: Annotated[str | None, typer.Option(help=CONFIG)] = None,
     augmentation: Annotated[
         str | None,
         typer.Option(
@@ -174,7 +177,7 @@ def bench(
     _check_numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
     _check_scale(cluster, devices * nodes, precision, len(names))
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
-    from ssl_theory.benchmarks import board, data, run
+    from ssl_theory.benchmarks import board, cache, data, run
     from ssl_theory.benchmarks import methods as known
     from ssl_theory.benchmarks import published as views
 
@@ -186,7 +189,7 @@ def bench(
     if len(names) > 1:
         folders |= dict.fromkeys(data.BUILT_IN)
     loaded = {
-        name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column)
+        name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column, config=config)
         for name in names
     }
     for name, splits in loaded.items():
@@ -203,9 +206,11 @@ def bench(
         seen = views.chosen(seen_as, splits)
         todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
         boards = folder / "tensorboard" if tensorboard else None
-        results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards)
-        if results is not None:  # else another process writes them
-            _finish(folder, results, todo, time.monotonic() - started, _command())
+        with ExitStack() as held:
+            lock = partial(held.enter_context, cache.alone(folder, "cache"))
+            results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards, lock)
+            if results is not None:  # else another process writes them
+                _finish(folder, results, todo, time.monotonic() - started, _command())
 
 
 def _results(
@@ -216,9 +221,10 @@ def _results(
     scale: tuple[int, int],
     fresh: bool,
     boards: Path | None,
+    lock: Callable[[], object],
 ) -> dict[str, Any] | None:
     """Everything computed, in this process, in several, on several devices or on a cluster; None where this process
-    only helps another."""
+    only helps another. The one that writes has the `lock`."""
     from ssl_theory.benchmarks import board, run
     from ssl_theory.benchmarks.progress import shown
 
@@ -232,6 +238,12 @@ def _results(
         if fabric.global_rank > 0:
             ranks.follow(todo, fabric)
             return None
+    try:
+        lock()
+    except InputError:
+        if fabric is not None:
+            ranks.lead([], lambda *_: None, fabric)  # the others wait for what there is to do: nothing
+        raise
     with shown([job.method for job in todo]) as terminal:
         progress = terminal if boards is None else board.following(terminal, todo, boards)
         if fabric is not None:
@@ -253,7 +265,7 @@ def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: flo
     console = Console(highlight=False)
     for drawn in table.terminal(rows, names):
         console.print(drawn)
-    console.print(report.caption(todo))
+    console.print(report.caption(todo, rows))
     console.print(table.choices(rows, names))
     console.print(f"Written to {folder}.", soft_wrap=True)
 
@@ -292,6 +304,7 @@ def content_map(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
+    config: Annotated[str | None, typer.Option(help=CONFIG)] = None,
     augmentation: Annotated[
         str, typer.Option(help="affine (shift, turn, scale), crop (and flip) or crop-colour.")
     ] = "affine",
@@ -301,20 +314,21 @@ def content_map(
 ) -> None:
     """See MAP."""
     _check_numbers(seeds, steps, jobs)
+    from ssl_theory.benchmarks import cache, data
     from ssl_theory.benchmarks import content_map as mapping
-    from ssl_theory.benchmarks import data
     from ssl_theory.benchmarks import published as views
 
     place = _device(device)
-    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column)
+    splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column, config=config)
     usual = views.named(augmentation, splits.shape)
     folder = _folder(out / name, "parts")
     run = mapping.Run(splits, usual, steps, seeds, place)
     parts = mapping.Part.all_of(run, mapping.NARROW if narrow else mapping.Grid(), folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
     console = Console(stderr=True, highlight=False)
-    rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
-    mapping.write(folder, name, rows, _command())
+    with cache.alone(folder, "parts"):
+        rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
+        mapping.write(folder, name, rows, _command())
     console.print(f"Written to {folder}.", soft_wrap=True)
 
 

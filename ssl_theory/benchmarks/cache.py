@@ -2,7 +2,8 @@
 
 The key hashes the settings, the images, torch's version, the device's kind and the source of every module
 that could change a number; how tables and figures look is left out. An entry is a folder that appears in one
-rename: a killed run leaves no half of one."""
+rename: a killed run leaves no half of one. What is being written has a name of its own, `.NAME.PROCESS.partial`; it is
+removed where writing fails, and by the next run (`sweep`) where a process was killed."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,8 +21,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 
 import ssl_theory
+from ssl_theory.benchmarks.errors import InputError
 
 # Of this room: no number comes from them.
 LOOKS = {
@@ -89,18 +93,63 @@ def read(entry: Path) -> Result | None:
 
 def write(entry: Path, result: Result) -> None:
     """Write beside `entry`, then rename: whole or not at all."""
-    partial = entry.with_name(f".{entry.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    result.rows.to_parquet(partial / "rows.parquet")
-    result.history.to_parquet(partial / "history.parquet")
-    np.savez(partial / "arrays.npz", **result.arrays)  # type: ignore[arg-type]
-    shutil.rmtree(entry, ignore_errors=True)
-    partial.rename(entry)
+    partial = _beside(entry)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        result.rows.to_parquet(partial / "rows.parquet")
+        result.history.to_parquet(partial / "history.parquet")
+        np.savez(partial / "arrays.npz", **result.arrays)  # type: ignore[arg-type]
+        shutil.rmtree(entry, ignore_errors=True)
+        partial.rename(entry)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write instead of `path`, which it becomes in one rename at the end: whole or not at all."""
+    partial = _beside(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file in one rename."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def alone(folder: Path, *below: str) -> Iterator[None]:
+    """Keep other commands from writing to the folder as long as this one does, and sweep it and those below it first.
+
+    The lock is the system's: it ends with the process that holds it, however that ends."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another ssl-bench is writing to {folder}: wait for its end or give another --out.") from None
+    except PermissionError as error:
+        raise InputError(f"--out: cannot write to {folder} ({error.strerror}); name another folder.") from error
+    try:
+        for place in (folder, *(folder / name for name in below)):
+            sweep(place)
+        yield
+    finally:
+        lock.release()
+
+
+def sweep(folder: Path, of: str = "") -> None:
+    """Remove what killed processes were writing in the folder, all of it or that of one name."""
+    for path in folder.glob(f".{of or '*'}.*.partial"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")

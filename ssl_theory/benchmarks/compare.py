@@ -28,6 +28,9 @@ def print_comparison(first: Path, second: Path, console: Console) -> None:
     console.print(f"A: {first}\nB: {second}", soft_wrap=True)
     for line in differences(*(said for _, said in results)):
         console.print(f"differs: {line}", soft_wrap=True, markup=False)
+    for side, (rows, _) in zip("AB", results, strict=True):
+        if lost := table.lost(rows, _titles(rows["method"])):
+            console.print(f"{side}: {lost}", soft_wrap=True)
     both = side_by_side(*(rows for rows, _ in results))
     if both.empty:
         raise InputError(f"{first} and {second} have no method and measure in common: nothing to compare.")
@@ -70,8 +73,12 @@ def side_by_side(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     return both.assign(difference=difference, apart=difference.abs() > both["half_width_a"] + both["half_width_b"])
 
 
+def _titles(methods: pd.Series) -> dict[str, str]:
+    return {key: METHODS[key].title if key in METHODS else key for key in methods}
+
+
 def _cells(both: pd.DataFrame) -> pd.DataFrame:
-    names = {key: METHODS[key].title if key in METHODS else key for key in both["method"]}
+    names = _titles(both["method"])
     index = [table.row_name(m, layer, names) for m, layer in zip(both["method"], both["layer"], strict=True)]
     measure = [
         f"{m}" if t in ("label", "image", "nats a view") else f"{t}, {m}"

@@ -155,9 +155,8 @@ def compute(part: Part) -> None:
             styles, learners = zip(*(pair for pair in part.learners() if isinstance(pair[1], kind)), strict=True)
             tables += trained(part, exam, learners, styles)
     part.stored.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = part.stored.with_suffix(".unfinished")
-    pd.concat(tables, ignore_index=True).to_parquet(unfinished)
-    unfinished.rename(part.stored)
+    with cache.replacing(part.stored) as partial:
+        pd.concat(tables, ignore_index=True).to_parquet(partial)
 
 
 def trained(
@@ -219,7 +218,7 @@ def _some(images: Images) -> Images:
 
 def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], None]) -> pd.DataFrame:
     """Every part, several at a time, those that are stored already read."""
-    missing = [part for part in parts if not part.stored.exists()]
+    missing = [part for part in parts if _stored(part) is None]
     report(0, len(missing))
     if workers == 1 or len(missing) < 2:
         for done, part in enumerate(missing, start=1):
@@ -231,6 +230,14 @@ def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], N
             for done, _ in enumerate(pool.imap_unordered(compute, missing, chunksize=1), start=1):
                 report(done, len(missing))
     return pd.concat([pd.read_parquet(part.stored) for part in parts], ignore_index=True)
+
+
+def _stored(part: Part) -> pd.DataFrame | None:
+    """None where there is nothing, or what the disk has damaged."""
+    try:
+        return pd.read_parquet(part.stored)
+    except (OSError, ValueError):
+        return None
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
@@ -311,18 +318,24 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def write(folder: Path, name: str, rows: pd.DataFrame, command: str) -> None:
-    """The rows, the tables and the two figures."""
+    """The rows, the tables and the two figures, each in one rename."""
     found = differences(rows)
-    rows.to_parquet(folder / "content-map.parquet")
-    (folder / "content-map.md").write_text(markdown(rows, found, command) + "\n")
+    with cache.replacing(folder / "content-map.parquet") as partial:
+        rows.to_parquet(partial)
+    cache.replace_text(folder / "content-map.md", markdown(rows, found, command) + "\n")
     last = rows["steps"].max()
     own = rows[rows["style_variance"].isna() | (rows["style_variance"] == BASE_STYLE)]
     own = own[own["decoder_variance"].isin(Grid.decoders_elsewhere)]
     along = {"steps": at_base(own)} | {axis: own[_others_at_base(own, axis) & (own["steps"] == last)] for axis in AXES}
     lines = {axis: means(table, ["learner", "decoder_variance", "measure", axis]) for axis, table in along.items()}
     with look():
-        draw.plane(at_base(found)[at_base(found)["steps"] == last], name).savefig(folder / "plane.png")
-        draw.along(lines, f"{name}, style variance {BASE_STYLE}").savefig(folder / "axes.png")
+        figures = {
+            "plane.png": draw.plane(at_base(found)[at_base(found)["steps"] == last], name),
+            "axes.png": draw.along(lines, f"{name}, style variance {BASE_STYLE}"),
+        }
+        for file, figure in figures.items():
+            with cache.replacing(folder / file) as partial:
+                figure.savefig(partial, format="png")
 
 
 def _others_at_base(table: pd.DataFrame, axis: str) -> pd.Series:

@@ -159,10 +159,11 @@ def load(
     folder: Path | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    config: str | None = None,
     split_seed: int = 0,
 ) -> Splits:
     """The data set `name`, split by `split_seed`; `folder` holds it in the hub's layout where it was fetched
-    before.
+    before, `config` names one of its configurations where there are several.
 
     >>> load("digits").shape
     (1, 12, 12)
@@ -170,7 +171,7 @@ def load(
     name = {source.hub: known for known, source in SOURCES.items() if source.hub}.get(name, name)
     source = _source(name)
     if name in BUILT_IN:
-        _refuse(name, folder, image_column, label_column)
+        _refuse(name, folder, image_column, label_column, config)
         return _built_in(name, source, split_seed)
     if name == "celeba" and label_column is not None:
         raise InputError("celeba: the label is made of hair colour and Male, leave out --label-column.")
@@ -179,10 +180,10 @@ def load(
     columns = (image_column or source.image_column, label_column or source.label_column)
     recipe = celeba.RECIPE if name == "celeba" else None
     place = _place(name, source, folder)
-    found = None if isinstance(place, Path) else hub.tables(place)
+    found = None if isinstance(place, Path) else hub.tables(place, config)
     content = decoded.files(place) if isinstance(place, Path) else [place, hub.fingerprints(found or {})]
-    facts = (content, columns, source.classes, recipe and recipe.name)
-    parts, classes = decoded.kept(facts, partial(hub.read, place, columns, source.classes, recipe, found))
+    facts = (content, columns, source.classes, recipe and recipe.name, *([config] if config else []))
+    parts, classes = decoded.kept(facts, partial(hub.read, place, columns, source.classes, recipe, found, config))
     attributes = recipe.attributes if recipe else ()
     return _three(name, _all_padded(parts, source), classes, split_seed, attributes=attributes)
 
@@ -218,7 +219,7 @@ def _on_the_hub(name: str) -> Source:
 def _refuse(name: str, *arguments: object) -> None:
     if any(argument is not None for argument in arguments):
         raise InputError(
-            f"{name} {BUILT_IN[name]} and take no --data-dir, --image-column or --label-column: "
+            f"{name} {BUILT_IN[name]} and take no --data-dir, --image-column, --label-column or --config: "
             "leave them out, or name another data set (folder for your own images)."
         )
 

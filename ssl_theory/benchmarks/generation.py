@@ -131,11 +131,16 @@ def extractor() -> str:
     return "inception-2048" if inception else "random-conv-64"
 
 
+def measurable() -> bool:
+    """Whether distances can be measured here."""
+    return importlib.util.find_spec("torchmetrics") is not None
+
+
 def frechet(drawn: Float[Tensor, "E n C H W"], real: Float[Tensor, "m C H W"]) -> Float[Tensor, " E"]:
     """Fréchet distance between Gaussians fitted to features of drawn and of real images (Heusel et al. 2017,
     arXiv 1706.08500); NaN without torchmetrics, for fewer than 2 images, and for members that drew NaN."""
     distances = torch.full((len(drawn),), torch.nan)
-    if importlib.util.find_spec("torchmetrics") is None or min(len(real), drawn.shape[1]) < 2:
+    if not measurable() or min(len(real), drawn.shape[1]) < 2:
         return distances
     from torchmetrics.image.fid import FrechetInceptionDistance
 

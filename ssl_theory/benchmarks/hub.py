@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SECONDS = 10  # that the hub may take to answer
+SHOWN = 12  # configurations that a refusal lists
+CONFIGURATIONS = re.compile(  # how `datasets` says that a name is missing or not among these
+    r"(?:Config name is missing.*available configs:|BuilderConfig .* not found\. Available:) (?P<names>\[.*?\])", re.S
+)
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
@@ -52,15 +57,17 @@ def read(
     classes: int | None,
     recipe: Recipe | None = None,
     found: dict[str, Any] | None = None,
+    config: str | None = None,
 ) -> tuple[dict[str, Images], int]:
     """The parts of the table at `place` (a local folder or a hub name), and the number of classes.
 
     `columns` names the image and the label column, the latter only what the labels are called where a `recipe`
     makes them; `classes` is the number of classes where it is known beforehand, else the label column's own
-    declaration counts, else the largest label. `found` are its tables where they are loaded already."""
+    declaration counts, else the largest label. `found` are its tables where they are loaded already; else `config` is
+    the configuration to load where there are several."""
     declared = classes
     parts = {}
-    for split, table in _known_splits(found or tables(place), place).items():
+    for split, table in _known_splits(found or tables(place, config), place).items():
         parts[split], named = _part(table, columns, recipe, f"{place}, split {split}")
         declared = declared or named
     number = declared or 1 + max(int(part.labels.max()) for part in parts.values())
@@ -101,8 +108,8 @@ def _whole(values: Any, name: str, where: str) -> Int[np.ndarray, " N"]:
     return np.asarray(values).astype(np.int64)
 
 
-def tables(place: Path | str) -> dict[str, Any]:
-    """The tables by split, images still encoded."""
+def tables(place: Path | str, config: str | None = None) -> dict[str, Any]:
+    """The tables by split, images still encoded, of one configuration where there are several."""
     try:
         import datasets
     except ImportError:
@@ -112,7 +119,7 @@ def tables(place: Path | str) -> dict[str, Any]:
     datasets.disable_progress_bars()
     try:
         with quiet(), _offline(not isinstance(place, Path) and not reached(place)):
-            return dict(datasets.load_dataset(str(place)))
+            return dict(datasets.load_dataset(str(place), *([config] if config else [])))
     except Exception as error:  # `datasets` raises a different class for every layer that can fail
         raise InputError(_why(place, error)) from error
 
@@ -170,6 +177,9 @@ def _why(place: Path | str, error: Exception) -> str:
             f"no space left on the disk while reading {place}: `datasets` keeps its tables in $HF_HOME (else "
             "~/.cache/huggingface); make room there or name another folder by HF_HOME."
         )
+    if told := next(filter(None, (CONFIGURATIONS.search(str(cause)) for cause in causes)), None):
+        names = ", ".join(re.findall(r"'([^']+)'", told["names"])[:SHOWN])
+        return f"{place} has several configurations: choose one of them with --config NAME: {names}."
     cause = error.__cause__ or error
     if isinstance(place, Path) and type(cause).__name__ in ("EmptyDatasetError", "DataFilesNotFoundError"):
         return f"cannot read {place}: no table or image in it; expected Parquet files with an image and a label column."

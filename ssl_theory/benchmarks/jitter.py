@@ -115,9 +115,10 @@ class Pieces:
         return self.rooms[m]
 
     def _room(self, four: Float[Tensor, "m 4 P"]) -> Room:
-        m, count = len(four), len(four) * four.shape[2]
-        mixed = self.spare[: 3 * count].view(m, 3, -1)
-        return Room(four, mixed, mixed.unbind(1), self.spare[3 * count : 7 * count].view(4, m, -1).unbind())
+        m, _, pixels = four.shape  # m is 0 for no image at all
+        mixed, spare = self.spare[: 7 * m * pixels].split([3 * m * pixels, 4 * m * pixels])
+        mixed = mixed.view(m, 3, pixels)
+        return Room(four, mixed, mixed.unbind(1), spare.view(4, m, pixels).unbind())
 
 
 def _plan(style: Float[Tensor, "n 4"], size: int) -> Plan:

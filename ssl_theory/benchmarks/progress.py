@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ssl_theory.benchmarks.methods import Method
-from ssl_theory.benchmarks.run import Report
+from ssl_theory.benchmarks.run import REFUSED, Report
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def shown(methods: Sequence[Method]) -> Iterator[Report]:
     )
     with Progress(*columns, console=console) as progress:
         tasks = {key: progress.add_task(title, total=1, stage="waiting", start=False) for key, title in titles.items()}
-        yield _Bars(progress, tasks)
+        yield _Bars(progress, tasks, titles)
 
 
 class _Lines:
@@ -40,14 +40,22 @@ class _Lines:
     def __call__(self, method: str, stage: str, done: int, total: int) -> None:
         if self.last.get(method) != stage:
             self.last[method] = stage
-            self.console.print(f"{self.titles[method]}: {stage}", highlight=False)
+            _say(self.console, f"{self.titles[method]}: {stage}")
+
+
+def _say(console: Console, line: str) -> None:
+    """As it is: neither coloured, nor read as markup, nor broken."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Bars:
-    def __init__(self, progress: Progress, tasks: dict[str, TaskID]) -> None:
-        self.progress, self.tasks = progress, tasks
+    def __init__(self, progress: Progress, tasks: dict[str, TaskID], titles: dict[str, str]) -> None:
+        self.progress, self.tasks, self.titles = progress, tasks, titles
 
     def __call__(self, method: str, stage: str, done: int, total: int) -> None:
+        if stage.startswith(REFUSED):  # above the bars, to stay there
+            _say(self.progress.console, f"{self.titles[method]}: {stage}")
+            return
         task = self.tasks[method]
         finished = stage in ("done", "cached")
         text = f"{stage} {done}/{total}" if stage == "training" else stage

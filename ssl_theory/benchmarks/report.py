@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,15 +32,16 @@ def titles(methods: Sequence[Method]) -> dict[str, str]:
     return {method.key: method.title for method in methods}
 
 
-def caption(jobs: Sequence[Job]) -> str:
+def caption(jobs: Sequence[Job], rows: pd.DataFrame) -> str:
     splits, settings = jobs[0].splits, jobs[0].settings
+    lost = table.lost(rows, titles([job.method for job in jobs]))
     headed = any(len(job.method.layers) > 1 for job in jobs)
     return (
         f"{splits.name}: {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"images; mean ± half of the 95 % t interval over {settings.seeds} training seeds; representation where "
         f"the loss acts{', and before the projection head' if headed else ''}; training length and k chosen on the "
-        "validation images."
-    )
+        f"validation images. {lost}"
+    ).rstrip()
 
 
 def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds: float, command: str) -> list[Path]:
@@ -49,13 +49,12 @@ def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds
     draw; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, names = tidy(results), titles([job.method for job in jobs])
-    partial = folder / f".table.{os.getpid()}.partial"
-    rows.to_parquet(partial)
-    partial.replace(folder / "table.parquet")
+    with cache.replacing(folder / "table.parquet") as partial:
+        rows.to_parquet(partial)
     texts = {
         "table.json": table.as_json(rows),
-        "table.md": table.markdown(rows, names, caption(jobs)),
-        "table.tex": table.latex(rows, names, caption(jobs)),
+        "table.md": table.markdown(rows, names, caption(jobs, rows)),
+        "table.tex": table.latex(rows, names, caption(jobs, rows)),
         "provenance.json": json.dumps(provenance(jobs, seconds, command), indent=1),
     }
     for name, text in texts.items():
@@ -106,9 +105,8 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
     """PNG and PDF, each in one rename."""
     paths = []
     for suffix in SUFFIXES:
-        path, partial = stem.with_suffix(f".{suffix}"), stem.with_name(f".{stem.name}.{os.getpid()}.partial")
-        with look():
+        path = stem.with_suffix(f".{suffix}")
+        with cache.replacing(path) as partial, look():
             figure.savefig(partial, format=suffix)
-        partial.replace(path)
         paths.append(path)
     return paths

@@ -35,6 +35,7 @@ from ssl_theory.learners.pieces import short_of_memory
 Style = Augmentation | Redrawing  # what makes views
 Report = Callable[[str, str, int, int], None]  # method, stage, steps done, steps in all
 Many = Callable[[Sequence["Job"]], None]  # evaluates jobs elsewhere and stores their results
+REFUSED = "cannot go on from"  # how a stage begins that is none: something to be told
 SHARES = (0.25, 0.5, 1.0)  # the training lengths to choose from, as shares of the longest
 COLUMNS = ["method", "layer", "seed", "aspect", "measure", "target", "value"]
 
@@ -73,6 +74,7 @@ class Job:
             "augmentation": repr(augmentation),
             "images": splits.fingerprint(),
             "extractor": generation.extractor(),
+            "distances": generation.measurable(),  # what was left out for want of a package is not left out for ever
         }
         return cls(method, splits, augmentation, settings, folder / f"{method.key}-{cache.key(facts)}")
 
@@ -90,6 +92,7 @@ class Job:
         """Remove what an unfinished run left."""
         for path in self.entry.parent.glob(f"{self.entry.name}.*"):
             path.unlink(missing_ok=True)
+        cache.sweep(self.entry.parent, self.entry.name)
 
 
 def run(
@@ -228,19 +231,37 @@ def _trained(job: Job, report: Report, fabric: Fabric | None) -> list[Trained]:
 def _fitted(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitted:
     """The method after `steps` steps: as a killed run left it, or trained on from the length before.
 
-    Each length is saved when it is reached, because the checkpoint moves on.
+    Each length is saved when it is reached, because the checkpoint moves on. A file that cannot be gone on from is told
+    of and removed.
     """
-    saved = job.beside(f"{steps}.fitted")
+    saved, checkpoint = job.beside(f"{steps}.fitted"), job.beside("checkpoint")
     if saved.exists():
-        return Fitted.load(saved, device=job.settings.device)
+        try:
+            return Fitted.load(saved, device=job.settings.device)
+        except (ValueError, LookupError, TypeError, RuntimeError) as error:  # what a damaged file says is anything
+            if short_of_memory(error):
+                raise
+            _refuse(saved, job, error, report)
+    begun = checkpoint.exists()
     try:
         fitted = _train(job, steps, report, fabric)
-    except ValueError:  # perhaps a damaged checkpoint; a fault of ours shows again
-        job.beside("checkpoint").unlink(missing_ok=True)
+    except InputError:
+        raise
+    except ValueError as error:  # perhaps a damaged checkpoint; a fault of ours shows again
+        if not begun:
+            raise
+        _refuse(checkpoint, job, error, report)
         fitted = _train(job, steps, report, fabric)
     if fabric is None or fabric.global_rank == 0:
         fitted.save(saved)
     return fitted
+
+
+def _refuse(file: Path, job: Job, error: Exception, report: Report) -> None:
+    """Remove what an earlier run left, and say so: training begins anew."""
+    file.unlink(missing_ok=True)
+    why = " ".join(f"{type(error).__name__}: {error}".split())
+    report(job.method.key, f"{REFUSED} {file.name}, trained anew ({why})", 0, 1)
 
 
 def _train(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitted:

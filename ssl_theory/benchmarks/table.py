@@ -19,7 +19,7 @@ from scipy.stats import t as student
 ROW = ["method", "layer"]
 KEYS = [*ROW, "aspect", "measure", "target"]
 REFERENCE = "pixels"
-MOST_COLUMNS = 8  # of one block; more attributes than these are shown by their mean
+MOST_COLUMNS = 8  # of one table; more attributes than these are shown by their mean
 TITLES = {
     ("content", "linear"): "linear",
     ("content", "mlp"): "MLP",
@@ -40,11 +40,13 @@ TITLES = {
 class Block:
     """One table: the aspects it shows, of one probe where it is about probes.
 
-    A `sparse` one leaves out the methods and the columns for which nothing was measured."""
+    More targets than `MOST_COLUMNS` are shown by their mean, and `each` one for itself too where that is asked for. A
+    `sparse` block leaves out the methods and the columns for which nothing was measured."""
 
     title: str
     aspects: tuple[str, ...]
     probe: str | None = None
+    each: bool = False
     sparse: bool = False
 
     def rows(self, tidy: pd.DataFrame) -> pd.DataFrame:
@@ -52,8 +54,9 @@ class Block:
         rows = rows if self.probe is None else rows[rows["measure"] == self.probe]
         if self.probe is not None and rows["target"].nunique() > MOST_COLUMNS:
             many = f"mean of {rows['target'].nunique()}"
-            rows = rows.groupby([*ROW, "seed", "measure"], sort=False)["value"].mean().reset_index()
-            rows = rows.assign(aspect=self.aspects[0], target=many)
+            mean = rows.groupby([*ROW, "seed", "measure"], sort=False)["value"].mean().reset_index()
+            mean = mean.assign(aspect=self.aspects[0], target=many)
+            return pd.concat([mean, rows], ignore_index=True) if self.each else mean
         return rows
 
     def column(self, aspect: str, measure: str, target: str) -> str:
@@ -62,8 +65,8 @@ class Block:
 
 BLOCKS = (
     Block("Content: accuracy and clustering, test images", ("content",)),
-    Block("Style: R² of an MLP probe, views of test images", ("style",), "mlp"),
-    Block("Style: R² of a linear probe, views of test images", ("style",), "linear"),
+    Block("Style: R² of an MLP probe, views of test images", ("style",), "mlp", each=True),
+    Block("Style: R² of a linear probe, views of test images", ("style",), "linear", each=True),
     Block("Known of the images: MLP probe, R² or adjusted balanced accuracy", ("attribute", "factor"), "mlp"),
     Block("Known of the images: linear probe, R² or adjusted balanced accuracy", ("attribute", "factor"), "linear"),
     Block(
@@ -122,6 +125,27 @@ def tex_cell(mean: float, half: float) -> str:
     return "--" if math.isnan(mean) else "$" + text.replace(" ±", r" \pm ") + "$"
 
 
+def short(tidy: pd.DataFrame) -> dict[str, str]:
+    """How many of the seeds that were asked for are left of each method that lost some: they diverged."""
+    content = tidy[tidy["aspect"] == "content"]
+    seeds = content["value"].notna().groupby([content["method"], content["seed"]]).any().groupby("method")
+    left, asked = seeds.sum(), seeds.size()
+    return {str(method): f"{left[method]} of {asked[method]} seeds" for method in left.index[left < asked]}
+
+
+def lost(tidy: pd.DataFrame, names: dict[str, str]) -> str:
+    """The same in a sentence, empty where no seed is lost."""
+    left = short(tidy)
+    told = [f"{name} has {left[method]}" for method, name in names.items() if method in left]
+    return f"Seeds that diverged are left out: {', '.join(told)}." if told else ""
+
+
+def _counted(tidy: pd.DataFrame, names: dict[str, str], gap: str = " ") -> dict[str, str]:
+    """The names, with the number of seeds where some are lost."""
+    left = short(tidy)
+    return {method: f"{name}{gap}({left[method]})" if method in left else name for method, name in names.items()}
+
+
 def row_name(method: str, layer: str, names: dict[str, str]) -> str:
     return names[method] + (", before head" if layer == "encoder" else "")
 
@@ -132,7 +156,14 @@ def blocks(
     """Title and cells (as text) of every block of which anything is there: a row a method and layer, in the order of
     `names`, and a column a measure or factor."""
     made = [(block.title, _cells(block, tidy, names, written)) for block in BLOCKS]
-    return [(title, cells) for title, cells in made if cells.size]
+    return [part for title, cells in made if cells.size for part in _parted(title, cells)]
+
+
+def _parted(title: str, cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """One table, or several of like width where there are more columns than fit a page."""
+    width = math.ceil(cells.shape[1] / math.ceil(cells.shape[1] / MOST_COLUMNS))
+    starts = range(0, cells.shape[1], width)
+    return [(f"{title}, continued" if start else title, cells.iloc[:, start : start + width]) for start in starts]
 
 
 def _cells(
@@ -163,7 +194,8 @@ def choices(tidy: pd.DataFrame, names: dict[str, str]) -> str:
 
 
 def terminal(tidy: pd.DataFrame, names: dict[str, str]) -> list[Table]:
-    return [rich_table(cells, title) for title, cells in blocks(tidy, names)]
+    """Numbers of seeds below the names, so that columns stay as wide."""
+    return [rich_table(cells, title) for title, cells in blocks(tidy, _counted(tidy, names, "\n"))]
 
 
 def rich_table(cells: pd.DataFrame, title: str) -> Table:
@@ -178,7 +210,7 @@ def rich_table(cells: pd.DataFrame, title: str) -> Table:
 
 def markdown(tidy: pd.DataFrame, names: dict[str, str], caption: str) -> str:
     parts = [caption]
-    for title, cells in blocks(tidy, names):
+    for title, cells in blocks(tidy, _counted(tidy, names)):
         parts += [f"**{title}**", markdown_table(cells)]
     return "\n\n".join([*parts, choices(tidy, names)]) + "\n"
 
@@ -194,7 +226,7 @@ def markdown_table(cells: pd.DataFrame) -> str:
 def latex(tidy: pd.DataFrame, names: dict[str, str], caption: str) -> str:
     r"""A `table` environment a block, in the style of booktabs: \usepackage{booktabs} is all it needs."""
     parts = [f"% {caption}\n% Needs \\usepackage{{booktabs}}."]
-    for title, cells in blocks(tidy, names, tex_cell):
+    for title, cells in blocks(tidy, _counted(tidy, names), tex_cell):
         head = " & ".join(["method", *map(_escaped, cells.columns)])
         body = [
             f"    {_escaped(str(m))} & " + " & ".join(row) + r" \\"

@@ -118,7 +118,7 @@ class Training:
         self.learner = learner
         self.loss: Loss = Compiled(self._loss) if compile else self._loss
         self.streams = Streams(
-            [_placed(sampler, device) for sampler in samplers],
+            _placed(samplers, device),
             seeds,
             batch_size=batch_size,
             views=views,
@@ -336,9 +336,13 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def _placed(sampler: Sampler, device: torch.device) -> Sampler:
-    """The sampler on the training device where it can be moved, so that nothing crosses from the host."""
-    return sampler.to(device) if device.type != "cpu" and hasattr(sampler, "to") else sampler
+def _placed(samplers: Sequence[Sampler], device: torch.device) -> list[Sampler]:
+    """The samplers on the training device where they can be moved, so that nothing crosses from the host; one that
+    several members share is moved once, since it may hold a whole data set."""
+    each = {id(sampler): sampler for sampler in samplers}
+    if device.type != "cpu":
+        each = {key: sampler.to(device) if hasattr(sampler, "to") else sampler for key, sampler in each.items()}
+    return [each[id(sampler)] for sampler in samplers]
 
 
 def _samplers(data: Sampler | Sequence[Sampler], members: Members) -> Sequence[Sampler]:

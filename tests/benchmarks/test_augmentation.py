@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from ssl_theory.benchmarks import augmentation
-from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages
+from ssl_theory.benchmarks.augmentation import Affine, AugmentedImages, Chain
 from ssl_theory.benchmarks.data import Images
+from ssl_theory.benchmarks.published import Colour, Crop
 
 
 def blob(height: int = 9, width: int = 9, seed: int = 0) -> torch.Tensor:
@@ -119,14 +120,18 @@ def test_every_keeps_the_order():
     assert torch.equal(sampled.label, data.images.labels)
 
 
-def test_pieces_change_nothing(monkeypatch):
-    """All at once, one datum at a time, and a last piece that is shorter."""
-    drawn = []
-    for piece in (2**16, 1, 3 * 2 * 64):
-        monkeypatch.setattr(augmentation, "PIECE", piece)
-        drawn.append(world().sample(7, views=2, generator=torch.Generator().manual_seed(3)).x)
-    assert torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn[0], drawn[2])
+@pytest.mark.parametrize("how", [Affine(1.5, 0.5, 0.2), Crop((8, 8)), Chain((Crop((8, 8)), Colour()))], ids=str)
+@pytest.mark.parametrize("images", [7, 3, 1])
+def test_pieces_change_nothing(monkeypatch, how, images):
+    """All at once, one image at a time, and three at a time with a last piece that is shorter: what `apply` makes."""
+    pixels = torch.randint(256, (7, 3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    data, most = AugmentedImages(Images(pixels, torch.arange(7)), how), 2 * 3 * 64 * images
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(augmentation, "PIECE", most // 2)
+    assert augmentation._pieces(torch.empty(7, 2, 3, 8, 8))[0] == slice(0, images)
+    seen = data.every(views=2, generator=torch.Generator().manual_seed(3))
+    plain = augmentation.unit(pixels).repeat_interleave(2, 0)
+    torch.testing.assert_close(seen.x.flatten(0, 1), how.apply(plain, seen.style.flatten(0, 1)))
 
 
 def test_names_are_the_augmentations():

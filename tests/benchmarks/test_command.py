@@ -32,6 +32,7 @@ from tests.benchmarks.shell import bench
         (["digits", "sprites", "--precision", "bf16-mixed"], "one data set a command"),
         (["digits", "sprtes"], "did you mean sprites"),
         (["mnist", "sprites", "--data-dir", "/nowhere"], "/nowhere/mnist: no such folder"),
+        (["digits", "--config", "plain"], "--label-column or --config"),
         (["folder"], "--data-dir"),
         (["mnist", "--data-dir", "/nowhere/at/all"], "no such folder"),
     ],

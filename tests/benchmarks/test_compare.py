@@ -1,7 +1,10 @@
 """Two results side by side: differences, marks where intervals do not overlap, and what else differs first."""
 
+import io
+
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from ssl_theory.benchmarks import compare, table
 
@@ -27,6 +30,18 @@ def test_only_what_both_measured_is_compared_and_a_lone_seed_is_never_apart():
     both = compare.side_by_side(first, second)
     assert both["measure"].tolist() == ["linear"]
     assert not both["apart"].any()
+
+
+def test_a_side_that_lost_seeds_says_so(tmp_path):
+    for name, values in (("a", [0.5, 0.6]), ("b", [0.5, float("nan")])):
+        (tmp_path / name).mkdir()
+        rows(values).to_parquet(tmp_path / name / "table.parquet")
+        (tmp_path / name / "provenance.json").write_text("{}")
+    console = Console(file=io.StringIO(), width=200)
+    compare.print_comparison(tmp_path / "a", tmp_path / "b", console)
+    said = console.file.getvalue()
+    assert "B: Seeds that diverged are left out: VAE has 1 of 2 seeds." in said
+    assert "A: Seeds" not in said
 
 
 def test_differences_are_named_and_long_ones_only_named():

@@ -152,12 +152,33 @@ def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
     assert "nan" not in told
 
 
-def test_a_killed_part_is_computed_again(tmp_path):
+def test_every_length_is_told_once(tmp_path):
     (part, *_) = Part.all_of(digits(2), ONE, tmp_path)  # two lengths only: a quarter and a half are one
-    part.stored.with_suffix(".unfinished").write_bytes(b"half")
     rows = content_map.computed([part], 1, lambda *_: None)
     assert not rows.duplicated(["learner", "style_variance", "seed", "steps", "measure"]).any()
     assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"]
+
+
+def test_a_part_that_cannot_be_read_is_missing(tmp_path):
+    (part, *_) = Part.all_of(digits(1), ONE, tmp_path)
+    rows = content_map.computed([part], 1, lambda *_: None)
+    part.stored.write_bytes(part.stored.read_bytes()[:-30])
+    reports: list[tuple[int, int]] = []
+    again = content_map.computed([part], 1, lambda *said: reports.append(said))
+    assert reports == [(0, 1), (1, 1)]
+    pd.testing.assert_frame_equal(rows, again)
+
+
+def test_a_full_disk_leaves_an_earlier_map_whole(tmp_path, monkeypatch):
+    def half(_, path, **__):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "content-map.parquet").write_text("earlier")
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", half)
+    with pytest.raises(OSError, match="No space"):
+        content_map.write(tmp_path, "digits", made({("VAE", 0.1, 8): [0.5, 0.6], ("SimVAE", 0.1, 8): [0.5, 0.6]}), "")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 
 @pytest.mark.parametrize("wrong", [["mnits"], ["digits", "--seeds", "1"], ["digits", "--steps", "0"]])

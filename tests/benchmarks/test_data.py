@@ -232,11 +232,39 @@ def test_no_room_for_the_tables_says_where(tmp_path, monkeypatch):
         assert "no space left on the disk" in one_line(tmp_path)
 
 
+CONFIGURATIONS = """---
+configs:
+- config_name: plain
+  data_files: plain/*.parquet
+- config_name: wide
+  data_files: wide/*.parquet
+---
+"""
+
+
+def test_one_of_several_configurations_is_asked_for_and_read(tmp_path):
+    (tmp_path / "README.md").write_text(CONFIGURATIONS)
+    table(tmp_path / "plain", n=30)
+    table(tmp_path / "wide", n=60)
+    assert "several configurations: choose one of them with --config NAME: plain, wide." in one_line(tmp_path)
+    assert "--config NAME: plain, wide." in one_line(tmp_path, config="round")
+    for name, images in (("plain", 30), ("wide", 60)):
+        splits = load_folder(tmp_path, config=name)
+        assert sum(len(part) for part in (splits.train, splits.validation, splits.test)) == images
+
+
+def test_several_configurations_on_the_hub_are_no_want_of_network(monkeypatch):
+    said = "Config name is missing.\nPlease pick one among the available configs: ['en', 'de-at']\nExample of usage:"
+    failing(monkeypatch, ValueError(said))
+    with pytest.raises(InputError, match=r"^someone/many has several .* --config NAME: en, de-at\.$"):
+        load("someone/many")
+
+
 def test_any_data_set_of_the_hub_by_its_name(monkeypatch, tmp_path):
     asked = []
     table(tmp_path, n=40)
     tables = hub.tables
-    monkeypatch.setattr(hub, "tables", lambda place: asked.append(place) or tables(tmp_path))
+    monkeypatch.setattr(hub, "tables", lambda place, _: asked.append(place) or tables(tmp_path))
     splits = load("someone/scans-2.0")
     assert asked == ["someone/scans-2.0"]
     assert splits.name == "someone/scans-2.0"

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 
-from ssl_theory.benchmarks import run
+from ssl_theory.benchmarks import cache, ranks, run
 from tests.benchmarks.shell import bench
 
 
@@ -28,6 +31,37 @@ def test_interruption_is_130_and_a_full_disk_2(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run, "run", full)
     assert bench("digits", "--out", tmp_path) == 2
     assert "no space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [("digits", "--methods", "pixels"), ("map", "digits", "--steps", 1)])
+def test_a_folder_that_another_command_writes_to_is_refused(tmp_path, capsys, command):
+    (tmp_path / "digits").mkdir()
+    with cache.alone(tmp_path / "digits"):
+        assert bench(*command, "--out", tmp_path, "--device", "cpu") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert f"another ssl-bench is writing to {tmp_path / 'digits'}: wait" in said.err
+
+
+def test_a_folder_is_swept_of_what_killed_commands_were_writing(tmp_path):
+    (tmp_path / "cache").mkdir()
+    for path in (".table.md.4711.partial", "table.md", "cache/.vae-1.4711.partial", "cache/vae-1.checkpoint"):
+        (tmp_path / path).write_text("")
+    with cache.alone(tmp_path, "cache"):
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left - {".lock"} == {"table.md", "cache/vae-1.checkpoint"}
+
+
+def test_the_first_of_several_processes_lets_the_others_go_when_it_is_refused(tmp_path, monkeypatch):
+    asked = []
+    fabric = SimpleNamespace(global_rank=0, world_size=1, device=torch.device("cpu"), autocast=nullcontext)
+    monkeypatch.setattr(ranks, "launched", lambda *_: fabric)
+    monkeypatch.setattr(ranks, "_told", lambda names, _: asked.append(names) or names)
+    (tmp_path / "digits").mkdir()
+    with cache.alone(tmp_path / "digits"):
+        assert bench("digits", "--out", tmp_path, "--methods", "pixels", "--device", "cpu", "--devices", 2) == 2
+    assert asked == [[]]
 
 
 def full(*_):

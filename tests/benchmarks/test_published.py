@@ -239,6 +239,12 @@ def test_colour_is_drawn_by_its_law():
     torch.testing.assert_close(style.mean(0), (low + high) / 2, atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("how", [Crop((8, 8)), Colour(), Chain((Crop((8, 8)), Colour()))], ids=str)
+def test_no_image_is_none_afterwards(how):
+    style = how.draw((0,), torch.Generator().manual_seed(0))
+    assert how.apply(torch.zeros(0, 3, 8, 8), style).shape == (0, 3, 8, 8)
+
+
 def test_chain_records_and_applies_each_part():
     chain = Chain((Affine(1.0), Colour()))
     assert chain.names == Affine.names + Colour.names

@@ -6,14 +6,15 @@ import subprocess
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from ssl_theory.benchmarks import provenance, run
+from ssl_theory.benchmarks import provenance, report, run
 from tests.benchmarks.shell import bench
 
 
 def test_files_written(finished):
     folder, _ = finished
-    names = {"table.parquet", "table.json", "table.md", "table.tex", "provenance.json", "cache"}
+    names = {"table.parquet", "table.json", "table.md", "table.tex", "provenance.json", "cache", ".lock"}
     figures = ("content-against-style", "reconstructions", "training", "samples", "clusters")
     names |= {f"{n}.{s}" for n in figures for s in ("png", "pdf")}
     assert {path.name for path in folder.iterdir()} == names
@@ -41,6 +42,21 @@ def test_a_smaller_command_leaves_no_figures_of_a_larger_one(scans, tmp_path, sh
     (tmp_path / "folder/my-notes.png").write_text("the user's own")
     assert bench(*options, "--methods", "pixels") == 0
     assert sorted(path.stem for path in (tmp_path / "folder").glob("*.p[nd][gf]")) == ["clusters"] * 2 + ["my-notes"]
+
+
+def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, monkeypatch):
+    def half(_, path, **__):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "tidy", lambda _: pd.DataFrame())
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", half)
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(OSError, match="No space"):
+        report.write(tmp_path, {}, [], 0.0, "")
+    with pytest.raises(OSError, match="No space"):
+        report._save(Figure(), tmp_path / "training")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_provenance_says_how_to_make_it_again(finished):

@@ -2,6 +2,7 @@
 numbers."""
 
 import errno
+import io
 import math
 import os
 import queue
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import rich.progress
 import torch
+from rich.console import Console
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ssl_theory.benchmarks import cache, processes, run
+from ssl_theory.benchmarks import cache, generation, processes, progress, run
 from ssl_theory.benchmarks.augmentation import Affine
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.errors import InputError
@@ -100,9 +103,12 @@ def test_key_depends_on_everything_that_changes_a_number(tmp_path, monkeypatch):
     keys.add(Job.of(METHODS["simclr"], SPLITS, Affine(2.0), SETTINGS, tmp_path).entry)
     other = replace(SPLITS, test=images(24, 3))
     keys.add(Job.of(METHODS["simclr"], other, VIEWS, SETTINGS, tmp_path).entry)
+    with monkeypatch.context() as patch:  # without torchmetrics no distance is measured
+        patch.setattr(generation.importlib.util, "find_spec", lambda name: None)
+        keys.add(job(tmp_path).entry)
     monkeypatch.setattr(cache, "source", lambda: "another source")
     keys.add(job(tmp_path).entry)
-    assert len(keys) == 6
+    assert len(keys) == 7
 
 
 def test_source_covers_the_rooms_below_but_not_the_looks(monkeypatch, tmp_path):
@@ -169,6 +175,39 @@ def test_damaged_checkpoint_and_damaged_result_are_made_again(tmp_path, uninterr
     rows.write_bytes(rows.read_bytes()[:-30])
     result = run.run([one], workers=1, fresh=False, report=silent)["simclr"]
     pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "50.fitted"])
+def test_what_cannot_be_gone_on_from_is_told_of_in_one_line(tmp_path, uninterrupted, name, capsys):
+    one = job(tmp_path)
+    one.beside(name).write_bytes(b"half of a file")
+    with progress.shown([one.method]) as terminal:
+        result = run.run([one], workers=1, fresh=False, report=terminal)["simclr"]
+    pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
+    told = [line for line in capsys.readouterr().err.splitlines() if run.REFUSED in line]
+    assert len(told) == 1
+    assert told[0].startswith(f"SimCLR: {run.REFUSED} {one.beside(name).name}, trained anew (ValueError: expected a")
+    assert told[0].endswith(")")
+
+
+def test_what_is_told_stays_above_the_bars():
+    console = Console(file=io.StringIO(), width=40)
+    bars = progress._Bars(rich.progress.Progress(console=console), {}, {"simclr": "SimCLR"})
+    bars("simclr", f"{run.REFUSED} a.checkpoint, trained anew (ValueError: expected [3], found [4])", 0, 1)
+    told = f"SimCLR: {run.REFUSED} a.checkpoint, trained anew (ValueError: expected [3], found [4])\n"
+    assert console.file.getvalue() == told
+
+
+def test_bad_input_is_not_taken_for_a_damaged_checkpoint(tmp_path, monkeypatch):
+    def refusing(*_, **__):
+        raise InputError("colour jitter needs RGB images")
+
+    monkeypatch.setattr(run, "fit", refusing)
+    kept = job(tmp_path).beside("checkpoint")
+    kept.write_bytes(b"hours of training")
+    with pytest.raises(InputError, match="needs RGB"):
+        run.evaluate(job(tmp_path), silent)
+    assert kept.exists()
 
 
 def test_longer_ensemble_contains_the_shorter(tmp_path, uninterrupted):
@@ -239,6 +278,31 @@ def test_entry_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         cache.write(tmp_path / "entry", result)
     assert cache.read(tmp_path / "entry") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_were_writing_of_a_job_goes_with_it(tmp_path):
+    one, other = job(tmp_path), job(tmp_path, "vae")
+    (tmp_path / f".{one.entry.name}.4711.partial").mkdir()
+    (tmp_path / f".{one.entry.name}.4711.partial" / "rows.parquet").write_bytes(b"half")
+    (tmp_path / f".{one.entry.name}.checkpoint.4711.partial").write_bytes(b"half")
+    one.beside("checkpoint").write_bytes(b"whole")
+    other.beside("checkpoint").write_bytes(b"whole")
+    one.clear()
+    assert [path.name for path in tmp_path.iterdir()] == [other.beside("checkpoint").name]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "table.md"
+    cache.replace_text(file, "old")
+
+    def full(partial: Path) -> None:
+        partial.write_text("ne")
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"), cache.replacing(file) as partial:
+        full(partial)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.md", "old")]
 
 
 def test_a_result_comes_back_as_it_was_and_not_at_all_when_damaged(tmp_path):

@@ -10,6 +10,7 @@ from rich.console import Console
 from scipy import stats
 
 from ssl_theory.benchmarks import draw, table
+from ssl_theory.benchmarks.published import named
 
 NAMES = {"vae": "VAE", "simclr": "SimCLR"}
 
@@ -51,8 +52,21 @@ def test_what_was_not_measured_is_nan_never_zero():
     assert means[means["method"] == "simclr"]["mean"].isna().all()
     assert (means[means["method"] == "simclr"]["seeds"] == 0).all()
     text = table.markdown(rows, NAMES, "caption")
-    assert "| SimCLR | – | – |" in text
+    assert "| SimCLR (0 of 5 seeds) | – | – |" in text
     assert json.loads(table.as_json(rows))["rows"][-1]["value"] is None
+
+
+def test_methods_that_lost_seeds_are_named_with_those_that_are_left():
+    """Wherever their means stand: in every table, and in a sentence for the caption."""
+    rows = tidy()
+    assert table.lost(rows, NAMES) == ""
+    assert "seeds" not in table.markdown(rows, NAMES, "")
+    rows.loc[(rows["method"] == "simclr") & rows["seed"].isin([1, 3]) & (rows["aspect"] != "choice"), "value"] = np.nan
+    assert table.lost(rows, NAMES) == "Seeds that diverged are left out: SimCLR has 3 of 5 seeds."
+    for text in (table.markdown(rows, NAMES, ""), table.latex(rows, NAMES, "")):
+        assert text.count("SimCLR (3 of 5 seeds)") == len(table.blocks(rows, NAMES))
+        assert "VAE (" not in text
+    assert {"SimCLR\n(3 of 5 seeds)"} < {cell for one in table.terminal(rows, NAMES) for cell in one.columns[0].cells}
 
 
 def test_cells():
@@ -103,6 +117,18 @@ def test_many_attributes_are_shown_by_their_mean():
     cells = cells_of(rows, "Known")
     assert list(cells.columns) == ["mean of 9"]
     assert cells.iloc[0, 0].startswith("4.500 ±")
+
+
+def test_each_factor_of_style_is_shown_however_many_there_are():
+    """Those of crops, flips and colours are nine: their mean and each of them, in tables that fit a terminal."""
+    factors = named("crop-colour", (3, 32, 32)).names
+    base = {"layer": "representation", "aspect": "style", "measure": "mlp"}
+    keys = [(m, s, t) for m in NAMES for s in range(3) for t in factors]
+    rows = pd.DataFrame([base | {"method": m, "seed": s, "target": t, "value": 0.1 * len(t)} for m, s, t in keys])
+    parts = [cells for title, cells in table.blocks(rows, NAMES) if "MLP" in title]
+    assert [name for cells in parts for name in cells.columns] == ["mean of 9", *factors]
+    assert max(len(cells.columns) for cells in parts) <= table.MOST_COLUMNS
+    assert parts[-1].loc["VAE", "hue"] == "0.300 ±0.000"
 
 
 def test_retained_style_is_over_that_of_the_pixels():

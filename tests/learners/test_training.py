@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssl_theory import learners
-from ssl_theory.learners import JointEmbedding, SimCLR, SimVAE, fit, streams
+from ssl_theory.learners import JointEmbedding, SimCLR, SimVAE, ensemble, fit, streams
 from tests.learners.toy import FEW, SMALL, Drawn, Toy
 
 LEARNER = SimCLR(**SMALL)
@@ -255,6 +255,27 @@ def test_worlds_go_with_seeds_or_with_members():
     by_seed = fit(sweep, [Toy(0), Toy(1)], steps=3, seeds=(0, 1), **FEW)
     by_member = fit(sweep, [Toy(0), Toy(1)] * 2, steps=3, seeds=(0, 1), **FEW)
     assert torch.equal(by_seed.transform(X), by_member.transform(X))
+
+
+class Movable(Toy):
+    """It can be moved, and keeps what it was moved to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies: list[Movable] = []
+
+    def to(self, device: torch.device) -> "Movable":
+        self.copies.append(Movable())
+        return self.copies[-1]
+
+
+def test_a_sampler_that_members_share_is_moved_to_their_device_once():
+    """It may hold a whole data set, which would not fit once a member."""
+    one, other, fixed = Movable(), Movable(), Toy()
+    placed = ensemble._placed([one, other, one, fixed, one], torch.device("meta"))
+    assert [len(sampler.copies) for sampler in (one, other)] == [1, 1]
+    assert placed == [one.copies[0], other.copies[0], one.copies[0], fixed, one.copies[0]]
+    assert ensemble._placed([one, other], torch.device("cpu")) == [one, other]
 
 
 def test_a_pool_is_a_finite_set_with_different_views():
