@@ -1,12 +1,12 @@
 """Time of the probes beside scikit-learn called member by member: `python speed/analysis.py [--members 10] ...`.
 
 Like with like: the same halves, grids, held-out rows, refits, tolerance and one thread on both sides, in
-scikit-learn's own one call for it (`RidgeCV` for all targets, `LogisticRegressionCV`, `GridSearchCV`). Prints one line
-a measure and writes `speed/results/NAME.json`, with the date and the machine's load. On a busy machine only the
-processor seconds mean something. Ridge chooses by generalised cross-validation here, by leave-one-out
-there. Networks are the exception to like with like: they share widths, optimiser and share
-held out, but scikit-learn's 720 steps of 256 rows at a rate of 1e-2 are its own setting, at which it scores as well as
-the toolkit's fewer and smaller steps.
+scikit-learn's own one call for it (`RidgeCV` for all targets, `LogisticRegressionCV`, `GridSearchCV`). Times are
+medians of `--repeats` runs. Prints one line a measure and writes `speed/results/NAME.json`, with the date and the
+machine's load. On a busy machine only the processor seconds mean something. Ridge chooses by generalised
+cross-validation here, by leave-one-out there. Networks are the exception to like with like: they share widths,
+optimiser and share held out, but scikit-learn's 720 steps of 256 rows at a rate of 1e-2 are its own setting, at which
+it scores as well as the toolkit's fewer and smaller steps.
 
 Bare products: the time of nothing but the matrix products that this algorithm cannot do without, in the same precision
 and through the same BLAS; scikit-learn's time over it is the most that any code could win here. Logistic regression has
@@ -75,6 +75,12 @@ def timed(compute: Callable[[], Any]) -> tuple[dict[str, float], Any]:
     start = {name: clock() for name, clock in clocks.items()}
     value = compute()
     return {name: clock() - start[name] for name, clock in clocks.items()}, value
+
+
+def median(compute: Callable[[], Any], repeats: int) -> tuple[dict[str, float], Any]:
+    """The same, medians of several runs: the first of them pays for memory that the machine has not given before."""
+    runs = [timed(compute) for _ in range(repeats)]
+    return {clock: float(np.median([spent[clock] for spent, _ in runs])) for clock in runs[0][0]}, runs[-1][1]
 
 
 def by_member(fit: Fit, stack: np.ndarray) -> list[float]:
@@ -218,12 +224,12 @@ def multiply(jobs: list[tuple[list[Any], int]], dtype: torch.dtype, batch: int) 
     return spent
 
 
-def compared(name: str, ours: Callable[[], Any], theirs: Fit | None, raw: np.ndarray, seeds: int) -> Row:
+def compared(name: str, ours: Callable[[], Any], theirs: Fit | None, raw: np.ndarray, seeds: int, repeats: int) -> Row:
     """One row of the table, but for the bare products."""
-    spent, value = timed(ours)
+    spent, value = median(ours, repeats)
     row: Row = {"measure": name, **spent, "score": float(np.mean(np.asarray(value)))}
     if theirs is not None:
-        spent, other = timed(lambda: by_member(theirs, raw))
+        spent, other = median(lambda: by_member(theirs, raw), repeats)
         row |= {f"scikit-learn {clock}": seconds for clock, seconds in spent.items()}
         row["times faster"] = spent["processor seconds"] / row["processor seconds"]
         row["scikit-learn score"] = float(np.mean(other))
@@ -265,7 +271,7 @@ def measured(options: argparse.Namespace, size: tuple[int, int, int]) -> list[Ro
     rows, products = [], bare_products(*size)
     for job in jobs:
         if options.only in job[0]:
-            row = compared(*job, options.seeds)
+            row = compared(*job, options.seeds, 1 if job[2] is None else options.repeats)
             rows.append(bounded(row, products[job[0]]) if job[0] in products else row)
             print({key: round(v, 4) if isinstance(v, float) else v for key, v in rows[-1].items()}, flush=True)
     return rows
@@ -280,6 +286,7 @@ def main() -> None:
     parser.add_argument("--name", default="analysis", help="of the file in speed/results")
     parser.add_argument("--only", default="", help="measures whose name holds this")
     parser.add_argument("--seeds", type=int, default=3, help="scikit-learn networks a member, for their spread")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of either side, whose median time counts")
     parser.add_argument("--no-scikit-learn", action="store_true", help="leave out the comparison")
     options = parser.parse_args()
     size = (options.members, options.points, options.width)
@@ -290,6 +297,7 @@ def main() -> None:
         "date": date.today().isoformat(),
         "members, points, width": size,
         "threads": 1,
+        "repeats": options.repeats,
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "rows": rows,

@@ -18,7 +18,7 @@ def neighbour_predictions(
     classes: int,
     ks: Sequence[int],
     *,
-    rows: int = 256,
+    rows: int = 512,
 ) -> Int[Tensor, "K m"]:
     """Majority class among the k nearest train rows (Euclidean), for each k; of equals the smallest class.
 
