@@ -58,6 +58,7 @@ def _enlarge(whole: Axes, part: Axes, points: pd.DataFrame) -> None:
         air = 0.3 * (high - low) + 0.002
         limits.append((float(low - air), float(high + air)))
     part.set(xlim=limits[0], ylim=limits[1], title="framed: autoencoders, enlarged; bars go on")
+    part.locator_params(axis="x", nbins=4)  # long numbers, close together
     (left, right), (bottom, top) = limits
     whole.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color=INK, linewidth=0.6, zorder=6)
 
