@@ -233,6 +233,31 @@ def test_rate_rises_and_falls(steps: int):
     assert min(rates) > 0
 
 
+def test_weights_that_are_tried_are_means_over_looks(monkeypatch: pytest.MonkeyPatch):
+    """At each look, of the weights there and at the three before it."""
+    x, t, usual = noise(3, 200)[None], noise(2, 200, seed=1)[None], perceptron.AVERAGED
+    held, kept = torch.arange(50), torch.arange(50, 200)
+
+    def looked_at(averaged: int) -> list[Tensor]:
+        found: list[Tensor] = []
+
+        def watch(_best: perceptron.Best, _step: int, _loss: Tensor, weights: list[Tensor]) -> None:
+            found.append(torch.cat([w.flatten() for w in weights]))
+
+        monkeypatch.setattr(perceptron, "AVERAGED", averaged)
+        monkeypatch.setattr(perceptron.Best, "watch", watch)
+        perceptron.trained_predictions(
+            x, t, x, (t[:, held], t), held, kept, loss=perceptron.SQUARED_ERROR,
+            generator=torch.Generator().manual_seed(0), steps=12, every=2,
+        )  # fmt: skip
+        return found
+
+    alone = looked_at(1)
+    expected = [torch.stack(alone[max(0, place - 3) : place + 1]).mean(0) for place in range(len(alone))]
+    assert len(alone) == 6
+    assert torch.allclose(torch.stack(looked_at(usual)), torch.stack(expected), atol=1e-6)
+
+
 def test_network_begins_with_the_start_and_keeps_it_where_nothing_is_better():
     """Targets that are noise on the rows to stop on: no step is kept for them, whatever the other target gains."""
     g = torch.Generator().manual_seed(0)
