@@ -200,7 +200,7 @@ def heat_map(
     low, high = limits if limits is not None else (None, None)
     axes.set_xscale(scales[0])
     axes.set_yscale(scales[1])
-    mesh = axes.pcolormesh(as_array(x), as_array(y), as_array(values), vmin=low, vmax=high, shading="nearest")
+    mesh = axes.pcolormesh(_edges(as_array(x)), _edges(as_array(y)), as_array(values), vmin=low, vmax=high)
     mesh.set_rasterized(True)
     axes.grid(False)
     if bar:
@@ -222,6 +222,12 @@ def heat_map(
                 linestyles=dashes,
                 linewidths=width,
             )
+
+
+def _edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges half-way between the cells; a lone cell is one wide."""
+    half = np.diff(centres) / 2 if len(centres) > 1 else np.array([0.5])
+    return np.concatenate([[centres[0] - half[0]], centres[:-1] + half[: len(centres) - 1], [centres[-1] + half[-1]]])
 
 
 def image_grid(

@@ -71,7 +71,7 @@ def check(
 ) -> None:
     from paper_checks import registry
 
-    entries = registry.chosen(claims or [])
+    entries = asked = registry.chosen(claims or [])
     if learner is not None:
         entries = _comparing(entries, named=bool(claims))
     if bench:
@@ -97,6 +97,8 @@ def check(
     plans = [plan(entry, settings) for entry in entries]
     seeded = any("seeds" in made.config for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
+    if left := [entry.name for entry in asked if entry not in entries]:
+        print(f"--learner: in {len(entries)} claims; left out, as they take none: {', '.join(left)}", file=sys.stderr)
     raise typer.Exit(_run(plans, settings))
 
 

@@ -53,8 +53,8 @@ def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcom
     folder, files = settings.out / made.entry.name, Files()
     table = _table(made, made.jobs, "table.parquet", files, settings)
     control_table = _table(made, made.control_jobs, "control.parquet", files, settings)
-    findings = _findings(made, table, made.config, "findings")
-    control = _findings(made, control_table, made.control_config, "control's findings")
+    findings = _findings(made, table, made.config, "findings", settings)
+    control = _findings(made, control_table, made.control_config, "control's findings", settings)
     if control is None and made.control_config is not None and not made.troubles:
         control = []  # it has no tasks
     drawn, caption = _draw(made, (table, control_table), (findings, control), files, _figure_before(folder))
@@ -143,12 +143,28 @@ def _table(made: Plan, jobs: Sequence[Job], name: str, files: Files, settings: S
     return table
 
 
-def _findings(made: Plan, table: pd.DataFrame | None, config: Config | None, where: str) -> list[Finding] | None:
+def _findings(
+    made: Plan, table: pd.DataFrame | None, config: Config | None, where: str, settings: Settings
+) -> list[Finding] | None:
     """What the claim reads off its table, with intervals corrected for how many findings it has."""
     claim = made.claim
     if table is None or config is None or claim is None:
         return None
-    return _attempt(made, where, lambda: holm(list(claim.findings(table, config))))
+    return _attempt(made, where, lambda: corrected(claim, table, config, settings.learner))
+
+
+def corrected(claim: Claim, table: pd.DataFrame, config: Config, learner: str | None = None) -> list[Finding]:
+    """The claim's findings after Holm's correction. Those that it has for a user's own learner alone are corrected
+    apart: a learner more does not widen what the claim says of its own methods.
+    """
+    found = list(claim.findings(table, config))
+    if learner is None or learner not in config.get("methods", []):
+        return holm(found)
+    without = config | {"methods": [name for name in config["methods"] if name != learner]}
+    names = {finding.name for finding in claim.findings(table, without)}
+    theirs = iter(holm([finding for finding in found if finding.name in names]))
+    mine = iter(holm([finding for finding in found if finding.name not in names]))
+    return [next(theirs if finding.name in names else mine) for finding in found]
 
 
 def _draw(

@@ -19,13 +19,17 @@ a decoder of fixed variance has ever less to gain from it); and SimCLR's retaine
 p_keep = 1 than at 0, at every tau. The numbers are those of style-collapse and kept-style-is-content. The planes of J
 have no bound here: more-views and projection-head judge what they show.
 
-Control: p_keep = 1 in SimCLR's first plane. Style is content there, and SimCLR keeps it.
+A learner of a user's own has the same three planes, and SimCLR's first bound. Their rows are its temperature, or twice
+its style variance; one row of the learner as it is where it has neither field.
+
+Control: p_keep = 1 in SimCLR's first plane, and in a user's own. Style is content there, and SimCLR keeps it.
 
 Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import product
 from typing import Any
 
@@ -36,26 +40,28 @@ from matplotlib.figure import Figure
 
 import synthetic
 from figures import canvas, heat_map
+from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task
-from paper_checks.trained import OBSERVATION, SHARED, fresh, represented
+from paper_checks.trained import OBSERVATION, SHARED, displayed, fresh, represented, sampler
 from ssl_theory.analysis import probes
 from ssl_theory.learners import Learner, SimCLR, SimVAE, fit
 
 METHODS = ("SimCLR", "SimVAE, Gaussian prior")
 RATIO, KEEP, VIEWS = "σs / σc", "p_keep", "J"
 DEPTH = "head depth"  # the rows of SimCLR's plane of J; of all others they are temperatures
+FIELDS = {"temperature": ("τ", 1.0), "style_variance": ("τ = 2σ²", 0.5)}  # of a user's learner: words, a unit of tau
 WIDTH = 128  # of hidden layers, and of the representation before a head
 CONTENT_STD = math.sqrt(2.0**2 + 0.5**2)  # of a content coordinate: class means and the spread within classes
 STYLE, ACCURACY, RETAINED = "style R2, mlp", "label accuracy, linear", "retained style"
 
 TRAINING: Config = {"steps": 500, "points": 2000, "batch_size": 32}
-CONFIG = {
-    "smoke": {"seeds": 2, "steps": 10, "points": 120, "batch_size": 16}
+CONFIG = {  # methods: a user's own
+    "smoke": {"methods": [], "seeds": 2, "steps": 10, "points": 120, "batch_size": 16}
     | {"temperatures": [0.1, 1.6], RATIO: [0.5, 2.0], KEEP: [0.0, 1.0], VIEWS: [2, 3], DEPTH: [0, 2]},
-    "quick": {"seeds": 5}
+    "quick": {"methods": [], "seeds": 5}
     | TRAINING
     | {"temperatures": [0.1, 1.6], RATIO: [0.5, 2.0], KEEP: [0.0, 1.0], VIEWS: [2, 4], DEPTH: [0, 2]},
-    "full": {"seeds": 10}
+    "full": {"methods": [], "seeds": 10}
     | TRAINING
     | {
         "temperatures": [0.05, 0.15, 0.5, 1.5],
@@ -146,8 +152,60 @@ def probed(r: torch.Tensor, drawn: Sequence[synthetic.Views]) -> dict[str, torch
     }
 
 
+def plane_of_own(
+    *,
+    method: str,
+    axis: str,
+    at: list[float],
+    places: list[float],
+    p_keep: float,
+    seeds: int,
+    steps: int,
+    points: int,
+    batch_size: int,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """The same of a user's own learner. One temperature after another: its loss need not take a tensor of them."""
+    tables = []
+    for there, row in product([places] if axis != VIEWS else [[place] for place in places], at):
+        members, made = list(product(there, range(seeds))), own_at(method, row)
+        worlds = [world_at(axis, place, p_keep, seed).to(device) for place, seed in members]
+        fitted = fit(
+            [made] * len(there),
+            [sampler(made, world, seed) for world, (_, seed) in zip(worlds, members, strict=True)],
+            steps=steps,
+            seeds=range(seeds),
+            batch_size=batch_size,
+            views=int(there[0]) if axis == VIEWS else 2,
+            device=device,
+        )
+        drawn = [fresh(world, points, seed) for world, (_, seed) in zip(worlds, members, strict=True)]
+        r = represented(fitted, torch.stack([data.x for data in drawn]), "representation")
+        found = {name: values.tolist() for name, values in probed(r[:, :, 0], drawn).items()}
+        tables.append(pd.DataFrame(members, columns=["place", "seed"]).assign(row=row, **found))
+    table = pd.concat(tables, ignore_index=True).melt(["place", "row", "seed"], var_name="measure")
+    return table.assign(axis=axis)
+
+
+def own_at(method: str, temperature: float) -> Learner:
+    """A user's own learner at the temperature, or as it is where it has none."""
+    kind, field = own.load(method), field_of(method)
+    made: Learner = kind(**{field: temperature * FIELDS[field][1]}) if field else kind()
+    return made
+
+
+def field_of(method: str) -> str | None:
+    """Which of `FIELDS` a user's own learner has."""
+    there = {field.name for field in fields(own.load(method)) if field.init}
+    return next((name for name in FIELDS if name in there), None)
+
+
 def tasks(config: Config) -> list[Task]:
-    return [_task(config, axis, method) for axis, method in product((RATIO, KEEP, VIEWS), (*METHODS, OBSERVATION))]
+    planes = (RATIO, KEEP, VIEWS)
+    return [
+        *(_task(config, axis, method) for axis, method in product(planes, (*METHODS, OBSERVATION))),
+        *(_own_task(config, axis, method) for axis, method in product(planes, config["methods"])),
+    ]
 
 
 def _task(config: Config, axis: str, method: str) -> Task:
@@ -158,9 +216,20 @@ def _task(config: Config, axis: str, method: str) -> Task:
     if method == OBSERVATION:  # has neither temperatures nor numbers of views, and is not trained
         where |= {"at": [0.0], "places": config[axis][:1] if axis == VIEWS else config[axis]}
         where |= {"steps": 0, "batch_size": 1}
-    points = sum(where["places"]) / 2 if axis == VIEWS else len(where["places"])
+    return Task(plane, where, cost=_cost(where))
+
+
+def _own_task(config: Config, axis: str, method: str) -> Task:
+    where = {"method": method, "axis": axis, "places": config[axis]} | {key: config[key] for key in SHARED}
+    where |= {"at": config["temperatures"] if field_of(method) else [0.0]}
+    where |= {"p_keep": config.get("shared style", 0.0) if axis == RATIO else 0.0}
+    return Task(plane_of_own, where, cost=_cost(where), columns={"method": own.short(method)})
+
+
+def _cost(where: Config) -> float:
+    points = sum(where["places"]) / 2 if where["axis"] == VIEWS else len(where["places"])
     seen = where["points"] + where["steps"] * where["batch_size"]
-    return Task(plane, where, cost=len(where["at"]) * points * where["seeds"] * seen / 2**19)
+    return float(len(where["at"]) * points * where["seeds"] * seen / 2**19)
 
 
 def rows_of(method: str, axis: str) -> str:
@@ -220,17 +289,29 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
             0.40,
             reason="style that views share is content",
         ),
+        *(
+            Finding.from_seeds(
+                f"retained style, {name}, highest cell",
+                cells(table, name, RATIO, RETAINED).max(axis=1, skipna=False),
+                "<=",
+                0.30,
+                reason="as asked of SimCLR",
+                controlled=True,
+            )
+            for name in displayed(config["methods"])
+        ),
     ]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
-    figure, axes = canvas(4, 3, width="page", height=1.45)
-    lines = list(product(METHODS, (RETAINED, ACCURACY)))
+    lines = list(product((*METHODS, *config["methods"]), (RETAINED, ACCURACY)))
+    figure, axes = canvas(len(lines), 3, width="page", height=1.45)
     for (line, (method, measure)), (column, axis) in product(enumerate(lines), enumerate((RATIO, KEEP, VIEWS))):
-        panel = axes[line, column]
-        mean = cells(table, method, axis, measure).mean().unstack("place")
+        panel, name = axes[line, column], own.short(method)
+        mean = cells(table, name, axis, measure).mean().unstack("place")
         rows, places = mean.index.to_numpy(dtype=float), mean.columns.to_numpy(dtype=float)
-        theory = method == METHODS[1] and axis == RATIO
+        generative = method == METHODS[1]
+        controlled = axis == RATIO and not generative
         heat_map(
             panel,
             np.arange(len(places)),
@@ -238,23 +319,32 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
             mean.to_numpy(),
             label="retained style" if measure == RETAINED else "label accuracy",
             limits=(0.0, 1.0) if measure == RETAINED else (0.5, 1.0),
-            contour=np.log(rows)[:, None] - np.log(2 * places**2)[None] if theory else None,
-            words=_words(mean, table, control_table if (method, axis) == (METHODS[0], RATIO) else None, measure),
+            contour=np.log(rows)[:, None] - np.log(2 * places**2)[None] if generative and axis == RATIO else None,
+            words=_words(mean, table, control_table if controlled else None, name, measure),
             bar=column == 2,
         )
         panel.set_xticks(np.arange(len(places)), [f"{place:g}" for place in places])
-        panel.set_yticks(np.arange(len(rows)), [f"{row:g}" for row in rows])
+        label = row_label(method, axis)
+        panel.set_yticks(*((np.arange(len(rows)), [f"{row:g}" for row in rows]) if label else ([],)))
         panel.minorticks_off()
         if column == 0:
-            panel.set_title(f"{method.split(',')[0]}: {'retained style' if measure == RETAINED else 'label accuracy'}")
-        if line == 3:
+            panel.set_title(f"{name.split(',')[0]}: {'retained style' if measure == RETAINED else 'label accuracy'}")
+        if line == len(lines) - 1:
             panel.set_xlabel(axis)
-        panel.set_ylabel(DEPTH if rows_of(method, axis) == DEPTH else "τ = 2σ²" if method == METHODS[1] else "τ")
+        panel.set_ylabel(label)
     return figure
 
 
+def row_label(method: str, axis: str) -> str:
+    """What the rows of a plane are called; nothing where there is but one, of a learner without temperature."""
+    if method not in METHODS:
+        field = field_of(method)
+        return FIELDS[field][0] if field else ""
+    return DEPTH if rows_of(method, axis) == DEPTH else "τ = 2σ²" if method == METHODS[1] else "τ"
+
+
 def _words(
-    mean: pd.DataFrame, table: pd.DataFrame, control_table: pd.DataFrame | None, measure: str
+    mean: pd.DataFrame, table: pd.DataFrame, control_table: pd.DataFrame | None, method: str, measure: str
 ) -> list[list[str]]:
     """The number of each cell, and the control's below it in brackets."""
     words = [[f"{value:.2f}" for value in row] for row in mean.to_numpy()]
@@ -262,18 +352,19 @@ def _words(
         return words
     data = table[table.method == OBSERVATION]
     broken = pd.concat([control_table[control_table.method != OBSERVATION], data])
-    other = cells(broken, METHODS[0], RATIO, measure).mean().unstack("place").to_numpy()
+    other = cells(broken, method, RATIO, measure).mean().unstack("place").to_numpy()
     return [[f"{a}\n({b:.2f})" for a, b in zip(*pair, strict=True)] for pair in zip(words, other, strict=True)]
 
 
 def caption(found: Sequence[Finding]) -> str:
-    lost, kept, rise = found
+    lost, kept, rise, *mine = found
+    yours = "".join(f", {f.name.split(', ')[1]} at most {f.estimate:.2f}" for f in mine)
     return (
         "Retained style (style) and accuracy of a linear probe (label), mean over seeds, a training a cell. SimCLR "
-        f"retains {lost.estimate:.2f} in its highest cell of the first plane, SimVAE {kept.estimate:.2f} in its lowest "
-        f"with σs ≥ σc; from p_keep = 0 to 1 SimCLR's retained style rises by {rise.estimate:.2f} at the temperature "
-        "where it rises least. In brackets: the control, p_keep = 1. Dashed: the prior's style variance is the "
-        "world's, τ = 2 (σs/σc)². The last planes are over the number of views J; for SimCLR with the depth of the "
+        f"retains {lost.estimate:.2f} in its highest cell of the first plane{yours}, SimVAE {kept.estimate:.2f} in its "
+        f"lowest with σs ≥ σc; from p_keep = 0 to 1 SimCLR's retained style rises by {rise.estimate:.2f} at the "
+        "temperature where it rises least. In brackets: the control, p_keep = 1. Dashed: the prior's style variance is "
+        "the world's, τ = 2 (σs/σc)². The last planes are over the number of views J; for SimCLR with the depth of the "
         "projection head, and read before the head."
     )
 

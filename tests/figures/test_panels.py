@@ -101,6 +101,13 @@ def test_bars_and_heat_map_have_the_given_heights_and_colours(axes: Axes):
     assert len(other.figure.axes) == 2
 
 
+def test_a_lone_row_of_a_heat_map_is_seen(axes: Axes):
+    heat_map(axes, [0, 1, 3], [0.0], [[1.0, 2.0, 3.0]], label="v", words=[["a", "b", "c"]])
+    edges = axes.collections[0].get_coordinates()  # type: ignore[attr-defined]
+    assert edges[0, :, 0].tolist() == [-0.5, 0.5, 2.0, 4.0]
+    assert edges[:, 0, 1].tolist() == [-0.5, 0.5]
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 8, 6), (2, 3, 8, 6, 1), (2, 3, 8, 6, 3)])
 def test_image_grid_puts_each_image_in_its_cell(axes: Axes, shape: tuple[int, ...]):
     images = np.random.default_rng(0).uniform(size=shape)

@@ -9,8 +9,9 @@ import pytest
 from matplotlib.text import Text
 
 from figures import look
-from paper_checks import own, registry
+from paper_checks import __main__, own, registry
 from paper_checks.claim import Claim
+from paper_checks.phase_diagram import field_of
 from paper_checks.trained import training
 from tests.paper_checks.test_trained import LEARNER
 
@@ -20,6 +21,7 @@ NAMED = (  # the claims with findings of each method's own
     "dependent-style",
     "identifiability",
     "kept-style-is-content",
+    "phase-diagram",
     "projection-head",
     "published-settings",
     "reconstructions",
@@ -40,7 +42,7 @@ def mine(tmp_path: Path) -> str:
 
 
 def test_readme_names_the_claims_that_take_a_learner() -> None:
-    said = re.search(r"Nine claims take one: (.*?)\.", README, flags=re.S)
+    said = re.search(r"Ten claims take one: (.*?)\.", README, flags=re.S)
     assert said
     taking = [entry.name for entry in registry.known() if "methods" in entry.load().config["quick"]]
     assert re.findall(r"`([\w-]+)`", said.group(1)) == taking == TAKING
@@ -69,6 +71,28 @@ def test_ones_own_is_judged_and_drawn_beside_what_the_claim_compares(name: str, 
     assert any("Mine" in text for text in written)
     assert not any("#" in text for text in written)
     assert checked.caption(findings)
+
+
+def test_the_example_of_readme_is_under_twenty_lines_and_a_learner(tmp_path: Path) -> None:
+    (lines,) = re.findall(r"```python\n(# my_loss\.py\n.*?)```", README, flags=re.S)
+    assert lines.count("\n") < 20
+    path = tmp_path / "my_loss.py"
+    path.write_text(lines)
+    assert field_of(own.name(f"{path}:MyLoss")) == "temperature"
+
+
+def test_the_command_names_the_claims_that_it_left_out(
+    mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = registry.chosen(["phase-diagram", "neural-collapse", "temperature-is-variance"])
+    words = ["paper-checks", "--learner", mine.partition("#")[0], "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(registry, "chosen", lambda names: entries)
+    monkeypatch.setattr(__main__, "_run", lambda plans, settings: len(plans))
+    monkeypatch.setattr(sys, "argv", words)
+    assert __main__.main() == 1  # the plans
+    assert capsys.readouterr().err == (
+        "--learner: in 1 claims; left out, as they take none: neural-collapse, temperature-is-variance\n"
+    )
 
 
 def test_a_learner_without_a_head_is_refused_where_a_head_is_judged(tmp_path: Path) -> None:

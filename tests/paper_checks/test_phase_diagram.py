@@ -1,6 +1,7 @@
 """phase-diagram: the verdict follows the worst cell, every cell is its own world and temperature, smoke runs whole."""
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import pandas as pd
 import pytest
 
 from figures import look
+from paper_checks import own
 from paper_checks import phase_diagram as claim
 from paper_checks.claim import Config, Verdict
+from paper_checks.judge import corrected as judged
 from paper_checks.judge import judge
 from paper_checks.trained import OBSERVATION
 from ssl_theory.learners import SimCLR, SimVAE, fit
@@ -18,6 +21,50 @@ from tests.paper_checks.conftest import empty_panels
 
 SMOKE: Config = claim.CLAIM.settings("smoke")
 CEILING = 0.8
+
+
+PLAIN = """
+from dataclasses import dataclass
+
+from ssl_theory.learners import JointEmbedding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(JointEmbedding):
+    weight: float = 10.0
+
+    def loss(self, modules, x, noise=None):
+        z = self.embed(modules, x)
+        return self.weight * z.var(dim=-2).mean((-2, -1)) - z.std(dim=1).clamp(max=1).mean((-2, -1))
+"""
+HOT = """
+from dataclasses import dataclass
+
+from ssl_theory.learners import JointEmbedding, SimVAE
+from ssl_theory.losses import contrastive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hot(JointEmbedding):
+    temperature: float = 0.2
+
+    def loss(self, modules, x, noise=None):
+        assert isinstance(self.temperature, float)  # a loss of one's own need not take a tensor
+        return contrastive.info_nce(self.embed(modules, x), temperature=self.temperature)
+
+
+class Wide(SimVAE):
+    pass
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> dict[str, str]:
+    """Learners of a user's own, by class."""
+    (tmp_path / "plain.py").write_text(PLAIN)
+    (tmp_path / "hot.py").write_text(HOT)
+    files = {"Plain": "plain", "Hot": "hot", "Wide": "hot"}
+    return {kind: own.name(f"{tmp_path / file}.py:{kind}") for kind, file in files.items()}
 
 
 def made_up(contrastive: float = 0.05, generative: float = 0.6, shared: float = 0.9) -> pd.DataFrame:
@@ -75,6 +122,65 @@ def test_the_control_shares_style_in_the_contrastive_plane_alone() -> None:
     findings = claim.findings(made_up(), SMOKE)
     for level, verdict in ((0.9, Verdict.HOLDS), (0.05, Verdict.INCONCLUSIVE)):
         assert judge(findings, claim.findings(made_up(contrastive=level), SMOKE), [])[0] is verdict
+
+
+def test_ones_own_is_judged_by_its_highest_cell_and_leaves_the_other_findings_alone(mine: dict[str, str]) -> None:
+    config, table = claim.CLAIM.settings("smoke", learner=mine["Plain"]), made_up()
+    before = judged(claim.CLAIM, table, SMOKE)
+    for level, verdict in ((0.05, "holds"), (0.6, "fails"), (np.nan, "inconclusive")):
+        cells = table[(table.method == "SimCLR") & (table.axis == claim.RATIO) & (table.row == 0.1)]
+        cells = cells.assign(method="Plain", row=0.0)
+        worst = (cells.place == 2.0) & (cells.measure == claim.STYLE)
+        cells.loc[worst, "value"] = CEILING * (level + 0.001 * cells.seed)
+        *others, own_finding = judged(claim.CLAIM, pd.concat([table, cells]), config, mine["Plain"])
+        assert others == before
+        assert own_finding.name == "retained style, Plain, highest cell"
+        assert (own_finding.verdict.value, own_finding.bound, own_finding.side) == (verdict, 0.30, "<=")
+
+
+def test_ones_own_has_a_row_a_temperature_or_one(mine: dict[str, str]) -> None:
+    for kind, at, label in (("Hot", [0.1, 1.6], "τ"), ("Wide", [0.1, 1.6], "τ = 2σ²"), ("Plain", [0.0], "")):
+        tasks = [t for t in claim.tasks(claim.CLAIM.settings("smoke", learner=mine[kind])) if "#" in t.identity]
+        assert [(t.kwargs["axis"], t.kwargs["at"]) for t in tasks] == [
+            (axis, at) for axis in (claim.RATIO, claim.KEEP, claim.VIEWS)
+        ]
+        assert claim.row_label(mine[kind], claim.RATIO) == label
+    assert claim.own_at(mine["Hot"], 0.4) == own.load(mine["Hot"])(temperature=0.4)
+    assert claim.own_at(mine["Wide"], 0.4) == own.load(mine["Wide"])(style_variance=0.2)
+    assert claim.own_at(mine["Plain"], 0.0) == own.load(mine["Plain"])()
+
+
+def test_ones_own_has_the_control_of_simclr(mine: dict[str, str]) -> None:
+    config = claim.CLAIM.settings("smoke", learner=mine["Plain"])
+    shared = [(t.kwargs["axis"], t.kwargs["p_keep"]) for t in claim.tasks(claim.control(config)) if "#" in t.identity]
+    assert shared == [(claim.RATIO, 1.0), (claim.KEEP, 0.0), (claim.VIEWS, 0.0)]
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("Hot", 2), ("Plain", 1)])
+def test_every_cell_of_ones_own_is_trained_and_drawn(mine: dict[str, str], kind: str, rows: int) -> None:
+    config = claim.CLAIM.settings("smoke", learner=mine[kind]) | {"steps": 3}
+    table = pd.concat([task.labelled(task.run("cpu")) for task in claim.tasks(config)], ignore_index=True)
+    counts = table[table.method == kind].groupby(["axis", "measure"]).size()
+    assert counts.to_list() == [2 * rows * config["seeds"]] * 6
+    assert not table.value.isna().any()
+    findings = claim.findings(table, config)
+    with look():
+        figure = claim.draw(table, table, findings, config)
+    assert empty_panels(figure) == []
+    panels = {panel.get_title(loc): panel for panel in figure.axes for loc in ("left", "center")}
+    assert len(panels[f"{kind}: retained style"].get_yticks()) == rows * (rows > 1)
+    assert f", {kind} at most {findings[-1].estimate:.2f}, " in claim.caption(findings)
+
+
+def test_a_cell_of_ones_own_is_its_lone_run(mine: dict[str, str]) -> None:
+    sizes: dict[str, Any] = {"p_keep": 0.0, "seeds": 2, "steps": 5, "points": 80, "batch_size": 16}
+    sizes |= {"method": mine["Hot"], "axis": claim.RATIO}
+    both = claim.plane_of_own(places=[0.5, 2.0], at=[0.1, 1.6], **sizes)
+    lone = claim.plane_of_own(places=[2.0], at=[1.6], **sizes)
+    same = both.merge(lone, on=["place", "row", "seed", "measure", "axis"])
+    style = same[same.measure == claim.STYLE]
+    assert len(style) == 2
+    assert style.value_x.to_numpy() == pytest.approx(style.value_y.to_numpy(), abs=0.02)
 
 
 def test_a_place_is_a_world() -> None:
