@@ -4,12 +4,15 @@ import pandas as pd
 import pytest
 import torch
 
+import synthetic
 from figures import look
 from paper_checks import split_is_learned as file
 from paper_checks.claim import Config, Verdict
 from paper_checks.judge import judge
 from paper_checks.split_is_learned import CLAIM, COMMON, MORE_VIEWS, PLAIN
 from paper_checks.trained import OBSERVATION
+from ssl_theory.learners import SimVAE, fit
+from ssl_theory.losses.priors import IntraClass
 from tests.paper_checks.conftest import empty_panels
 
 CONFIG: Config = {"settings": [PLAIN, MORE_VIEWS]}
@@ -17,7 +20,13 @@ SPLIT, TOGETHER = (0.9, 0.85, 0.05, 0.02), (0.03, 0.02, 0.01, 0.0)
 
 
 def made_up(
-    rho: tuple[float, ...], *, content: float = 0.9, style: float = 0.01, low: float = 0.6, mixed: float = 0.0
+    rho: tuple[float, ...],
+    *,
+    content: float = 0.9,
+    style: float = 0.01,
+    low: float = 0.6,
+    mixed: float = 0.0,
+    share: float = 0.95,
 ) -> pd.DataFrame:
     rows = []
     for seed in (0, 1):
@@ -26,7 +35,7 @@ def made_up(
             for dimension, value in enumerate(rho):
                 high = value > 0.5
                 by = (content, style) if high else (mixed, 0.6)
-                of = {"rho": value, "R2 from content": by[0], "R2 from style": by[1]}
+                of = {"rho": value, "R2 from content": by[0], "R2 from style": by[1], file.SHARE: share}
                 rows += [at | {"measure": m, "dimension": dimension, "value": v + 1e-3 * seed} for m, v in of.items()]
             found = {"widest gap": float(file.widest_gap(torch.tensor([rho]))[0]), "style R2, low group": low}
             found |= {"label accuracy, linear": 0.95, "style R2, mlp": 0.8}
@@ -43,7 +52,7 @@ def test_the_verdict_follows_the_table_and_the_control() -> None:
     assert judge(found, found, [])[0] is Verdict.INCONCLUSIVE
 
 
-@pytest.mark.parametrize("broken", [{"content": 0.3}, {"style": 0.5}, {"low": 0.1}, {"mixed": 0.4}])
+@pytest.mark.parametrize("broken", [{"content": 0.3}, {"style": 0.5}, {"low": 0.1}, {"mixed": 0.4}, {"share": 0.6}])
 def test_each_measure_can_make_it_fail(broken: dict[str, float]) -> None:
     found = CLAIM.findings(made_up(SPLIT, **broken), CONFIG)
     assert Verdict.of(f.verdict for f in found) is Verdict.FAILS
@@ -94,6 +103,55 @@ def test_content_explains_dimensions_made_of_it_and_low_dimensions_carry_style()
     assert low > 0.9
     turned = file.explained(z, 1 - rho, [Data()])  # type: ignore[list-item]
     assert float(turned[turned.measure == "style R2, low group"].value.iloc[0]) < 0.1
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_at_the_optimum_rho_is_what_content_explains_of_a_sample(views: int) -> None:
+    g = torch.Generator().manual_seed(0)
+    content = torch.randn(4000, 1, 3, generator=g).exp()  # nothing need be Gaussian
+    mean = torch.tensor([2.0, 0.05, 1.0]) * content + torch.tensor([0.5, 0.01, 3.0]) * torch.randn(
+        4000, views, 3, generator=g
+    )
+    z = mean + torch.tensor([0.1, 1.0, 0.2]) * torch.randn(mean.shape, generator=g)
+    z = (z - z.mean((0, 1))).double()
+    logits, log_scale = (torch.zeros(3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    optimiser = torch.optim.LBFGS([logits, log_scale], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        prior = IntraClass.from_logits(logits).log_prob(log_scale.exp() * z).mean()
+        value = -(prior + views * log_scale.sum())  # the entropy of the posteriors grows by the scale
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    variance = z.square().mean((0, 1))
+    torch.testing.assert_close(log_scale.exp() ** 2 * variance, torch.ones_like(variance), rtol=1e-3, atol=0)
+    between = (z.sum(1).square() - z.square().sum(1)).mean(0) / (views * (views - 1) * variance)
+    torch.testing.assert_close(logits.sigmoid(), between.clamp(min=0), rtol=0, atol=2e-3)
+    assert logits.sigmoid()[1] < 0.05  # though content explains nearly all of that mean
+
+
+def test_share_of_the_mean_is_that_of_the_samples() -> None:
+    world = synthetic.preset("block")
+    fitted = fit(SimVAE(prior="split", hidden=(16,)), world, steps=0, seeds=range(2))
+    x = world.sample(3000, views=1, generator=torch.Generator().manual_seed(1)).x.expand(2, 3000, 1, -1)
+    with torch.no_grad():
+        mean, log_variance = fitted.learner.posterior(fitted.modules, x)  # type: ignore[attr-defined]
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(2))
+        z = mean + (0.5 * log_variance).exp() * noise
+    torch.testing.assert_close(file.share_of_mean(fitted, x), (mean.var(1) / z.var(1)).flatten(1), rtol=0.1, atol=0.01)
+
+
+def test_dimensions_out_of_use_are_told_apart() -> None:
+    table = made_up(SPLIT, mixed=0.4)
+    out = (table.measure == file.SHARE) & (table.dimension == 3)
+    table.loc[out, "value"] = 0.01
+    table.loc[(table.measure == "R2 from content") & (table.dimension == 2), "value"] = 0.02
+    said = {f.name: f for f in CLAIM.findings(table, CONFIG)}
+    assert said[f"R² from content, low ρ, {PLAIN}"].verdict is Verdict.FAILS
+    assert said[f"{file.IN_USE}, {PLAIN}"].verdict is Verdict.HOLDS
+    assert said[f"{file.OF_SAMPLES}, {PLAIN}"].verdict is Verdict.HOLDS
 
 
 def test_smoke_runs_from_tasks_to_caption() -> None:
