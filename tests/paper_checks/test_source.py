@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paper_checks.source import ENGINE, fingerprint, sources
+from paper_checks.source import ENGINE, fingerprint, sources, sources_of_file
 
 CLAIM = '''
 """Claim."""
@@ -147,3 +147,18 @@ def test_a_module_loaded_without_a_file_is_refused():
     task.__module__ = "no_such_module_anywhere"
     with pytest.raises(ValueError, match="to be a file on the path"):
         fingerprint(task)
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        "try:\n    pass\nexcept ValueError:\n    import {}",
+        "for i in ():\n    pass\nelse:\n    import {}",
+        "match 1:\n    case 1:\n        with open('a'):\n            import {}",
+        "class A:\n    async def b(self):\n        try:\n            pass\n        finally:\n            import {}",
+    ],
+)
+def test_an_import_counts_wherever_it_stands(within: str, tmp_path: Path):
+    path = tmp_path / "learner.py"
+    path.write_text(within.format("synthetic.world"))
+    assert "synthetic.world" in sources_of_file(path)
