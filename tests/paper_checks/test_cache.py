@@ -101,3 +101,11 @@ def test_files_that_are_there_already_are_not_written_again(tmp_path: Path):
     kept = {name: (tmp_path / name).stat().st_ino == number for name, number in before.items()}
     assert kept == {"a": True, "b": False, "last": False}
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"1", "b": b"4", "last": b"3"}
+
+
+def test_a_table_is_read_as_pandas_reads_it(tmp_path: Path):
+    table = pd.DataFrame({"word": ["a", None], "whole": [1, 2], "number": [0.1, np.nan], "so": [True, False]})
+    Cache(tmp_path).save("ab", table, {})
+    read = Cache(tmp_path).load("ab")
+    assert read is not None
+    pd.testing.assert_frame_equal(read, pd.read_parquet(tmp_path / "ab" / "ab.parquet"))
