@@ -206,11 +206,11 @@ def per_seed(table: pd.DataFrame, *, value: str = "value", **where: Any) -> "pd.
     wanted = pd.Series(True, index=table.index)
     for key, match in where.items():
         wanted &= table[key] == match
-    rows = table[wanted]
+    seeds, values = table["seed"][wanted], table[value][wanted]  # of other columns no copy
     words = ", ".join(f"{key}={match}" for key, match in where.items())
-    if rows.empty:
+    if values.empty:
         raise ValueError(f"expected one row a seed for {words}, found none; look at the table's columns")
-    series: pd.Series[float] = rows.set_index("seed")[value].sort_index().astype(float)
+    series: pd.Series[float] = values.astype(float).set_axis(pd.Index(seeds, name="seed")).sort_index()
     if series.index.has_duplicates:
         raise ValueError(
             f"expected one row a seed for {words}, found {len(series)} rows of {series.index.nunique()} seeds"
