@@ -215,16 +215,19 @@ def _saved(figure: Figure) -> Files:
     Laid out once, with the PNG's pixels: to lay out takes as long as to draw, and `savefig` does both twice.
     """
     figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
-    files = {"figure.png": _printed(FigureCanvasAgg(figure).print_png, metadata={"Software": None})}
-    figure.set_layout_engine("none")
+    FigureCanvasAgg(figure)
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     drawn = figure.get_tightbbox()
     if drawn.x0 < 0 or drawn.y0 < 0 or drawn.x1 > figure.get_figwidth() or drawn.y1 > figure.get_figheight():
         box = drawn.padded(matplotlib.rcParams["savefig.pad_inches"])
-        files["figure.png"] = _printed(figure.savefig, format="png", metadata={"Software": None}, bbox_inches=box)
-        files["figure.pdf"] = _printed(figure.savefig, format="pdf", metadata={"CreationDate": None}, bbox_inches=box)
+        png = _printed(figure.savefig, format="png", metadata={"Software": None}, bbox_inches=box)
+        pdf = _printed(figure.savefig, format="pdf", metadata={"CreationDate": None}, bbox_inches=box)
     else:
-        files["figure.pdf"] = _printed(FigureCanvasPdf(figure).print_pdf, metadata={"CreationDate": None})
-    return files
+        png = _printed(FigureCanvasAgg(figure).print_png, metadata={"Software": None})
+        pdf = _printed(FigureCanvasPdf(figure).print_pdf, metadata={"CreationDate": None})
+    return {"figure.png": png, "figure.pdf": pdf}
 
 
 def _printed(write: Callable[..., Any], **options: Any) -> bytes:
