@@ -72,6 +72,7 @@ LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",
     "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # no ticks are above an axes with a title: none are looked for at every drawing
     "axes.labelsize": 8,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
