@@ -3,6 +3,7 @@
 Exit codes: 0 all claims hold, 1 some fail or are inconclusive, 2 bad input or a full disk, 130 interrupted.
 """
 
+import gc
 import os
 import sys
 import tempfile
@@ -177,6 +178,7 @@ def _list(entries: "list[Entry]") -> None:
 def _run(plans: "list[Plan]", settings: "Settings") -> int:
     from paper_checks import report, terminal
 
+    gc.enable()
     try:
         outcomes = terminal.follow(plans, settings)
     except KeyboardInterrupt:
@@ -191,6 +193,7 @@ def _run(plans: "list[Plan]", settings: "Settings") -> int:
 def main() -> int:
     """Run the command line and return its exit code; every complaint is one line."""
     try:
+        gc.disable()  # imports and plans are a million objects, all of which stay
         if sys.argv[1:2] == ["new"]:
             from paper_checks.new import write
 

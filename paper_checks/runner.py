@@ -126,12 +126,15 @@ def _remember(*work: Any) -> None:
     _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent deals with it
     threading.Thread(target=leave_with_parent, daemon=True).start()
+    gc.disable()
     torch.set_num_threads(1)  # others share the cores, and a copy has no threads that compute
 
 
 def _judge_remembered(place: int) -> Outcome:
     plans, settings, started = _work
-    return judge_and_write(plans[place], settings, started)
+    outcome = judge_and_write(plans[place], settings, started)
+    gc.collect()  # once a claim, as figures are made of cycles: left to itself it would be a tenth of all the work
+    return outcome
 
 
 _work: tuple[Any, ...] = ()
