@@ -212,6 +212,8 @@ def main() -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("\ninterrupted", file=sys.stderr)
         return 130
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":
