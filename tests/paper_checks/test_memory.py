@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from paper_checks import memory
+from paper_checks import memory, prior_marginal
 from paper_checks.cache import Cache, cache_key
 from paper_checks.claim import Task
 from paper_checks.workers import Cluster, Job, compute
@@ -40,3 +40,13 @@ def test_where_it_cannot_be_told_it_is_unknown(tmp_path: Path, monkeypatch: pyte
     cache = Cache(tmp_path)
     assert [done.peak for done in compute(JOBS[1:], workers=1, device="cpu", cache=cache)] == [None]
     assert cache.about(JOBS[1].key)["peak"] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured on Linux alone")
+def test_integrals_over_many_views_are_taken_a_few_data_points_at_a_time():
+    shape = {"views": [64], "style_variances": [1.0], "points": 200}  # as the full profile has them
+    prior_marginal.closed_forms(**shape | {"points": 1}, views_counted=True)
+    memory.forget_peak()
+    before = memory.peak()
+    prior_marginal.closed_forms(**shape, views_counted=True)
+    assert memory.peak() - before < 300 * MEGABYTE
