@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
+import synthetic
 from paper_checks import memory, prior_marginal
 from paper_checks.cache import Cache, cache_key
 from paper_checks.claim import Task
+from paper_checks.trained import fresh, represented
 from paper_checks.workers import Cluster, Job, compute
+from ssl_theory.learners import SimVAE, fit
 
 MEGABYTE = 2**20
 
@@ -50,3 +53,15 @@ def test_integrals_over_many_views_are_taken_a_few_data_points_at_a_time():
     before = memory.peak()
     prior_marginal.closed_forms(**shape, views_counted=True)
     assert memory.peak() - before < 300 * MEGABYTE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measured on Linux alone")
+def test_large_ensembles_represent_some_rows_at_a_time():
+    world = synthetic.preset("block", seed=0)
+    fitted = fit([SimVAE()] * 16, world, steps=1, seeds=range(10), batch_size=4)
+    x = fresh(world, 2000, 0).x.expand(160, -1, -1, -1)
+    represented(fitted, x[:, :100], "representation")
+    memory.forget_peak()
+    before = memory.peak()
+    represented(fitted, x, "representation")
+    assert memory.peak() - before < 350 * MEGABYTE
