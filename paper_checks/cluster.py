@@ -34,7 +34,7 @@ try:
 except ImportError:
     raise ValueError("--cluster needs dask.distributed, found none; pip install 'ssl-theory[cluster]'") from None
 
-Answer = tuple[float, str, str, pd.DataFrame | None]  # seconds, reason, trace, table
+Answer = tuple[float, str, str, int | None, pd.DataFrame | None]  # seconds, reason, trace, peak, table
 LOCAL = "local"
 PATIENCE = 20  # seconds to find the scheduler
 
@@ -68,7 +68,7 @@ def answer(data: bytes, device: str, dtype: str) -> Answer:
     torch.set_num_threads(1)
     with threadpool_limits(1):
         done, table = attempt(job, device)
-    return done.seconds, done.reason, done.trace, table
+    return done.seconds, done.reason, done.trace, done.peak, table
 
 
 class Sources(WorkerPlugin):
@@ -100,12 +100,12 @@ def _own_modules(jobs: Sequence[Job]) -> dict[str, str]:
 
 def _kept(future: Any, job: Job, device: str, cache: Cache) -> Done:
     try:
-        seconds, reason, trace, table = future.result()
+        seconds, reason, trace, peak, table = future.result()
     except (Exception, CancelledError) as error:
         return _lost(job, error)
     finally:
         future.release()
-    return keep(Done(job, seconds, reason, trace), table, device, cache)
+    return keep(Done(job, seconds, reason, trace, peak=peak), table, device, cache)
 
 
 def _lost(job: Job, error: BaseException) -> Done:

@@ -61,7 +61,7 @@ def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcom
     verdict, reasons = judge(findings, control, made.errors)
     seconds = _seconds(made, settings)
     outcome = Outcome(made.entry.name, verdict, reasons, findings or [], control, seconds)
-    counts = {"computed": made.computed, "tasks": len(made.keys), "seconds": seconds}
+    counts = {"computed": made.computed, "tasks": len(made.keys), "seconds": seconds, "peak": _peak(made, settings)}
     about = provenance(settings, made.config, started, **counts)
     record = {**_record(made, outcome), "caption": caption, "provenance": about, "drawn from": drawn}
     with suppress(OSError):
@@ -241,6 +241,13 @@ def _seconds(made: Plan, settings: Settings) -> float | None:
     if made.troubles:
         return None
     return float(sum(settings.cache.about(key)["seconds"] for key in made.keys))
+
+
+def _peak(made: Plan, settings: Settings) -> int | None:
+    """Bytes that the process of a task had, at the task that took most; None where none of them could tell."""
+    if made.troubles:
+        return None
+    return max((peak for key in made.keys if (peak := settings.cache.about(key).get("peak"))), default=None)
 
 
 def _record(made: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from ssl_theory.losses import priors
 
 GRID = 4001  # the trapezoid rule converges exponentially for these integrands
 REACH = 14.0  # standard deviations on either side; the tails beyond are below 1e-40
+AT_ONCE = 8  # data points: of all of them at once, and 64 views, the densities on the grid fill gigabytes
 ORDER = ["Gaussian", "flat", "mixture", "vMF", "plug-in"]
 
 CONFIG = {
@@ -93,10 +94,12 @@ def closed_forms(*, views: list[int], style_variances: list[float], points: int,
                 "mixture": priors.Mixture(means, style_variance).log_prob(z),
                 "vMF": priors.VonMisesFisher(1 / style_variance).log_prob(direction),
             }
-            integral = integrals(z, style_variance, 1.0, means)
-            integral["vMF"] = circle_integral(direction, 1 / style_variance)
+            parts = [
+                integrals(line, style_variance, 1.0, means) | {"vMF": circle_integral(circle, 1 / style_variance)}
+                for line, circle in zip(z.split(AT_ONCE), direction.split(AT_ONCE), strict=True)
+            ]
             for name, value in closed.items():
-                columns = {"closed": value.numpy(), "integral": integral[name]}
+                columns = {"closed": value.numpy(), "integral": np.concatenate([part[name] for part in parts])}
                 rows.append(pd.DataFrame({"prior": name, "J": J, "style_variance": style_variance} | columns))
     return pd.concat(rows, ignore_index=True).assign(part="closed form")
 

@@ -29,6 +29,7 @@ ENGINE = tuple(
         "claim",
         "finding",
         "judge",
+        "memory",
         "new",
         "own",  # of a user's learner the task's arguments have the digest
         "plan",

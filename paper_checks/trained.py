@@ -101,6 +101,7 @@ OF_SPRITES: Config = {
 }
 POOL_VIEWS = 64  # views of a data point that learners of a finite set of instances may see
 SHARED = ("seeds", "steps", "points", "batch_size")
+ROWS = 512  # of each member, represented at once: hidden layers of thousands fill half a gigabyte in large ensembles
 
 
 def training(
@@ -221,8 +222,9 @@ class Mispaired:
 def represented(fitted: Any, x: Float[Tensor, "E n J ..."], layer: str) -> Float[Tensor, "E n J d"]:
     """Representations of every view; by the view's own encoder where the learner has one for each."""
     if fitted.learner.view_specific:
-        return torch.stack([fitted.transform(x[:, :, j], layer=layer, view=j) for j in range(x.shape[2])], 2)
-    return fitted.transform(x.flatten(1, 2), layer=layer).unflatten(1, x.shape[1:3])
+        views = range(x.shape[2])
+        return torch.stack([fitted.transform(x[:, :, j], layer=layer, view=j, batch_size=ROWS) for j in views], 2)
+    return fitted.transform(x.flatten(1, 2), layer=layer, batch_size=ROWS).unflatten(1, x.shape[1:3])
 
 
 def fresh(world: synthetic.World, points: int, seed: int) -> synthetic.Views:

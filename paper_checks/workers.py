@@ -6,8 +6,6 @@ with it. Here its task alone fails, by name, and a fresh worker takes its place.
 themselves, ignore Ctrl-C (the parent deals with it), and leave when the parent is gone, however it went.
 """
 
-import ctypes
-import gc
 import multiprocessing as mp
 import os
 import pickle
@@ -24,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 
+from paper_checks import memory
 from paper_checks.cache import Cache
 from paper_checks.claim import Task
 
@@ -47,7 +46,8 @@ class Job:
 class Done:
     """A job's end: computed in `seconds`, or failed for `reason` (one line) with its `trace`.
 
-    `unwritten`: the reason is that the cache could not be written, which says nothing of the claim.
+    `unwritten`: the reason is that the cache could not be written, which says nothing of the claim. `peak`: the most
+    memory, in bytes, that its process had meanwhile, where that can be told.
     """
 
     job: Job
@@ -55,6 +55,7 @@ class Done:
     reason: str = ""
     trace: str = ""
     unwritten: bool = False
+    peak: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,12 @@ def _compute(job: Job, device: str, cache: Cache) -> Done:
 
 def attempt(job: Job, device: str) -> tuple[Done, pd.DataFrame | None]:
     """Compute a job's table, or say why there is none."""
-    start = time.perf_counter()
+    counted, start = memory.forget_peak(), time.perf_counter()
     try:
         table = job.task.run(device)
     except Exception as error:
         return failed(job, time.perf_counter() - start, error), None
-    return Done(job, time.perf_counter() - start), table
+    return Done(job, time.perf_counter() - start, peak=memory.peak() if counted else None), table
 
 
 def keep(done: Done, table: pd.DataFrame | None, device: str, cache: Cache) -> Done:
@@ -98,9 +99,10 @@ def keep(done: Done, table: pd.DataFrame | None, device: str, cache: Cache) -> D
     if table is None:
         return done
     task = done.job.task
-    about = {"task": task.name, "kwargs": dict(task.kwargs), "device": device, "seconds": done.seconds}
+    about = {"task": task.name, "kwargs": dict(task.kwargs), "device": device}
+    took = {"seconds": done.seconds, "peak": done.peak, "finished": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
-        cache.save(done.job.key, table, {**about, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+        cache.save(done.job.key, table, about | took)
     except Exception as error:
         return replace(failed(done.job, done.seconds, error), unwritten=isinstance(error, OSError))
     return done
@@ -219,15 +221,8 @@ def _answer(data: bytes, device: str, cache: Cache) -> tuple[float, str, str, bo
     except Exception as error:
         return 0.0, f"cannot be loaded in a worker: {one_line(error)}", traceback.format_exc(), False
     done = _compute(job, device, cache)
-    _give_back_memory()
+    memory.give_back()
     return done.seconds, done.reason, done.trace, done.unwritten
-
-
-def _give_back_memory() -> None:
-    """What a task has freed goes back to the system: otherwise the pieces of hundreds of tasks add up to gigabytes."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # not the GNU C library
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def leave_with_parent() -> None:

@@ -153,6 +153,21 @@ def test_a_record_that_cannot_be_read_is_named_and_the_others_are_shown(made: Ho
     shutil.rmtree(other.parent)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="measured on Linux alone")
+def test_memory_is_told_and_a_record_from_before_it_was_measured_is_shown_all_the_same(made: House):
+    page, record = made.out / "good" / "index.html", made.out / "good" / "findings.json"
+    kept = record.read_text()
+    plain = json.loads(kept)
+    for provenance, told in (({"peak": 3 * 2**29}, True), ({}, False)):
+        plain["provenance"].pop("peak", None)
+        record.write_text(json.dumps(plain | {"provenance": plain["provenance"] | provenance}))
+        build(made.out)
+        assert ("1.50 GiB in a process at most" in page.read_text()) is told
+    assert 2**20 < json.loads(kept)["provenance"]["peak"] < 2**34
+    record.write_text(kept)
+    build(made.out)
+
+
 def test_summary_is_one_pdf_page_however_many_claims(made: House):
     build(made.out)
     assert (made.out / "summary.pdf").read_bytes().startswith(b"%PDF")
