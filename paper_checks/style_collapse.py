@@ -177,7 +177,13 @@ CLAIM = Claim(
         "InstanceDiscrimination, which learns a weight for each of 1,024 data points and, where views share "
         "everything, learns these points by heart: of fresh data it then tells little, neither style nor content "
         "(label accuracy below 0.5), so that style does not survive for a reason that has nothing to do with style. "
-        "That style survives there is said of the methods that the control has, and of no others."
+        "That style survives there is said of the methods that the control has, and of no others. What is lost is lost "
+        "to the MLP probe of 560 steps. Found after all verdicts had been seen (speed/probes.py, five seeds): kernel "
+        "ridge reads more of what discriminative methods leave, R² of style 0.36 ± 0.09 against 0.04 ± 0.02 of VICReg, "
+        "0.33 ± 0.02 against 0.16 ± 0.03 of SwAV, 0.43 ± 0.06 against 0.23 ± 0.08 of DINO, 0.47 ± 0.07 against 0.29 ± "
+        "0.09 of BYOL, 0.17 ± 0.04 against 0.04 ± 0.03 of SimCLR, and no more of MoCo, VAE and SimVAE. So does an MLP "
+        "of four times the steps, in part, and one of whitened representations: style lies in directions of small "
+        "variance. By kernel ridge the first four break the bound, 0.30 of a ceiling of 0.91; the families stay apart."
     ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5",
 )

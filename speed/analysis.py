@@ -199,7 +199,7 @@ def comparisons(members: int, n: int, d: int) -> dict[str, tuple[Callable[[], An
 def bare_products(members: int, n: int, d: int) -> dict[str, Callable[[], Any]]:
     """name -> the products of all members and nothing else, `x @ y` of these shapes."""
     half, fit, held = n // 2, n // 2 - n // 10, n // 10
-    width, looks, m, batch = 64, perceptron.STEPS // 25, 300, perceptron.BATCH
+    width, looks, m, batch = 64, perceptron.STEPS // 20, 300, perceptron.BATCH
     ridge = [((d, half), (half, d)), ((8, half), (half, d)), ((8, d), (d, half))]
     tried = [((half, d), (d, m)), ((half, m), (m, m)), ((m, half), (half, m)), ((8, half), (half, m))]
     nystroem = tried * len(kernel.WIDTHS) + [((half, d), (d, m)), ((half, m), (m, m)), ((8, m), (m, half))]
