@@ -71,7 +71,7 @@ def at(table: pd.DataFrame, strength: float) -> pd.DataFrame:
 
 def naive(table: pd.DataFrame, method: str) -> "pd.Series[float]":
     """What content and what style tell of style, together."""
-    return per_seed(table, method=method, measure="style R2, mlp")
+    return per_seed(table, method=method, measure="style R2, nonlinear")
 
 
 def floor_of(table: pd.DataFrame) -> "pd.Series[float]":

@@ -64,7 +64,7 @@ MIXTURE, VAE = "SimVAE, mixture prior", "VAE"
 CONTROLLED = ("SimCLR", "VICReg")
 SEPARATIONS = (0.5, 1.0, 1.5)
 CLASSES, DIM, STYLE_STD, CLASS_MEAN_STD = 8, 4, 1.0, 2.0
-EVERY, NONLINEAR = "style R2, linear", "style R2, mlp"
+EVERY, NONLINEAR = "style R2, linear", "style R2, nonlinear"
 ABOUT, EACH = "style R2, one map about class means", "style R2, a map a class"
 CENTRES, MEANS = "centres R2", "class means R2"
 CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B1E3F", "#8A8A8A")
@@ -226,7 +226,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         (f"style R² about class means, a map a class − one, separation {most:g}", gains, ">=", 0.2, turn, False),
     ]
     for name in displayed(config["methods"]):
-        content, style = block(name, "content R2, mlp"), block(name, "style R2, mlp")
+        content, style = block(name, "content R2, nonlinear"), block(name, "style R2, nonlinear")
         checked.append((f"content block R², {name}", content, ">=", 0.9, share, False))
         checked.append((f"style block R², {name}", style, "<=", 0.2, "and not style", bool(controlled([name]))))
     return [
@@ -295,7 +295,7 @@ def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | 
             own = source[source.separation.isna()]
             if name not in set(own.method):
                 continue
-            x, y = (_ends(per_seed(own, method=name, measure=f"{what} R2, mlp")) for what in ("content", "style"))
+            x, y = (_ends(per_seed(own, method=name, measure=f"{what} R2, nonlinear")) for what in ("content", "style"))
             if broken:
                 axes.plot(x[0], y[0], **control_mark() | {"linestyle": "none"}, label="control: views shuffled")
             else:

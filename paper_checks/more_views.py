@@ -50,7 +50,7 @@ SIMVAE, SIMCLR = "SimVAE, Gaussian prior", "SimCLR"
 VIEWS = (2, 4, 8)
 FEW, MANY = VIEWS[0], VIEWS[-1]
 GENUINE = 2  # views of the data point itself, under the control
-ACCURACY, CONTENT, SPREAD = "label accuracy, linear", "content R2, mlp", "collapse ratio"
+ACCURACY, CONTENT, SPREAD = "label accuracy, linear", "content R2, nonlinear", "collapse ratio"
 
 SHOWN = {
     ACCURACY: ("Label, linear", "accuracy"),

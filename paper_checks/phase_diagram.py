@@ -52,7 +52,7 @@ DEPTH = "head depth"  # the rows of SimCLR's plane of J; of all others they are 
 FIELDS = {"temperature": ("τ", 1.0), "style_variance": ("τ = 2σ²", 0.5)}  # of a user's learner: words, a unit of tau
 WIDTH = 128  # of hidden layers, and of the representation before a head
 CONTENT_STD = math.sqrt(2.0**2 + 0.5**2)  # of a content coordinate: class means and the spread within classes
-STYLE, ACCURACY, RETAINED = "style R2, mlp", "label accuracy, linear", "retained style"
+STYLE, ACCURACY, RETAINED = "style R2, nonlinear", "label accuracy, linear", "retained style"
 
 TRAINING: Config = {"steps": 500, "points": 2000, "batch_size": 32}
 CONFIG = {  # methods: a user's own
@@ -147,7 +147,7 @@ def probed(r: torch.Tensor, drawn: Sequence[synthetic.Views]) -> dict[str, torch
     style = torch.stack([data.style[:, 0] for data in drawn])
     label = torch.stack([data.label for data in drawn if data.label is not None])
     return {
-        STYLE: probes.r2(r[:, :half], style[:, :half], kind="mlp", test=(r[:, half:], style[:, half:])),
+        STYLE: probes.r2(r[:, :half], style[:, :half], kind="nonlinear", test=(r[:, half:], style[:, half:])),
         ACCURACY: probes.accuracy(r[:, :half], label[:, :half], test=(r[:, half:], label[:, half:])),
     }
 

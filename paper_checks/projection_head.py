@@ -51,7 +51,7 @@ from ssl_theory.learners import JointEmbedding, fit
 
 WIDTH, OUTPUT = 128, 10  # of h, of z
 DEPTHS = (0, 1, 2, 3)
-STYLE, CONTENT = "style R2, mlp", "content R2, mlp"
+STYLE, CONTENT = "style R2, nonlinear", "content R2, nonlinear"
 LAYERS = {"encoder": "h, before the head", "representation": "z, after it"}
 
 SIMCLR, JUDGED = "SimCLR", 2  # layers of the head that h and z are compared at
@@ -90,7 +90,7 @@ def probed(r: Float[Tensor, "E n J d"], drawn: Sequence[synthetic.Views]) -> dic
     half, styles = r.shape[1] // 2, drawn[0].style.shape[-1]
     truth = torch.stack([torch.cat([data.style[:, 0], data.content], -1) for data in drawn])
     test = (r[:, half:, 0], truth[:, half:])
-    score = probes.r2(r[:, :half, 0], truth[:, :half], kind="mlp", test=test, per_target=True)
+    score = probes.r2(r[:, :half, 0], truth[:, :half], kind="nonlinear", test=test, per_target=True)
     return {STYLE: score[:, :styles].mean(-1), CONTENT: score[:, styles:].mean(-1)}
 
 

@@ -82,7 +82,7 @@ def in_blocks(config: Config) -> list[str]:
 
 def block_r2(table: pd.DataFrame, method: str, block: str) -> "pd.Series[float]":
     """Nonlinear R² of the content or the style of the first view."""
-    return per_seed(table, setting="blocks", method=method, measure=f"{block} R2, mlp")
+    return per_seed(table, setting="blocks", method=method, measure=f"{block} R2, nonlinear")
 
 
 def sphere_r2(table: pd.DataFrame, method: str) -> "pd.Series[float]":

@@ -4,7 +4,7 @@ Data: scikit-learn's 1,797 handwritten digits (real scans, no network), seen thr
 which are the style and are recorded. Trained, chosen and examined by the benchmark room, `ssl-bench digits`: training
 length chosen on validation images, scores on test images. Two findings, never merged:
 
-    style:    R^2 (MLP probe, mean over the factors) of SimVAE - of the best discriminative method  >= 0.10
+    style:    R^2 (nonlinear probe, mean over the factors) of SimVAE - of the best discriminative method  >= 0.10
     content:  accuracy (linear probe) of SimVAE - of the VAE                                        >= 0.03
 
 The bounds are the theory's, fixed before anything was run: 0.10 is visible against the spread over seeds, 0.03 is the
@@ -101,7 +101,7 @@ def control(config: Config) -> Config:
     return config | {"in place of SimVAE": "random"}
 
 
-def style(table: pd.DataFrame, method: str, probe: str = "mlp") -> "pd.Series[float]":
+def style(table: pd.DataFrame, method: str, probe: str = "nonlinear") -> "pd.Series[float]":
     """R² of style, averaged over the augmentation's factors."""
     rows = table[(table.method == method) & (table.aspect == "style") & (table.measure == probe)]
     factors = [per_seed(rows, target=factor) for factor in rows.target.unique()]
@@ -152,7 +152,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
                 y_interval=([up.low], [up.high]),
                 label=TITLES[name],
             )
-        axis.set(title=images, xlabel="style R², MLP probe, mean over factors")
+        axis.set(title=images, xlabel="style R², nonlinear probe, mean over factors")
     axes[0, 0].set(ylabel="label accuracy, linear probe")
     broken = findings(control_table, control(config)) if control_table is not None else None
     for place, (axis, title) in enumerate(zip(axes[0, -2:], (STYLE, CONTENT), strict=True)):

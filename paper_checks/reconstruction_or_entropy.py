@@ -158,7 +158,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         return own - untrained
 
     def from_draw(what: str) -> "pd.Series[float]":
-        return per_seed(table, method=POSTERIOR, layer="sample", measure=f"{what} R2, mlp")
+        return per_seed(table, method=POSTERIOR, layer="sample", measure=f"{what} R2, nonlinear")
 
     style = {name: retained_style(table, name, layer="representation") for name in (AGGREGATE, ELBO)}
     marginal = LATENT_DIM * (STYLE_VARIANCE + CONTENT_VARIANCE)
@@ -247,7 +247,7 @@ def _draw_measures(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame 
 
 def _told(table: pd.DataFrame, method: str, layer: str) -> "list[pd.Series[float]]":
     """Content R^2, NMI with the label, retained style; a value a seed."""
-    told = [per_seed(table, method=method, layer=layer, measure=m) for m in ("content R2, mlp", "NMI")]
+    told = [per_seed(table, method=method, layer=layer, measure=m) for m in ("content R2, nonlinear", "NMI")]
     return [*told, retained_style(table, method, layer=layer)]
 
 

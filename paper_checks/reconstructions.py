@@ -71,7 +71,7 @@ def redrawn(
     learner = trained.named(method)()
     fitted = fit(learner, sprites, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
     r = fitted.transform(x)
-    told = r2(r, style, kind="mlp", per_target=True)
+    told = r2(r, style, kind="nonlinear", per_target=True)
     decoded = reconstruct(r, x, steps=decoding, hidden=(128, 128))
     found = {
         "position": told[:, :2].mean(1),

@@ -150,7 +150,7 @@ def explained(z: Tensor, rho: Tensor, drawn: Sequence[synthetic.Views]) -> pd.Da
         tables.append(each_dimension(f"R2 from {name}", told(cause, z, half, per_target=True)))
     low = torch.where(above_gap(rho).to(z.device)[:, None], 0.0, z)
     found = {
-        "style R2, mlp": told(z, style, half),
+        "style R2, nonlinear": told(z, style, half),
         "style R2, low group": told(low, style, half),
         "label accuracy, linear": probes.accuracy(z[:, :half], label[:, :half], test=(z[:, half:], label[:, half:])),
         "widest gap": widest_gap(rho)[0],
@@ -161,7 +161,7 @@ def explained(z: Tensor, rho: Tensor, drawn: Sequence[synthetic.Views]) -> pd.Da
 def told(cause: Tensor, effect: Tensor, half: int, **options: Any) -> Tensor:
     """R^2 of a nonlinear probe from cause to effect, fitted on one half of the points, scored on the other."""
     scores = probes.r2(
-        cause[:, :half], effect[:, :half], kind="mlp", test=(cause[:, half:], effect[:, half:]), **options
+        cause[:, :half], effect[:, :half], kind="nonlinear", test=(cause[:, half:], effect[:, half:]), **options
     )
     return torch.as_tensor(scores)
 
@@ -227,7 +227,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         retained = per_seed(table, setting=setting, measure="style R2, low group") / ceiling(table, setting)
         carried = "reconstruction needs style; these dimensions hold it"
         checked.append((f"retained style, low ρ, {setting}", retained, ">=", 0.4, carried, False))
-    whole = per_seed(table, setting=PLAIN, measure="style R2, mlp") / ceiling(table, PLAIN)
+    whole = per_seed(table, setting=PLAIN, measure="style R2, nonlinear") / ceiling(table, PLAIN)
     checked.append((f"retained style, all dimensions, {PLAIN}", whole, ">=", 0.4, "as asked of SimVAE", False))
     cost = per_seed(table, setting=PLAIN, measure="label accuracy, linear") - per_seed(
         table, method=COMMON, measure="label accuracy, linear"
@@ -248,7 +248,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
 
 def ceiling(table: pd.DataFrame, setting: str) -> "pd.Series[float] | float":
     """R^2 of style from the data, 1 for images without noise; its floor is 0, style being independent."""
-    return 1.0 if setting == IMAGES else per_seed(table, method=OBSERVATION, measure="style R2, mlp")
+    return 1.0 if setting == IMAGES else per_seed(table, method=OBSERVATION, measure="style R2, nonlinear")
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:

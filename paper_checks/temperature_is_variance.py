@@ -45,7 +45,7 @@ from ssl_theory.losses.contrastive import info_nce
 METHODS = ("SimCLR", "SimVAE, Gaussian prior")
 APART = "SimCLR, τ of the prior alone"  # no part of the claim: it tells why the claim comes out as it does
 KERNEL = 0.5  # the temperature at which the density estimate then stays
-TIGHT, CLASSES, STYLE = "collapse ratio", "class collapse ratio", "style R2, mlp"
+TIGHT, CLASSES, STYLE = "collapse ratio", "class collapse ratio", "style R2, nonlinear"
 
 CONFIG = {
     "smoke": SIZES["smoke"] | {"temperatures": [0.05, 1.5]},
@@ -110,7 +110,7 @@ def tightness(r: Tensor, drawn: Sequence[synthetic.Views]) -> dict[str, Tensor]:
     return {
         TIGHT: collapse.collapse_ratio(r),
         CLASSES: collapse.class_collapse_ratio(r[:, :, 0], label),
-        STYLE: probes.r2(r[:, :half, 0], style[:, :half], kind="mlp", test=test),
+        STYLE: probes.r2(r[:, :half, 0], style[:, :half], kind="nonlinear", test=test),
     }
 
 

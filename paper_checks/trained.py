@@ -247,7 +247,7 @@ def measures(
         "total variance": collapse.total_variance(representation[:, :, 0]),
         "effective rank": collapse.effective_rank(representation[:, :, 0]),
     }
-    for kind in ("linear", "mlp"):
+    for kind in ("linear", "nonlinear"):
         score = probes.r2(train, truth[:, :half], kind=kind, test=(test, truth[:, half:]), per_target=True)
         found[f"style R2, {kind}"] = score[:, : worlds[0].style_dim].mean(-1)
         found[f"content R2, {kind}"] = score[:, worlds[0].style_dim :].mean(-1)
@@ -291,9 +291,9 @@ def retained_style(
     same one unless told.
     """
     source = table if ceiling is None else ceiling
-    style = per_seed(table, method=method, measure="style R2, mlp", **where)
+    style = per_seed(table, method=method, measure="style R2, nonlinear", **where)
     floor = per_seed(source, method=OBSERVATION, measure="style floor")
-    highest = per_seed(source, method=OBSERVATION, measure="style R2, mlp")
+    highest = per_seed(source, method=OBSERVATION, measure="style R2, nonlinear")
     return (style - floor) / (highest - floor)
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ssl_theory.analysis import information
 from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members, precision_of
+from ssl_theory.analysis.halves import halves, standardised
 from ssl_theory.analysis.perceptron import adam, forward, initial
-from ssl_theory.analysis.probes import halves, standardised
 
 Sampler = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """`(n, generator) -> x (E, n, d_x), y (E, n, d_y)`: n fresh true pairs for each member."""

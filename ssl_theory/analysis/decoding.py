@@ -78,7 +78,7 @@ def gaussian_target_information(representation: Array, target: Array, *, kind: s
     Args:
         representation: `(n, d)` or `(E, n, d)`, rows independent.
         target: `(n, t)` or `(E, n, t)`.
-        kind: "linear", "mlp" or "kernel".
+        kind: "linear", "mlp", "kernel" or "nonlinear".
         probe: `test`, `seed`, ... of `probes.r2`.
     """
     predicted, truth, keep = held_out_predictions(representation, target, kind=kind, **probe)
@@ -105,7 +105,7 @@ def conditional_information(
         target: `(n, t)` or `(E, n, t)`.
         given: classes, `(n,)` or `(E, n)` of an integer type; or numbers, `(n, g)` or `(E, n, g)` of a floating type.
         known: `I(g; t)` in nats, for numbers only.
-        kind: "linear", "mlp" or "kernel".
+        kind: "linear", "mlp", "kernel" or "nonlinear".
         probe: `seed`, ... of `probes.r2`, without `test`.
 
     Returns:

@@ -26,6 +26,7 @@ from ssl_theory.analysis.ensemble import (
     precision_of,
     targets_of,
 )
+from ssl_theory.analysis.halves import standardised
 
 
 def affine_r2(representation: Array, latents: Array, **split: Any) -> Score:
@@ -121,8 +122,8 @@ def dci(representation: Array, latents: Array, *, seed: int = 0) -> Dci:
     r = members(representation)
     keep = finite(r)
     r, t = cleared(r, keep), targets_of(latents, r, "latents")
-    x, _ = probes.standardised(r, r, precision_of(representation))
-    y, _ = probes.standardised(t, t, torch.float64)
+    x, _ = standardised(r, r, precision_of(representation))
+    y, _ = standardised(t, t, torch.float64)
     probe = torch.cat([torch.zeros_like(x[:, :1]), torch.eye(x.shape[2]).to(x).expand(len(x), -1, -1)], 1)
     predicted = linear.ridge_predictions(x, y, probe)
     importance = (predicted[:, 1:] - predicted[:, :1]).abs()
@@ -142,8 +143,8 @@ def _correlations(
     r: Float[Tensor, "E n d"], t: Float[Tensor, "E n t"], precision: torch.dtype
 ) -> Float[Tensor, "E d t"]:
     """Pearson's, of all pairs; 0 where one does not vary, r beyond the rounding of `precision`."""
-    a, _ = probes.standardised(r, r, precision)
-    b, _ = probes.standardised(t, t, torch.float64)
+    a, _ = standardised(r, r, precision)
+    b, _ = standardised(t, t, torch.float64)
     return a.mT @ b / r.shape[1]
 
 

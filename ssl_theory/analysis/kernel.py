@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_theory.analysis.linear import PENALTIES, shrunk
@@ -33,27 +33,53 @@ def kernel_ridge_predictions(
     rows = torch.randperm(train.shape[1], generator=generator)[:landmarks].to(train.device)
     return torch.stack(
         [
-            _member_predictions(x, t, y, x[rows], widths, penalties)
+            _told(_fits(x[rows], x, t, widths, penalties), y, t.shape[1])
             for x, t, y in zip(train.double(), target.double(), test.double(), strict=True)
         ]
     )
 
 
-def _member_predictions(
+@torch.no_grad()
+def validated_predictions(
+    train: Float[Tensor, "E n d"],
+    target: Float[Tensor, "E n t"],
+    test: Float[Tensor, "E m d"],
+    held_out: Int[Tensor, " v"],
+    kept: Int[Tensor, " f"],
+    *,
+    generator: torch.Generator,
+    landmarks: int = 300,
+    widths: Sequence[float] = WIDTHS,
+    penalties: Sequence[float] = PENALTIES,
+) -> tuple[Float[Tensor, "E v t"], Float[Tensor, "E m t"]]:
+    """The same at held-out rows of train, by a fit on the kept ones; and at test, by one on both with its width."""
+    centres = kept[torch.randperm(len(kept), generator=generator)[:landmarks].to(kept.device)]
+    found = []
+    for x, t, y in zip(train.double(), target.double(), test.double(), strict=True):
+        fits = _fits(x[centres], x[kept], t[kept], widths, penalties)
+        whole = [(own, fit.with_rows(x[held_out], t[held_out], penalties)) for own, fit in fits]
+        found.append((_told(fits, x[held_out], t.shape[1]), _told(whole, y, t.shape[1])))
+    return torch.stack([seen for seen, _ in found]), torch.stack([unseen for _, unseen in found])
+
+
+def _fits(
+    centres: Float[Tensor, "k d"],
     x: Float[Tensor, "n d"],
     t: Float[Tensor, "n t"],
-    y: Float[Tensor, "m d"],
-    centres: Float[Tensor, "k d"],
     widths: Sequence[float],
     penalties: Sequence[float],
-) -> Float[Tensor, "m t"]:
+) -> list[tuple[Bool[Tensor, " t"], "Fit"]]:
+    """Fits of the widths that are best for some target, each beside those targets."""
     unit = float(torch.cdist(centres, centres).median()) or 1.0
     fits = [Fit.of(Features.of(centres, width * unit), x, t, penalties) for width in widths]
     best = torch.stack([fit.error for fit in fits]).argmin(0)
-    predicted = y.new_empty(len(y), t.shape[1])
-    for place in best.unique().tolist():
-        own = best == place
-        predicted[:, own] = fits[place].at(y)[:, own]
+    return [(best == place, fits[place]) for place in best.unique().tolist()]
+
+
+def _told(fits: list[tuple[Bool[Tensor, " t"], "Fit"]], y: Float[Tensor, "m d"], targets: int) -> Float[Tensor, "m t"]:
+    predicted = y.new_empty(len(y), targets)
+    for own, fit in fits:
+        predicted[:, own] = fit.at(y)[:, own]
     return predicted
 
 
@@ -85,6 +111,7 @@ class Fit:
     """`f(x) = b . features(x) + c` of every target, and what generalised cross-validation says of its error."""
 
     features: Features
+    sums: "Sums"
     weights: Float[Tensor, "k t"]
     offset: Float[Tensor, " t"]
     error: Float[Tensor, " t"]
@@ -93,14 +120,54 @@ class Fit:
     def of(
         cls, features: Features, x: Float[Tensor, "n d"], t: Float[Tensor, "n t"], penalties: Sequence[float]
     ) -> "Fit":
-        """From sums over rows alone: the features of all of them are never held at once."""
-        n, level = len(x), t.mean(0)
-        t = t - level
-        parts = [(f.sum(0), f.T @ f, f.T @ own) for f, own in zip(features.rows(x), t.split(ROWS), strict=True)]
-        total, scatter, cross = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
-        squares, v = torch.linalg.eigh(torch.addr(scatter, total, total, alpha=-1 / n))
-        weights, error = shrunk(squares[None], v[None], cross[None], t.square().sum(0)[None], n, penalties)
-        return cls(features, weights[0], level - total @ weights[0] / n, error[0])
+        return cls._from(features, Sums.of(features, x, t, t.mean(0)), penalties)
+
+    def with_rows(self, x: Float[Tensor, "n d"], t: Float[Tensor, "n t"], penalties: Sequence[float]) -> "Fit":
+        """A fit on these rows as well."""
+        more = Sums.of(self.features, x, t, self.sums.level)
+        return self._from(self.features, self.sums.and_of(more), penalties)
+
+    @classmethod
+    def _from(cls, features: Features, sums: "Sums", penalties: Sequence[float]) -> "Fit":
+        n, total, level = sums.n, sums.features, sums.targets / sums.n
+        squares, v = torch.linalg.eigh(torch.addr(sums.scatter, total, total, alpha=-1 / n))
+        cross, spread = torch.addr(sums.cross, total, level, alpha=-1), sums.squares - n * level.square()
+        weights, error = shrunk(squares[None], v[None], cross[None], spread[None], n, penalties)
+        return cls(features, sums, weights[0], sums.level + level - total @ weights[0] / n, error[0])
 
     def at(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n t"]:
         return torch.cat([f @ self.weights for f in self.features.rows(x)]) + self.offset
+
+
+@dataclass(frozen=True)
+class Sums:
+    """All that a fit needs of n rows f of features and of targets t less their `level`: they are never held at once."""
+
+    n: int
+    level: Float[Tensor, " t"]
+    features: Float[Tensor, " k"]
+    scatter: Float[Tensor, "k k"]
+    cross: Float[Tensor, "k t"]
+    targets: Float[Tensor, " t"]
+    squares: Float[Tensor, " t"]
+
+    @classmethod
+    def of(
+        cls, features: Features, x: Float[Tensor, "n d"], t: Float[Tensor, "n t"], level: Float[Tensor, " t"]
+    ) -> "Sums":
+        t = t - level
+        parts = [(f.sum(0), f.T @ f, f.T @ own) for f, own in zip(features.rows(x), t.split(ROWS), strict=True)]
+        seen, scatter, cross = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
+        return cls(len(x), level, seen, scatter, cross, t.sum(0), t.square().sum(0))
+
+    def and_of(self, more: "Sums") -> "Sums":
+        """Of the rows of both, which have one level."""
+        return Sums(
+            self.n + more.n,
+            self.level,
+            self.features + more.features,
+            self.scatter + more.scatter,
+            self.cross + more.cross,
+            self.targets + more.targets,
+            self.squares + more.squares,
+        )

@@ -22,7 +22,7 @@ def neighbour_predictions(
 ) -> Int[Tensor, "K m"]:
     """Majority class among the k nearest train rows (Euclidean), for each k; of equals the smallest class.
 
-    Both are expected centred, as `probes.standardised` leaves them: an offset common to all rows costs digits.
+    Both are expected centred, as `halves.standardised` leaves them: an offset common to all rows costs digits.
     Test rows are taken `rows` at a time, so that memory stays at `rows * n` distances and `m * max(ks)` neighbours.
     """
     found = [_nearest(distance, max(ks), ordered=len(ks) > 1) for distance in _distances(train, test, rows)]

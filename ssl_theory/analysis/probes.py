@@ -1,4 +1,4 @@
-"""Probes: what can be read from a frozen representation, by a line, by a small network, by neighbours.
+"""Probes: what can be read from a frozen representation, by a line, a kernel, a small network, neighbours.
 
 `r2` for numbers (content, style), `accuracy` for classes. Each fits on one half and scores on the other;
 penalties, stopping times and k are chosen on a part of the fitted half, never on the scored one.
@@ -6,31 +6,17 @@ Representations are standardised by the mean and standard deviation of the fitte
 to their scale (`collapse.total_variance` is not).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from inspect import Parameter, signature
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ssl_theory.analysis import kernel, linear, logistic, neighbours, perceptron
-from ssl_theory.analysis.ensemble import (
-    Array,
-    Score,
-    answer,
-    cleared,
-    constant_columns,
-    finite,
-    labels_of,
-    members,
-    precision_of,
-    rounding,
-    targets_of,
-)
-
-Split = tuple[Tensor, Tensor]
+from ssl_theory.analysis import kernel, linear, logistic, neighbours, nonlinear, perceptron
+from ssl_theory.analysis.ensemble import Array, Score, answer, constant_columns, labels_of, rounding, targets_of
+from ssl_theory.analysis.halves import Pair, Split, paired, stopping
 
 
 def r2(
@@ -55,9 +41,9 @@ def r2(
             one, or split by data point yourself and give `test`.
         target: `(n,)`, `(n, t)`, shared by all members, or `(E, n, t)`.
         kind: "linear" (ridge in closed form), "mlp" (ridge and, for what it leaves, two hidden layers with early
-            stopping per target: never worse on the stopping rows than ridge) or "kernel" (Gaussian-kernel ridge on
-            Nystroem features). Penalties and the kernel's width are chosen per target by generalised cross-validation
-            on the fitted half.
+            stopping per target: never worse on the stopping rows than ridge), "kernel" (Gaussian-kernel ridge on
+            Nystroem features) or "nonlinear" (per target the one of these two that errs less on the stopping rows).
+            Penalties and the kernel's width are chosen per target by generalised cross-validation on the fitted half.
         test: `(representation, target)` to score on; `representation` is then all fitted on. Without it the
             rows are split at random into halves.
         seed: of the split, the stopping rows, the network's weights and its batches.
@@ -98,16 +84,18 @@ def held_out_predictions(
     """What `r2` scores: predictions and targets of the scored half, and which members are finite."""
     _check_options(penalties, network)
     generator = torch.Generator().manual_seed(seed)
-    pair, t, truth = _halves(representation, target, test, targets_of, generator)
+    pair, t, truth = paired(representation, target, test, targets_of, generator)
     if kind == "linear":
         x, y = pair.cleared()
         return linear.ridge_predictions(x, t, y, penalties, rounding(x, pair.precision)), truth, pair.keep
-    if kind == "mlp":
-        return _network_regression(pair, t, penalties, generator, network), truth, pair.keep
     if kind == "kernel":
         x, y = pair.whole(torch.float64)
         return kernel.kernel_ridge_predictions(x, t, y, generator=generator, penalties=penalties), truth, pair.keep
-    raise ValueError(f"kind: expected 'linear', 'mlp' or 'kernel', found {kind!r}")
+    if kind == "mlp":
+        return nonlinear.network_predictions(pair, t, penalties, generator, network), truth, pair.keep
+    if kind == "nonlinear":
+        return nonlinear.better_predictions(pair, t, penalties, generator, network), truth, pair.keep
+    raise ValueError(f"kind: expected 'linear', 'mlp', 'kernel' or 'nonlinear', found {kind!r}")
 
 
 def accuracy(
@@ -186,97 +174,13 @@ def held_out_logits(
     _check_options(penalties, network)
     generator = torch.Generator().manual_seed(seed)
     pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
-    stopping = _stopping(k.shape[1], k, generator)
+    rows = stopping(k.shape[1], k, generator)
     x, y = pair.whole(torch.float32)
     if kind == "linear":
-        return logistic.penalised_logits(x, k, y, classes, *stopping, penalties), truth, pair.keep
+        return logistic.penalised_logits(x, k, y, classes, *rows, penalties), truth, pair.keep
     if kind == "mlp":
-        return _network_logits(x, k, y, classes, stopping, generator, network), truth, pair.keep
+        return _network_logits(x, k, y, classes, rows, generator, network), truth, pair.keep
     raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")
-
-
-def _check_options(penalties: Sequence[float], network: dict[str, Any]) -> None:
-    if len(penalties) == 0:
-        raise ValueError("penalties: expected one penalty or more, found none; leave them out for the usual grid")
-    known = signature(perceptron.trained_predictions).parameters
-    options = [name for name in known if known[name].default is not Parameter.empty]
-    if unknown := sorted(set(network) - set(options)):
-        raise ValueError(f"network: expected options among {options}, found {unknown}; leave them out")
-
-
-def halves(n: int, generator: torch.Generator) -> Split:
-    """Indices of two random halves of n rows, the first the larger when n is odd."""
-    order = torch.randperm(n, generator=generator)
-    return order[: (n + 1) // 2], order[(n + 1) // 2 :]
-
-
-def standardised(
-    train: Shaped[Tensor, "E n d"], test: Shaped[Tensor, "E m d"], precision: torch.dtype
-) -> tuple[Float[Tensor, "E n d"], Float[Tensor, "E m d"]]:
-    """Both less the mean and over the standard deviation of train, in double precision; columns constant in train
-    become zero."""
-    x, y = (half.to(torch.float64, copy=True) for half in (train, test))
-    mean, least = x.mean(1, keepdim=True), rounding(x, precision)
-    scale = x.sub_(mean).square().mean(1).sqrt()
-    over = scale.masked_fill(scale <= least, torch.inf).reciprocal()[:, None]
-    return x.mul_(over), y.sub_(mean).mul_(over)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Representations of the fitted and the scored half as they were given, and which members are finite.
-
-    They are standardised a few members at a time, which then stay in the processor's cache.
-    """
-
-    train: Tensor
-    test: Tensor
-    keep: Tensor
-    precision: torch.dtype
-
-    def cleared(self) -> Split:
-        """Both halves, members that hold NaN replaced by zeros."""
-        return cleared(self.train, self.keep), cleared(self.test, self.keep)
-
-    def parts(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Some members, and both of their halves, standardised, in double precision."""
-        train, test = self.cleared()
-        for part in linear.groups(len(train), train[0].numel()):
-            yield part, *standardised(train[part], test[part], self.precision)
-
-    def whole(self, dtype: torch.dtype) -> Split:
-        """Both halves of all members, standardised."""
-        train, test = (half.new_empty(half.shape, dtype=dtype) for half in (self.train, self.test))
-        for part, x, y in self.parts():
-            train[part], test[part] = x, y
-        return train, test
-
-
-def _halves(
-    representation: Array,
-    target: Array,
-    test: tuple[Array, Array] | None,
-    read: Any,
-    generator: torch.Generator,
-) -> tuple[Pair, Tensor, Tensor]:
-    """Representations of the fitted and scored halves, and targets of both."""
-    x = members(representation, dtype=None)
-    t = read(target, x)
-    if test is None:
-        first, second = (rows.to(x.device) for rows in halves(x.shape[1], generator))
-        (x, y), (t, truth) = ([a.index_select(1, rows) for rows in (first, second)] for a in (x, t))
-    else:
-        y = members(test[0], "test representation", dtype=None)
-        if y.shape[::2] != x.shape[::2]:
-            raise ValueError(f"test: expected members and width as {tuple(x.shape)}, found {tuple(y.shape)}")
-        truth = read(test[1], y, "test target")
-        if truth.shape[2:] != t.shape[2:]:
-            raise ValueError(
-                f"test target: expected {t.shape[2]} columns, those fitted, found {truth.shape[2]}; give the same ones"
-            )
-    if min(x.shape[1], y.shape[1]) < 2:
-        raise ValueError(f"representation: expected 2 rows or more in each half, found {x.shape[1]} and {y.shape[1]}")
-    return Pair(x, y, finite(x, y), precision_of(representation)), t, truth
 
 
 def coefficients(
@@ -288,49 +192,20 @@ def coefficients(
     return 1 - (predicted - truth).square().sum(1) / spread
 
 
-def _stopping(n: int, like: Tensor, generator: torch.Generator) -> Split:
-    """A random fifth of n rows to choose on, and the rest to fit on."""
-    order = torch.randperm(n, generator=generator).to(like.device)
-    return order[: max(1, n // 5)], order[max(1, n // 5) :]
-
-
-def _network_regression(
-    pair: Pair, t: Tensor, penalties: Sequence[float], generator: torch.Generator, network: dict[str, Any]
-) -> Float[Tensor, "E m t"]:
-    """Ridge and a network for what it leaves, which needs fewer steps than one for everything.
-
-    Of the network the share that is best on the stopping rows is taken: less where it is right by chance.
-    """
-    held_out, kept = _stopping(t.shape[1], t, generator)
-    linearly = torch.cat([_kept_ridge(a, t[p], b, kept, penalties) for p, a, b in pair.parts()])
-    linearly, predicted = linearly.split([t.shape[1], linearly.shape[1] - t.shape[1]], 1)
-    rest = t - linearly
-    scale = rest.square().mean(1, keepdim=True).sqrt()
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    x, y = pair.whole(torch.float32)
-    rest = rest / scale
-    scored, seen = torch.cat([x.index_select(1, held_out), y], 1), rest.index_select(1, held_out)
-    nothing = x.new_zeros(*scored.shape[:2], t.shape[2])
-    bend = perceptron.trained_predictions(
-        x, rest.float(), scored, (nothing[:, : len(held_out)], nothing), held_out, kept,
-        loss=perceptron.SQUARED_ERROR, generator=generator, **network,
-    )  # fmt: skip
-    there, bend = bend[:, : len(held_out)], bend[:, len(held_out) :]
-    share = ((seen * there).sum(1, keepdim=True) / there.square().sum(1, keepdim=True).clamp(min=1e-30)).clamp(0, 1)
-    return predicted + scale * share * bend
-
-
-def _kept_ridge(x: Tensor, t: Tensor, y: Tensor, kept: Tensor, penalties: Sequence[float]) -> Float[Tensor, "E m2 t"]:
-    """Ridge fitted on the kept rows, at x and at y."""
-    fitted = x.index_select(1, kept), t.index_select(1, kept)
-    return linear.ridge_predictions(*fitted, torch.cat([x, y], 1), penalties)
+def _check_options(penalties: Sequence[float], network: dict[str, Any]) -> None:
+    if len(penalties) == 0:
+        raise ValueError("penalties: expected one penalty or more, found none; leave them out for the usual grid")
+    known = signature(perceptron.trained_predictions).parameters
+    options = [name for name in known if known[name].default is not Parameter.empty]
+    if unknown := sorted(set(network) - set(options)):
+        raise ValueError(f"network: expected options among {options}, found {unknown}; leave them out")
 
 
 def _labelled_halves(
     representation: Array, labels: Array, test: tuple[Array, Array] | None, generator: torch.Generator
 ) -> tuple[Pair, Tensor, Tensor, int]:
-    """As `_halves`, the labels as numbers from 0 to C - 1, and C."""
-    pair, k, truth = _halves(representation, labels, test, labels_of, generator)
+    """As `paired`, the labels as numbers from 0 to C - 1, and C."""
+    pair, k, truth = paired(representation, labels, test, labels_of, generator)
     names, index = torch.unique(torch.cat([k, truth], 1), return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"labels: expected two classes or more, found only {names.tolist()}; nothing to tell apart")
@@ -339,9 +214,9 @@ def _labelled_halves(
 
 
 def _network_logits(
-    x: Tensor, k: Tensor, y: Tensor, classes: int, stopping: Split, generator: torch.Generator, network: dict[str, Any]
+    x: Tensor, k: Tensor, y: Tensor, classes: int, rows: Split, generator: torch.Generator, network: dict[str, Any]
 ) -> Float[Tensor, "E m C"]:
-    held_out, kept = stopping
+    held_out, kept = rows
     # Begins at the class frequencies, the best guess without the representation.
     prior = torch.nn.functional.one_hot(k[:, kept], classes).float().mean(1, keepdim=True).clamp(min=1e-6).log()
     start = (prior.expand(-1, len(held_out), -1), prior.expand(-1, y.shape[1], -1))
@@ -356,7 +231,7 @@ def _neighbour_classes(
 ) -> tuple[Int[Tensor, "E m"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     generator = torch.Generator().manual_seed(seed)
     pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
-    held_out, kept = _stopping(k.shape[1], k, generator)
+    held_out, kept = stopping(k.shape[1], k, generator)
     guesses = []
     for part, x, y in pair.parts():
         for points, names, scored in zip(x.float(), k[part], y.float(), strict=True):

@@ -11,8 +11,9 @@ from ssl_theory.analysis.clustering import mixture_clustering
 from ssl_theory.analysis.collapse import class_collapse_ratio, effective_rank, retained_style, total_variance
 from ssl_theory.analysis.dimensions import participation_ratio
 from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor
+from ssl_theory.analysis.halves import halves
 from ssl_theory.analysis.identifiability import block_r2
-from ssl_theory.analysis.probes import halves, held_out_classes
+from ssl_theory.analysis.probes import held_out_classes
 
 
 def profile(
@@ -30,13 +31,12 @@ def profile(
 ) -> dict[str, Score]:
     """What a representation kept, every measure by name; only what the arguments allow.
 
-    With `content`, `style`: `content_r2_linear`, `content_r2_mlp`, `style_r2_linear`, `style_r2_mlp`. With
+    With `content`, `style`: `content_r2_linear`, `content_r2_nonlinear`, `style_r2_linear`, `style_r2_nonlinear`. With
     `style_ceiling`: `retained_style`; with `content_ceiling`: `content_of_bayes`, R^2 of content over it; both by the
-    MLP probe, which is ridge and what rows of the fitted half confirm beyond it. With `labels`: `accuracy_linear`,
-    `accuracy_mlp`, `accuracy_knn`, `cluster_accuracy`, `nmi`, `ari`, `silhouette`, `class_collapse_ratio`; with
-    `bayes_accuracy` also `accuracy_of_bayes`: the accuracy of the best of the three probes over it, the best of each
-    half of the scored rows being chosen on the other half. Always: `effective_rank`, `participation_ratio`,
-    `total_variance`.
+    nonlinear probe, the better of an MLP and kernel ridge. With `labels`: `accuracy_linear`, `accuracy_mlp`,
+    `accuracy_knn`, `cluster_accuracy`, `nmi`, `ari`, `silhouette`, `class_collapse_ratio`; with `bayes_accuracy` also
+    `accuracy_of_bayes`: the accuracy of the best of the three probes over it, the best of each half of the scored rows
+    being chosen on the other half. Always: `effective_rank`, `participation_ratio`, `total_variance`.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`, rows independent (one view a data point).
@@ -49,22 +49,22 @@ def profile(
         content_ceiling: R^2(y|x), likewise (`world.content_r2().mean()`).
         bayes_accuracy: of the world, likewise.
         seed: of every split and network.
-        network: of the MLP probes, as in `probes.r2`.
+        network: of the probes that hold an MLP, as in `probes.r2`.
 
     Returns:
         name -> float or `(E,)`.
     """
     blocks = {name: b for name, b in (("content", content), ("style", style)) if b is not None}
     found: dict[str, Score] = {}
-    for kind, options in (("linear", {}), ("mlp", network)):
+    for kind, options in (("linear", {}), ("nonlinear", network)):
         scores = block_r2(representation, blocks, kind=kind, seed=seed, **options) if blocks else {}
         found |= {f"{name}_r2_{kind}": score for name, score in scores.items()}
     if style is not None and style_ceiling is not None:
         found["retained_style"] = retained_style(
-            found["style_r2_mlp"], _end(style_floor, representation), _end(style_ceiling, representation)
+            found["style_r2_nonlinear"], _end(style_floor, representation), _end(style_ceiling, representation)
         )
     if content is not None and content_ceiling is not None:
-        found["content_of_bayes"] = found["content_r2_mlp"] / _end(content_ceiling, representation)
+        found["content_of_bayes"] = found["content_r2_nonlinear"] / _end(content_ceiling, representation)
     if labels is not None:
         found |= _class_profile(representation, labels, bayes_accuracy, seed, network)
     for measure in (effective_rank, participation_ratio, total_variance):

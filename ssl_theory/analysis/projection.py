@@ -59,7 +59,7 @@ def profile_along(
             (`Fitted.transform(x, layer="head.1")`).
         content, style: `(n, t)` or `(E, n, t)`.
         labels: `(n,)` or `(E, n)`.
-        kind: of all probes, "linear" or "mlp".
+        kind: of all probes, "linear" or "mlp" ("nonlinear", "kernel" without labels).
         probe: `seed` and the rest that both `r2` and `accuracy` take.
     """
     options: dict[str, Any] = {"kind": kind, **probe}

@@ -22,7 +22,7 @@ ALONG = {"steps": "steps", "views": "views J", "latent_dim": "latent size", "str
 
 
 def content_against_style(tidy: pd.DataFrame, dataset: str) -> Figure:
-    """A point a method: accuracy of a linear probe against R² averaged over the style factors (MLP probe).
+    """A point a method: accuracy of a linear probe against R² averaged over the style factors (nonlinear probe).
 
     Bars are 95 % intervals over seeds; the dashed line is what the same probe reads off the pixels. A thin line leads
     to the small point of the layer before the head. Autoencoders, which lie close together, are drawn once more,
@@ -39,7 +39,7 @@ def content_against_style(tidy: pd.DataFrame, dataset: str) -> Figure:
             _point(axis, method, points.loc[[method]].droplevel("method"), seen, visible=method in shown)
         axis.set_xlabel("content: linear accuracy")
     axes[0, 0].set_xlabel(f"content: linear accuracy, {dataset} test images")
-    axes[0, 0].set_ylabel("style: mean R² of the factors, MLP probe")
+    axes[0, 0].set_ylabel("style: mean R² of the factors, nonlinear probe")
     axes[0, 0].set_xlim(_around(points, "content", 0.0))
     axes[0, 0].set_ylim(_around(points, "style", -1.0))
     if panels == 2:
@@ -76,7 +76,7 @@ def coordinates(tidy: pd.DataFrame) -> pd.DataFrame:
     by seed."""
     row = ["method", "layer"]
     linear = tidy[(tidy["aspect"] == "content") & (tidy["measure"] == "linear")]
-    style = tidy[(tidy["aspect"] == "style") & (tidy["measure"] == "mlp")]
+    style = tidy[(tidy["aspect"] == "style") & (tidy["measure"] == "nonlinear")]
     style = style.groupby([*row, "seed"], sort=False)["value"].mean().reset_index()
     parts: dict[str, pd.Series] = {}
     for name, table in (("content", linear), ("style", style)):

@@ -13,7 +13,7 @@ from torch import Tensor
 from ssl_theory.benchmarks.augmentation import Augmentation, ImageViews, Redrawing
 from ssl_theory.benchmarks.data import Images, Splits
 
-STYLE_ROWS = 4000  # views that a style probe learns on: enough for an MLP probe, few enough for seconds
+STYLE_ROWS = 4000  # views that a style probe learns on: enough for a nonlinear probe, few enough for seconds
 MOST_IMAGES = 10_000  # images that probes learn on or are scored on, in larger data sets
 EVIDENCE_IMAGES = 500  # test images whose evidence is estimated
 PICTURES = 10

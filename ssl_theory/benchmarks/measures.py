@@ -27,7 +27,8 @@ from ssl_theory.benchmarks.data import Images
 from ssl_theory.benchmarks.examination import Examination
 
 NEIGHBOURS = (1, 5, 15, 45)
-PROBES = ("linear", "mlp")
+CLASS_PROBES = ("linear", "mlp")
+NUMBER_PROBES = ("linear", "nonlinear")
 DECODER: dict[str, Any] = {
     "hidden": (256, 256),
     "steps": 400,
@@ -56,7 +57,7 @@ def content(train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], exam: E
     value."""
     rows = [
         rows_of("content", probe, "label", _accuracy(train, exam.train, test, exam.test, kind=probe))
-        for probe in PROBES
+        for probe in CLASS_PROBES
     ]
     neighbours = _accuracy(train, exam.train, test, exam.test, kind="knn", ks=[k])
     clusters = mixture_clustering(train, test, exam.test.labels, exam.classes)
@@ -95,7 +96,7 @@ def confusion(
 
 
 def style(transform: Transform, exam: Examination) -> pd.DataFrame:
-    """R² of every recorded factor, by a linear and by an MLP probe, on views of the test images."""
+    """R² of every recorded factor, by a linear and a nonlinear probe, on views of the test images."""
     train, test = (transform(views.x.flatten(0, 1)) for views in (exam.train_views, exam.test_views))
     fitted, scored = (views.style.flatten(0, 1) for views in (exam.train_views, exam.test_views))
     return _told("style", exam.factors, (train, test), (fitted, scored))
@@ -110,7 +111,7 @@ def known(train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], exam: Exa
     told = [pd.DataFrame()]
     for at, name in enumerate(exam.attributes):
         fitted, scored = (part.attributes[:, at] for part in (exam.train, exam.test))  # type: ignore[index]
-        told += [rows_of("attribute", kind, name, balanced(train, fitted, test, scored, kind)) for kind in PROBES]
+        told += [rows_of("attribute", kind, name, balanced(train, fitted, test, scored, kind)) for kind in CLASS_PROBES]
     if exam.image_factors:
         assert exam.train.factors is not None
         assert exam.test.factors is not None
@@ -136,7 +137,7 @@ def _told(
     aspect: str, names: Sequence[str], representation: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]
 ) -> pd.DataFrame:
     rows = []
-    for probe in PROBES:
+    for probe in NUMBER_PROBES:
         scores = r2(representation[0], target[0], kind=probe, test=(representation[1], target[1]), per_target=True)
         rows += [rows_of(aspect, probe, name, scores[:, at]) for at, name in enumerate(names)]
     return pd.concat(rows, ignore_index=True)

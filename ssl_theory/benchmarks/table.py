@@ -27,7 +27,7 @@ TITLES = {
     ("content", "gmm_accuracy"): "GMM acc.",
     ("content", "nmi"): "NMI",
     ("content", "ari"): "ARI",
-    ("retained", "mlp"): "retained, MLP",
+    ("retained", "nonlinear"): "retained, nonlinear",
     ("retained", "linear"): "retained, linear",
     ("reconstruction", "mse"): "MSE, own decoder",
     ("reconstruction", "decoded"): "MSE, trained decoder",
@@ -38,21 +38,21 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Block:
-    """One table: the aspects it shows, of one probe where it is about probes.
+    """One table: the aspects it shows, of some probes where it is about probes.
 
     More targets than `MOST_COLUMNS` are shown by their mean, and `each` one for itself too where that is asked for. A
     `sparse` block leaves out the methods and the columns for which nothing was measured."""
 
     title: str
     aspects: tuple[str, ...]
-    probe: str | None = None
+    probes: tuple[str, ...] = ()
     each: bool = False
     sparse: bool = False
 
     def rows(self, tidy: pd.DataFrame) -> pd.DataFrame:
         rows = tidy[tidy["aspect"].isin(self.aspects)]
-        rows = rows if self.probe is None else rows[rows["measure"] == self.probe]
-        if self.probe is not None and rows["target"].nunique() > MOST_COLUMNS:
+        rows = rows[rows["measure"].isin(self.probes)] if self.probes else rows
+        if self.probes and rows["target"].nunique() > MOST_COLUMNS:
             many = f"mean of {rows['target'].nunique()}"
             mean = rows.groupby([*ROW, "seed", "measure"], sort=False)["value"].mean().reset_index()
             mean = mean.assign(aspect=self.aspects[0], target=many)
@@ -60,15 +60,19 @@ class Block:
         return rows
 
     def column(self, aspect: str, measure: str, target: str) -> str:
-        return target if self.probe else TITLES.get((aspect, measure), measure)
+        return target if self.probes else TITLES.get((aspect, measure), measure)
 
 
 BLOCKS = (
     Block("Content: accuracy and clustering, test images", ("content",)),
-    Block("Style: R² of an MLP probe, views of test images", ("style",), "mlp", each=True),
-    Block("Style: R² of a linear probe, views of test images", ("style",), "linear", each=True),
-    Block("Known of the images: MLP probe, R² or adjusted balanced accuracy", ("attribute", "factor"), "mlp"),
-    Block("Known of the images: linear probe, R² or adjusted balanced accuracy", ("attribute", "factor"), "linear"),
+    Block("Style: R² of a nonlinear probe, views of test images", ("style",), ("nonlinear",), each=True),
+    Block("Style: R² of a linear probe, views of test images", ("style",), ("linear",), each=True),
+    Block(
+        "Known of the images: nonlinear probe, R² or (MLP) adjusted balanced accuracy",
+        ("attribute", "factor"),
+        ("nonlinear", "mlp"),
+    ),
+    Block("Known of the images: linear probe, R² or adjusted balanced accuracy", ("attribute", "factor"), ("linear",)),
     Block(
         "Style over that of the pixels, and squared error a pixel of reconstructions",
         ("retained", "reconstruction"),

@@ -46,7 +46,7 @@ def test_ceilings_of_any_kind_leave_scores_theirs(kind: str):
             r, content=r[..., :1], style=r[..., 1:], labels=torch.arange(40) % 2, steps=20, hidden=(4,),
             style_ceiling=end, content_ceiling=end, bayes_accuracy=end, style_floor=floor,
         )  # fmt: skip
-        for name, of in (("retained_style", "style_r2_mlp"), ("content_of_bayes", "content_r2_mlp")):
+        for name, of in (("retained_style", "style_r2_nonlinear"), ("content_of_bayes", "content_r2_nonlinear")):
             np.testing.assert_allclose(found[name], 2 * np.asarray(found[of]), rtol=1e-6)
         return {name: found[name] for name in ("retained_style", "content_of_bayes", "accuracy_of_bayes")}
 

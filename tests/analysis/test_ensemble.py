@@ -45,6 +45,7 @@ def beside(r: Any, t: Tensor) -> Tensor:
 MEASURES: dict[str, Measure] = {
     "r2": Measure(lambda r, t, k: analysis.r2(r, t)),
     "kernel r2": Measure(lambda r, t, k: analysis.r2(r, t, kind="kernel")),
+    "nonlinear r2": Measure(lambda r, t, k: analysis.r2(r, t, kind="nonlinear", **NETWORK)),
     "accuracy": Measure(lambda r, t, k: analysis.accuracy(r, k)),
     "knn accuracy": Measure(lambda r, t, k: analysis.accuracy(r, k, kind="knn", ks=(1, 3))),
     "class_information": Measure(lambda r, t, k: analysis.class_information(r, k)),

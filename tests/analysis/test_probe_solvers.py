@@ -303,6 +303,25 @@ def test_every_target_gets_the_kernel_width_that_suits_it():
     assert not torch.allclose(narrow, wide, atol=0.01)
 
 
+def test_kernel_ridge_takes_held_out_rows_in_once_they_have_been_told():
+    """Told by the other rows' fit; and what is told of test rows is as if all had been fitted on from the start."""
+    x, t, y = noise(2, 400)[None], noise(3, 400, seed=1)[None] + 50, noise(2, 30, seed=2)[None]
+    t[..., 0] += x[..., 0].square()
+    held, kept = torch.arange(300, 400), torch.arange(300)
+    seeds = {"generator": torch.Generator(), "landmarks": 40, "widths": (1.0,), "penalties": (0.1,)}
+    seeds["generator"].manual_seed(3)
+    seen, unseen = kernel.validated_predictions(x, t, y, held, kept, **seeds)
+    seeds["generator"].manual_seed(3)
+    alone = kernel.kernel_ridge_predictions(x[:, kept], t[:, kept], x[:, held], **seeds)
+    torch.testing.assert_close(seen, alone, rtol=0, atol=1e-9)
+    centres = x[0, kept[torch.randperm(300, generator=torch.Generator().manual_seed(3))[:40]]]
+    features = kernel.Features.of(centres, float(torch.cdist(centres, centres).median()))
+    rows = torch.cat(list(features.rows(x[0])))
+    model = Ridge(alpha=0.1).fit(rows.numpy(), t[0].numpy())
+    found = model.predict(torch.cat(list(features.rows(y[0]))).numpy())
+    np.testing.assert_allclose(unseen[0].numpy(), found, atol=1e-6)
+
+
 @pytest.mark.parametrize("distinct", [1, 2, 50])
 def test_kernel_ridge_on_rows_that_repeat(distinct: int):
     """Landmarks at the same place make the kernel singular: the best guess is then each place's mean."""

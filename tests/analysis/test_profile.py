@@ -235,9 +235,9 @@ def test_profile_of_constructed_representations():
     )
     known = {
         "content_r2_linear": (1, 0, None),
-        "content_r2_mlp": (1, 0, None),
+        "content_r2_nonlinear": (1, 0, None),
         "style_r2_linear": (0, 1, 0.5),
-        "style_r2_mlp": (0, 1, 0.5),
+        "style_r2_nonlinear": (0, 1, 0.5),
         "retained_style": (0, 1, 0.5),
         "accuracy_linear": (1, 1 / 3, 1),
         "accuracy_mlp": (1, 1 / 3, 1),

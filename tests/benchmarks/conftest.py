@@ -24,10 +24,12 @@ def _own_caches(tmp_path_factory):
 
 @contextmanager
 def shortened() -> Iterator[None]:
-    """MLP probes of 40 steps instead of 720: how good they are is another test's matter."""
+    """Networks of probes with 40 steps: how good they are is another test's matter."""
 
     def short(function):
-        return lambda *a, kind, **k: function(*a, kind=kind, **(k | ({"steps": 40} if kind == "mlp" else {})))
+        return lambda *a, kind, **k: function(
+            *a, kind=kind, **(k | ({"steps": 40} if kind in ("mlp", "nonlinear") else {}))
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("r2", "accuracy", "held_out_classes", "held_out_predictions"):

@@ -41,7 +41,7 @@ def test_training_curves_tell_their_length_and_show_what_follows_a_steep_drop():
 
 
 def scores(methods: tuple[str, ...]) -> pd.DataFrame:
-    measured = (("content", "linear", "label"), ("style", "mlp", "shift"))
+    measured = (("content", "linear", "label"), ("style", "nonlinear", "shift"))
     rows = [
         (method, "representation", seed, *which, 0.5 + 0.01 * at + 0.1 * seed)
         for at, method in enumerate(methods)

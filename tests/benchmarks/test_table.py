@@ -18,7 +18,7 @@ NAMES = {"vae": "VAE", "simclr": "SimCLR"}
 def tidy(seeds: int = 5) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     keys = [(a, m, "label") for a, m in table.TITLES if a == "content"]
-    keys += [("style", p, f) for p in ("linear", "mlp") for f in ("shift_x", "rotation")]
+    keys += [("style", p, f) for p in ("linear", "nonlinear") for f in ("shift_x", "rotation")]
     keys += [("reconstruction", "mse", "image"), ("generation", "FID (features)", "image")]
     keys += [("choice", "steps", "validation"), ("choice", "k", "validation")]
     rows = [
@@ -81,8 +81,8 @@ def test_cells():
 
 def test_block_puts_each_number_in_its_place():
     rows = tidy()
-    cells = cells_of(rows, "MLP probe")
-    chosen = rows[(rows["method"] == "vae") & (rows["measure"] == "mlp") & (rows["target"] == "rotation")]
+    cells = cells_of(rows, "Style: R² of a nonlinear probe")
+    chosen = rows[(rows["method"] == "vae") & (rows["measure"] == "nonlinear") & (rows["target"] == "rotation")]
     assert cells.loc["VAE", "rotation"].startswith(f"{chosen['value'].mean():.3f} ±")
     assert list(cells.columns) == ["shift_x", "rotation"]
     assert list(cells.index) == ["VAE", "SimCLR"]
@@ -122,10 +122,10 @@ def test_many_attributes_are_shown_by_their_mean():
 def test_each_factor_of_style_is_shown_however_many_there_are():
     """Those of crops, flips and colours are nine: their mean and each of them, in tables that fit a terminal."""
     factors = named("crop-colour", (3, 32, 32)).names
-    base = {"layer": "representation", "aspect": "style", "measure": "mlp"}
+    base = {"layer": "representation", "aspect": "style", "measure": "nonlinear"}
     keys = [(m, s, t) for m in NAMES for s in range(3) for t in factors]
     rows = pd.DataFrame([base | {"method": m, "seed": s, "target": t, "value": 0.1 * len(t)} for m, s, t in keys])
-    parts = [cells for title, cells in table.blocks(rows, NAMES) if "MLP" in title]
+    parts = [cells for title, cells in table.blocks(rows, NAMES) if "nonlinear" in title]
     assert [name for cells in parts for name in cells.columns] == ["mean of 9", *factors]
     assert max(len(cells.columns) for cells in parts) <= table.MOST_COLUMNS
     assert parts[-1].loc["VAE", "hue"] == "0.300 ±0.000"
@@ -138,9 +138,9 @@ def test_retained_style_is_over_that_of_the_pixels():
 
     def style(method: str, seed: int) -> float:
         chosen = pd.concat([rows, pixels]).query(f"method == '{method}' and seed == {seed}")
-        return chosen.query("aspect == 'style' and measure == 'mlp'")["value"].mean()
+        return chosen.query("aspect == 'style' and measure == 'nonlinear'")["value"].mean()
 
-    one = derived.query("method == 'simclr' and measure == 'mlp' and seed == 3")["value"].item()
+    one = derived.query("method == 'simclr' and measure == 'nonlinear' and seed == 3")["value"].item()
     assert one == pytest.approx(style("simclr", 3) / style("pixels", 0))
     assert derived.query("method == 'pixels'")["value"].tolist() == pytest.approx([1, 1])
     alone = table.with_retained(rows).query("aspect == 'retained'")
@@ -175,7 +175,7 @@ def test_terminal_fits_eighty_columns():
 def test_coordinates_average_factors_seed_by_seed():
     rows = tidy()
     points = draw.coordinates(rows)
-    style = rows[(rows["method"] == "vae") & (rows["aspect"] == "style") & (rows["measure"] == "mlp")]
+    style = rows[(rows["method"] == "vae") & (rows["aspect"] == "style") & (rows["measure"] == "nonlinear")]
     by_seed = style.groupby("seed")["value"].mean()
     assert points.loc[("vae", "representation"), "style"] == pytest.approx(by_seed.mean())
     assert points.loc[("vae", "representation"), "style_half"] == pytest.approx(table.half_width(by_seed))

@@ -59,9 +59,9 @@ def made_up(retained: dict[str, float], floor: float = 0.2, ceiling: float = 0.8
         jitter = 0.01 * seed
         for method, share in retained.items():
             style = floor + (ceiling - floor) * (share + jitter)
-            values = {"style R2, mlp": style, "label accuracy, linear": 0.9 + jitter, "style floor": floor}
+            values = {"style R2, nonlinear": style, "label accuracy, linear": 0.9 + jitter, "style floor": floor}
             rows += [{"method": method, "seed": seed, "measure": m, "value": v} for m, v in values.items()]
-        observed = {"style R2, mlp": ceiling, "style floor": floor}
+        observed = {"style R2, nonlinear": ceiling, "style floor": floor}
         rows += [{"method": OBSERVATION, "seed": seed, "measure": m, "value": v} for m, v in observed.items()]
     return pd.DataFrame(rows)
 

@@ -20,7 +20,7 @@ def made_up(naive: dict[str, float], strengths: tuple[float, ...] = (FLOOR,)) ->
         for seed in (0, 1, 2):
             for method, value in (naive | {OBSERVATION: CEILING}).items():
                 about = {"method": method, "seed": seed, "strength": strength}
-                rows.append(about | {"measure": "style R2, mlp", "value": value + 0.002 * seed})
+                rows.append(about | {"measure": "style R2, nonlinear", "value": value + 0.002 * seed})
                 rows.append(about | {"measure": "style floor", "value": strength})
     return pd.DataFrame(rows)
 

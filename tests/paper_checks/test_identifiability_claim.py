@@ -24,7 +24,7 @@ def made_up(recovered: dict[str, float], style: float = 0.02) -> pd.DataFrame:
             about = {"method": MIXTURE, "separation": separation, "seed": seed}
             rows += [about | {"measure": m, "value": v + 1e-3 * seed} for m, v in at.items()]
         for name in CONTROLLED:
-            for measure, value in (("content R2, mlp", 0.96), ("style R2, mlp", style)):
+            for measure, value in (("content R2, nonlinear", 0.96), ("style R2, nonlinear", style)):
                 rows.append({"method": name, "seed": seed, "measure": measure, "value": value + 1e-3 * seed})
     return pd.DataFrame(rows)
 

@@ -30,7 +30,7 @@ def made_up(clip: float, simvae: float, across: float = 0.95, together: float = 
         for method, share in (("CLIP", clip), (SIMVAE, simvae), (OBSERVATION, 1.0)):
             for layer in MODALITIES:
                 values = {
-                    "style R2, mlp": 0.9 * share - jitter,
+                    "style R2, nonlinear": 0.9 * share - jitter,
                     "style floor": 0.0,
                     "collapse ratio": together + jitter,
                 }

@@ -18,7 +18,10 @@ def made_up(content: float = 0.95, style: float = 0.1, generative: float = 0.8, 
     for seed in (0, 1, 2):
         jitter = 0.002 * seed
         for method in CONFIG["blocks"]:
-            values = {"content R2, mlp": content, "style R2, mlp": generative if method == SIMVAE else style}
+            values = {
+                "content R2, nonlinear": content,
+                "style R2, nonlinear": generative if method == SIMVAE else style,
+            }
             # The sphere's numbers of the same methods must not be taken for the blocks'.
             for setting, shift in (("blocks", 0.0), ("sphere", -5.0)):
                 about = {"setting": setting, "method": method, "seed": seed}

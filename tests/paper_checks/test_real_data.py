@@ -22,7 +22,7 @@ def made_up(told: dict[str, tuple[float, float]]) -> pd.DataFrame:
         for seed in (0, 1, 2):
             about = {"method": method, "seed": seed}
             for target, value in (("shift", of_style + 0.1), ("turn", of_style - 0.1 + 0.002 * seed)):
-                rows.append(about | {"aspect": "style", "measure": "mlp", "target": target, "value": value})
+                rows.append(about | {"aspect": "style", "measure": "nonlinear", "target": target, "value": value})
                 rows.append(about | {"aspect": "style", "measure": "linear", "target": target, "value": 0.0})
             content = {"aspect": "content", "target": "label", "value": of_content + 0.002 * seed**2}
             rows += [about | content | {"measure": "linear"}, about | content | {"measure": "knn", "value": 0.5}]

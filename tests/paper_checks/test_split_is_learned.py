@@ -38,10 +38,10 @@ def made_up(
                 of = {"rho": value, "R2 from content": by[0], "R2 from style": by[1], file.SHARE: share}
                 rows += [at | {"measure": m, "dimension": dimension, "value": v + 1e-3 * seed} for m, v in of.items()]
             found = {"widest gap": float(file.widest_gap(torch.tensor([rho]))[0]), "style R2, low group": low}
-            found |= {"label accuracy, linear": 0.95, "style R2, mlp": 0.8}
+            found |= {"label accuracy, linear": 0.95, "style R2, nonlinear": 0.8}
             rows += [at | {"measure": m, "value": v + 1e-3 * seed} for m, v in found.items()]
         rows.append({"method": COMMON, "seed": seed, "measure": "label accuracy, linear", "value": 0.96})
-        rows.append({"method": OBSERVATION, "seed": seed, "measure": "style R2, mlp", "value": 0.9})
+        rows.append({"method": OBSERVATION, "seed": seed, "measure": "style R2, nonlinear", "value": 0.9})
     return pd.DataFrame(rows)
 
 
