@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from figures import canvas, control_mark, interval_points, legend, line_with_band, mark, theory_line
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
-from paper_checks.trained import OBSERVATION, ONE_A_FAMILY, SIZES, displayed, retained_style, training
+from paper_checks.trained import OBSERVATION, ONE_A_FAMILY, READ_BY, SIZES, displayed, retained_style, training
 
 WORLD, FLOOR = "dependent-style", 0.5  # the preset's own floor
 SIMVAE = "SimVAE, Gaussian prior"
@@ -208,5 +208,6 @@ CLAIM = Claim(
     findings=findings,
     draw=draw,
     caption=caption,
+    notes=READ_BY,
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4; von Kügelgen et al. (2021), arXiv 2106.04619",
 )

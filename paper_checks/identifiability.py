@@ -47,6 +47,7 @@ from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from paper_checks.trained import EVERY as EVERY_METHOD
 from paper_checks.trained import (
     ONE_A_FAMILY,
+    READ_BY,
     SIZES,
     displayed,
     fresh,
@@ -347,6 +348,7 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=(
+        f"{READ_BY} "
         "What the first runs found. The affine fall of style says nothing of rotations: style is z less its class "
         "mean, and the true latents themselves fall from 0.5 to 0.1. About class means a map for each class does gain "
         "on one for all as clusters part, but a VAE and the shuffled control gain nearly as much, and the axes of the "

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from figures import canvas, control_mark, interval_points, legend, line_with_band
 from paper_checks.claim import Claim, Config, Finding, Task
-from paper_checks.trained import ONE_A_FAMILY, SIMVAE, SIZES, displayed, observed, retained_style, training
+from paper_checks.trained import ONE_A_FAMILY, READ_BY, SIMVAE, SIZES, displayed, observed, retained_style, training
 
 REFERENCE = SIMVAE[0]
 RISE = "rise of retained style, "
@@ -132,6 +132,7 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=(
+        f"{READ_BY} "
         "BYOL's rise is short of the bound because it starts high: in the same trainings of style-collapse it retains "
         "0.30 of style that no view shares, 0.17 to 0.45 by seed. Its representation has few directions (effective "
         "rank 2.5 to 4.0 of 10; SimSiam 5.5 to 7.2), and a linear probe reads style there with R² 0.13, where it "

@@ -245,6 +245,7 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=(
+        f"{trained.READ_BY} "
         "What style CLIP still tells is a matter of its temperature, not of its two encoders: the learned temperature "
         "falls to 0.03 in 2,000 steps. In three seeds tried apart, with style R² in place of retained style: 0.20 to "
         "0.35 with the learned temperature in this world, 0.16 to 0.26 with the same learner in world `block`, 0.03 to "

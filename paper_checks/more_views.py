@@ -34,6 +34,7 @@ import synthetic
 from figures import bound_line, canvas, control_mark, legend, line_with_band
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import (
+    READ_BY,
     SIZES,
     displayed,
     fresh,
@@ -205,6 +206,6 @@ CLAIM = Claim(
     findings=findings,
     draw=draw,
     caption=caption,
-    notes=NOTES,
+    notes=f"{READ_BY} {NOTES}",
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5",
 )

@@ -42,7 +42,7 @@ import synthetic
 from figures import canvas, heat_map
 from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task
-from paper_checks.trained import OBSERVATION, SHARED, displayed, fresh, represented, sampler
+from paper_checks.trained import OBSERVATION, READ_BY, SHARED, displayed, fresh, represented, sampler
 from ssl_theory.analysis import probes
 from ssl_theory.learners import Learner, SimCLR, SimVAE, fit
 
@@ -393,6 +393,6 @@ CLAIM = Claim(
     findings=findings,
     draw=draw,
     caption=caption,
-    notes=NOTES,
+    notes=f"{READ_BY} {NOTES}",
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5",
 )

@@ -36,6 +36,7 @@ from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import (
     OBSERVATION,
+    READ_BY,
     SHARED,
     SIZES,
     displayed,
@@ -303,6 +304,6 @@ CLAIM = Claim(
     findings=findings,
     draw=draw,
     caption=caption,
-    notes=NOTES,
+    notes=f"{READ_BY} {NOTES}",
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4; Chen et al. (2020), arXiv 2002.05709",
 )

@@ -208,6 +208,7 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=(
+        "Style is read by the better of an MLP and kernel ridge, until all verdicts had been seen by the MLP alone. "
         "Of the full profile: SimVAE is above the VAE in eight of ten seeds, by 0.027 to 0.096, most where the VAE is "
         "poor, and below it in the two where the VAE is best, by 0.004 and 0.024 (VAE 0.822 to 0.922, SimVAE 0.891 to "
         "0.940). In an earlier run of 4,000 steps one seed of the VAE stayed behind and the mean gain was 0.024. A map "

@@ -247,6 +247,7 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=(
+        f"{trained.READ_BY} "
         "Scale is not lost as rotation is (R² 0.40 against 0.04 in SimCLR, which breaks the bound; 0.19 against 0.03 "
         "in VICReg). It is not self-supervision that keeps it: a classifier trained on the labels (two seeds, 1,500 "
         "steps, accuracy 1.00) tells scale with R² 0.86 to 0.89, position with 0.21 to 0.48. A likely reason, not "

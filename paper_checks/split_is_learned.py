@@ -374,6 +374,7 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=(
+        f"{trained.READ_BY} "
         "In vectors the dimensions of highest ρ are content, with next to nothing of style, and the others hold the "
         "style, at every J and latent size; yet the widest gap in ρ is decided at J = 4 alone, for between the groups "
         "lie dimensions that mix content and style (see the middle panel). Longer training does not part all of them: "

@@ -29,6 +29,7 @@ from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from paper_checks.trained import (
     EVERY,
     ONE_A_FAMILY,
+    READ_BY,
     SIMVAE,
     SIZES,
     displayed,
@@ -173,6 +174,7 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=(
+        f"{READ_BY} "
         "The control has one method of each family. InstanceMemory stands for instance discrimination, not "
         "InstanceDiscrimination, which learns a weight for each of 1,024 data points and, where views share "
         "everything, learns these points by heart: of fresh data it then tells little, neither style nor content "

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 import synthetic
 from figures import canvas, control_mark, legend, line_with_band, mark, theory_line
 from paper_checks.claim import Claim, Config, Finding, Task
-from paper_checks.trained import SHARED, SIZES, fresh, represented
+from paper_checks.trained import READ_BY, SHARED, SIZES, fresh, represented
 from ssl_theory.analysis import collapse, probes
 from ssl_theory.learners import AlignUniform, JointEmbedding, Learner, SimCLR, SimVAE, fit
 from ssl_theory.losses.contrastive import info_nce
@@ -239,6 +239,6 @@ CLAIM = Claim(
     findings=findings,
     draw=draw,
     caption=caption,
-    notes=NOTES,
+    notes=f"{READ_BY} {NOTES}",
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4",
 )

@@ -233,6 +233,14 @@ def fresh(world: synthetic.World, points: int, seed: int) -> synthetic.Views:
     return world.sample(points, views=2, generator=generator)
 
 
+READ_BY = (
+    "R² by a nonlinear probe is that of the better of two, a small MLP and kernel ridge, chosen for each number and "
+    "seed on rows that are not scored. Until all verdicts had been seen it was the MLP alone, which reads less of "
+    "what discriminative methods leave of style (speed/results/probes.md)."
+)
+"""For the notes of every claim that reads style or content so."""
+
+
 def measures(
     representation: Float[Tensor, "E n J d"],
     drawn: Sequence[synthetic.Views],

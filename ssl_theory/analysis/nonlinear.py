@@ -1,8 +1,8 @@
 """Nonlinear regression probes: a small network for what ridge leaves, and the better of it and kernel ridge.
 
 Neither of the two reads everything. Style that a loss ignores lies where a network of a few hundred steps does not
-look, and kernel ridge reads up to nine times the R^2 there; where many columns are noise, as among pixels, distances
-tell less than a network's first layer does (`speed/results/probes.md`).
+look: kernel ridge reads up to nine times the R^2 there (`speed/results/probes.md`). Where most columns are noise, the
+network does, as distances tell little of one column among many.
 """
 
 from collections.abc import Sequence

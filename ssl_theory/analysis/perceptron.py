@@ -1,4 +1,4 @@
-"""A small MLP probe for all ensemble members at once: the nonlinear measure of what a representation tells.
+"""A small MLP probe for all ensemble members at once: one of the two nonlinear probes of what a representation tells.
 
 Two hidden layers, Adam with a warm-up and a cosine, and early stopping on a held-out fifth of train: of the weights
 averaged over a few looks (Izmailov et al. 2018, arXiv 1803.05407) those with the lowest held-out loss predict, per
@@ -6,7 +6,7 @@ member and target, and never worse there than what it starts from.
 
 It is no upper limit of what can be read. Columns have unit variance, but directions of small variance are learned last:
 of style in representations whose loss ignores it, kernel ridge reads up to nine times the R^2 that this probe does, and
-more steps read more (`speed/results/probes.md`).
+more steps read more (`speed/results/probes.md`). `nonlinear` takes the better of the two.
 """
 
 import math
