@@ -7,13 +7,18 @@ invertible linear map. Ridge and the MLP probe read columns of unit variance, bu
 small variance, in which deterministic encoders can hide what their loss does not ask for, are learned last. So beside
 the usual steps: more of them, and the representation whitened first (columns uncorrelated and of unit variance on the
 fitted half). Early stopping chooses on rows held out from that half, so that longer fits cannot read what is not there.
-The claims read style by the better of an MLP and kernel ridge, chosen on those rows (`kind="nonlinear"`).
+The claims read style by the better of an MLP and kernel ridge, chosen on those rows: "nonlinear".
+
+Encoders are functions, and a function that is nearly one-to-one tells everything to a probe that is good enough. How
+large is what they tell? With noise of a share of its standard deviation in each column only what is larger is left.
+
 World `block`, 2,000 steps of 64 data points; 6,000 fresh ones, half fitted, half scored.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,18 +36,15 @@ from ssl_theory.learners import fit
 
 METHOD = [OBSERVATION, "Random", "SimCLR", "VICReg", "SwAV", "DINO", "MoCo", "BYOL", "VAE", "SimVAE, Gaussian prior"]
 LONG = 2400
-PROBES: dict[str, tuple[bool, dict[str, Any]]] = {  # whitened, options
-    "ridge": (False, {"kind": "linear"}),
-    "kernel ridge": (False, {"kind": "kernel"}),
-    f"MLP, {perceptron.STEPS} steps": (False, {"kind": "mlp"}),
-    f"MLP, {LONG} steps": (False, {"kind": "mlp", "steps": LONG}),
-    "better of the first MLP and kernel ridge": (False, {"kind": "nonlinear"}),
-    "kernel ridge, whitened": (True, {"kind": "kernel"}),
-    f"MLP, {perceptron.STEPS} steps, whitened": (True, {"kind": "mlp"}),
-    f"MLP, {LONG} steps, whitened": (True, {"kind": "mlp", "steps": LONG}),
-    "better of the two, whitened": (True, {"kind": "nonlinear"}),
-}
 RESULTS = Path(__file__).parent / "results" / "probes.md"
+
+
+Seen = Callable[[Float[Tensor, "E n d"], int], Float[Tensor, "E n d"]]
+"""What a probe sees of a representation of which so many rows are fitted."""
+
+
+def itself(z: Float[Tensor, "E n d"], _: int) -> Float[Tensor, "E n d"]:
+    return z
 
 
 def whitened(z: Float[Tensor, "E n d"], fitted: int) -> Float[Tensor, "E n d"]:
@@ -53,6 +55,31 @@ def whitened(z: Float[Tensor, "E n d"], fitted: int) -> Float[Tensor, "E n d"]:
     kept = variances > 1e-10 * variances[:, -1:]
     scale = torch.where(kept, variances, torch.inf).rsqrt()
     return (centred @ directions * scale[:, None]).float()
+
+
+def noisy(share: float) -> Seen:
+    """Noise in each column, of this share of its standard deviation on the fitted rows."""
+
+    def seen(z: Float[Tensor, "E n d"], fitted: int) -> Float[Tensor, "E n d"]:
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+        return z + share * z[:, :fitted].std(1, keepdim=True) * noise
+
+    return seen
+
+
+PROBES: dict[str, tuple[Seen, dict[str, Any]]] = {
+    "ridge": (itself, {"kind": "linear"}),
+    "kernel ridge": (itself, {"kind": "kernel"}),
+    f"MLP, {perceptron.STEPS} steps": (itself, {"kind": "mlp"}),
+    f"MLP, {LONG} steps": (itself, {"kind": "mlp", "steps": LONG}),
+    "nonlinear": (itself, {"kind": "nonlinear"}),
+    "kernel ridge, whitened": (whitened, {"kind": "kernel"}),
+    f"MLP, {perceptron.STEPS} steps, whitened": (whitened, {"kind": "mlp"}),
+    f"MLP, {LONG} steps, whitened": (whitened, {"kind": "mlp", "steps": LONG}),
+    "nonlinear, noise 0.03": (noisy(0.03), {"kind": "nonlinear"}),
+    "nonlinear, noise 0.1": (noisy(0.1), {"kind": "nonlinear"}),
+    "nonlinear, noise 0.3": (noisy(0.3), {"kind": "nonlinear"}),
+}
 
 
 def representations(method: str, seeds: int, points: int, steps: int) -> tuple[Tensor, Tensor]:
@@ -71,8 +98,8 @@ def representations(method: str, seeds: int, points: int, steps: int) -> tuple[T
 def scores(z: Tensor, style: Tensor) -> list[str]:
     """Mean over seeds and half of its 95 % interval, a probe each."""
     half, cells = z.shape[1] // 2, []
-    for white, options in PROBES.values():
-        seen = whitened(z, half) if white else z
+    for look, options in PROBES.values():
+        seen = look(z, half)
         found = np.asarray(r2(seen[:, :half], style[:, :half], test=(seen[:, half:], style[:, half:]), **options))
         finding = Finding.from_seeds("R2", found.tolist(), ">=", 0.0, reason="")
         cells.append(f"{finding.estimate:.3f} ± {(finding.high - finding.low) / 2:.3f}")
