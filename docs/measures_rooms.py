@@ -75,8 +75,8 @@ def halves(k: Kept) -> tuple[Tensor, Tensor, Tensor]:
     return k.first[:, :half], k.first[:, half:], k.truth.label[:, half:]
 
 
-def style_r2(k: Kept, kind: str = "mlp") -> Any:
-    return analysis.r2(k.first, k.truth.style[:, :, 0], kind=kind, **(NETWORK if kind == "mlp" else {}))
+def style_r2(k: Kept, kind: str = "nonlinear") -> Any:
+    return analysis.r2(k.first, k.truth.style[:, :, 0], kind=kind, **NETWORK)
 
 
 def weights_duality(k: Kept) -> Any:
@@ -203,8 +203,9 @@ def probe_panels(known: Truth) -> list[Panel]:
     return [
         Panel("content: $R^2$, linear", lambda k: analysis.r2(k.first, k.truth.content), nothing | everything, (0, 1)),
         Panel("style: $R^2$, linear", lambda k: style_r2(k, "linear"), of_style, (0, 1)),
-        Panel("style: $R^2$, MLP", style_r2, of_style, (0, 1)),
+        Panel("style: $R^2$, MLP", lambda k: style_r2(k, "mlp"), of_style, (0, 1)),
         Panel("style: $R^2$, kernel ridge", lambda k: style_r2(k, "kernel"), of_style, (0, 1)),
+        Panel("style: $R^2$, better of these two", style_r2, of_style, (0, 1)),
         Panel("class: accuracy, linear", lambda k: analysis.accuracy(k.first, k.truth.label), known_chance, chance),
         Panel(
             "class: accuracy, MLP",
