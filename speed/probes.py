@@ -18,6 +18,7 @@ World `block`, 2,000 steps of 64 data points; 6,000 fresh ones, half fitted, hal
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -118,9 +119,11 @@ def main(
     if unknown := [name for name in chosen if name not in {*METHODS, OBSERVATION}]:
         raise typer.BadParameter(f"unknown method {unknown[0]!r}: choose among {', '.join([OBSERVATION, *METHODS])}")
     torch.set_num_threads(1)
+    command = f"python -m speed.probes --seeds {seeds} --steps {steps} --points {points}"
+    command += "".join(f" --method {shlex.quote(name)}" for name in method or ())
     lines = [
         "# Style R² of the same representations, by the probe\n",
-        f"`python -m speed.probes --seeds {seeds}`; {date.today()}, torch {torch.__version__}, {platform.machine()}; "
+        f"`{command}`; {date.today()}, torch {torch.__version__}, {platform.machine()}; "
         f"world block, {steps:,} steps of 64 data points, {points:,} to probe; mean over seeds ± half of the 95 % "
         "interval.\n",
         f"| representation | {' | '.join(PROBES)} |",

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from ssl_theory.analysis import kernel, lbfgs, linear, logistic, neighbours, perceptron
+from ssl_theory.analysis import kernel, lbfgs, linear, logistic, neighbours, nonlinear, perceptron
+from ssl_theory.analysis.halves import Pair
 from ssl_theory.analysis.lbfgs import minimise
 from tests import references
 from tests.analysis.test_probes import N, drawn, noise
@@ -320,6 +321,36 @@ def test_kernel_ridge_takes_held_out_rows_in_once_they_have_been_told():
     model = Ridge(alpha=0.1).fit(rows.numpy(), t[0].numpy())
     found = model.predict(torch.cat(list(features.rows(y[0]))).numpy())
     np.testing.assert_allclose(unseen[0].numpy(), found, atol=1e-6)
+
+
+def test_a_fit_that_takes_rows_in_is_the_fit_on_all_of_them():
+    """Also where their targets lie elsewhere: the penalty is chosen, and the error told, anew."""
+    x, t = noise(2, 400), noise(3, 400, seed=1) + 50
+    t[:, 0] += 3 * x[:, 0].square()
+    t[300:] += 20 * x[300:, :1]
+    t[300:, 1] -= 40
+    features = kernel.Features.of(x[:40], 1.0)
+    whole = kernel.Fit.of(features, x, t, linear.PENALTIES)
+    part = kernel.Fit.of(features, x[:300], t[:300], linear.PENALTIES).with_rows(x[300:], t[300:], linear.PENALTIES)
+    for name in ("weights", "offset", "error"):
+        torch.testing.assert_close(getattr(part, name), getattr(whole, name), rtol=1e-7, atol=1e-7)
+
+
+def test_each_target_of_each_member_is_told_by_the_probe_that_errs_less_on_the_held_out_rows(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The network is right of one target, kernel ridge of the other, and the other way round in the second member."""
+    t = torch.stack([noise(2, 50), noise(2, 50, seed=1)])
+    pair = Pair(t, t + 9, torch.tensor([True, True]), torch.float64)
+    right = torch.tensor([[True, False], [False, True]])[:, None]
+
+    def told(held_out: Tensor, mark: float, by: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.where(by, t[:, held_out], 7.0), torch.full((2, 50, 2), mark)
+
+    monkeypatch.setattr(nonlinear, "_network", lambda pair, t, rows, *_: told(rows[0], 1.0, right))
+    monkeypatch.setattr(kernel, "validated_predictions", lambda x, t, y, held, kept, **_: told(held, 2.0, ~right))
+    found = nonlinear.better_predictions(pair, t, linear.PENALTIES, torch.Generator(), {})
+    assert torch.equal(found, torch.where(right, 1.0, 2.0).expand(2, 50, 2))
 
 
 @pytest.mark.parametrize("distinct", [1, 2, 50])

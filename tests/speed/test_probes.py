@@ -31,7 +31,9 @@ def test_noise_hides_what_is_smaller_than_it() -> None:
 
 def test_the_table_has_a_row_a_method_and_a_cell_a_probe(tmp_path: Path) -> None:
     probes.main(["observation", "SimCLR"], seeds=2, points=200, steps=2, output=tmp_path / "probes.md")
-    rows = [line for line in (tmp_path / "probes.md").read_text().splitlines() if line.startswith("|")][2:]
+    written = (tmp_path / "probes.md").read_text()
+    assert "`python -m speed.probes --seeds 2 --steps 2 --points 200 --method observation --method SimCLR`" in written
+    rows = [line for line in written.splitlines() if line.startswith("|")][2:]
     assert [row.split(" | ")[0] for row in rows] == ["| observation", "| SimCLR"]
     assert all(row.count("±") == len(probes.PROBES) for row in rows)
 
