@@ -42,6 +42,14 @@ def in_words(finding: Finding) -> str:
     return " ".join(part for part in parts if part)
 
 
+def undecided_or_broken(finding: Finding) -> str:
+    """Why a finding does not hold, with its numbers, where it has any, and what was asked of them."""
+    if any(math.isnan(value) for value in (finding.estimate, finding.low, finding.high, finding.bound)):
+        return f"{finding.name}: {finding.words}"
+    found = " ".join(part for part in (with_unit(finding), interval(finding)) if part)
+    return f"{finding.name}: {found}, asked {sign(finding.side)} {number(finding.bound)}; {finding.words}"
+
+
 def quoted(findings: Sequence[Finding]) -> Finding:
     """The finding to quote where all hold: the first that the control must break, else the first."""
     return next((finding for finding in findings if finding.controlled), findings[0])

@@ -190,8 +190,8 @@ def test_equal_tasks_of_two_claims_are_computed_once(house: House, cli: Cli):
 
 
 NOT_HOLDS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "below": ({"mean": 0.2}, "fails", "mean: the whole interval breaks the bound"),
-    "across": ({"mean": 0.5}, "inconclusive", "mean: the interval lies across the bound"),
+    "below": ({"mean": 0.2}, "fails", "mean: 0.2 [0.199, 0.201], asked ≥ 0.5; the whole interval breaks the bound"),
+    "across": ({"mean": 0.5}, "inconclusive", "asked ≥ 0.5; the interval lies across the bound"),
     "nan": ({"error": 'float("nan")'}, "inconclusive", "error: not a number"),
     "lenient": ({"control_mean": 0.9}, "inconclusive", "the control did not fail: mean, holds there"),
     "unmarked": ({"controlled": False}, "inconclusive", "no finding is marked controlled"),
