@@ -28,7 +28,7 @@ from paper_checks.claim import Claim, Config, Finding, Verdict, holm
 from paper_checks.plan import Plan, Settings, Trouble
 from paper_checks.provenance import provenance
 from paper_checks.source import ENGINE, fingerprint
-from paper_checks.words import undecided_or_broken
+from paper_checks.words import why_not
 from paper_checks.workers import Job
 
 FIGURES = ("figure.png", "figure.pdf")
@@ -92,7 +92,7 @@ def judge(
         return Verdict.INCONCLUSIVE, reasons
     verdict = Verdict.of(finding.verdict for finding in findings)
     decisive = [f for worst in (Verdict.FAILS, Verdict.INCONCLUSIVE) for f in findings if f.verdict is worst]
-    return verdict, [undecided_or_broken(f) for f in decisive] or ([] if findings else ["no findings"])
+    return verdict, [why_not(f) for f in decisive] or ([] if findings else ["no findings"])
 
 
 def _control_reasons(findings: Sequence[Finding], control: Sequence[Finding]) -> list[str]:

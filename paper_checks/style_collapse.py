@@ -190,13 +190,13 @@ CLAIM = Claim(
         "does not ask for it shrinks, but not to nothing; a probe without noise reads on every scale. In VICReg and "
         "BYOL it lies in directions of small variance, where an MLP finds it once the representation is whitened; in "
         "SimCLR that makes no difference to the MLP. And it goes with how many directions a representation fills: "
-        "over the fourteen methods retained style and effective rank are rank-correlated by -0.81 (p = 0.0005; "
-        "AlignUniform 0.07 and 9.9 of 10, SimCLR 0.19 and 9.7, SwAV 0.37 and 7.9, BYOL 0.52 and 3.1), although WMSE "
-        "(0.20 and 6.4) and InstanceDiscrimination (0.18 and 7.4) keep less than their rank would say. It falls with "
-        "training: after 8,000 steps instead of 2,000 (the same five seeds) R² of style is 0.08 ± 0.05 in SimCLR, "
-        "0.14 ± 0.08 in VICReg, 0.25 ± 0.05 in SwAV, 0.26 ± 0.11 in BYOL, 0.37 ± 0.05 in DINO, against 0.17, 0.36, "
-        "0.33, 0.47, 0.43; in SimVAE 0.85 ± 0.05 against 0.84. By means DINO alone would then break the bound (0.27 "
-        "of these data's 0.91)."
+        "over the fourteen methods retained style and effective rank are rank-correlated by -0.81 (p = 0.0005; means "
+        "over the ten seeds of this claim's table.parquet; AlignUniform 0.07 and 9.9 of 10, SimCLR 0.19 and 9.7, SwAV "
+        "0.37 and 7.9, BYOL 0.52 and 3.1), although WMSE (0.20 and 6.4) and InstanceDiscrimination (0.18 and 7.4) "
+        "keep less than their rank would say. It falls with training: after 8,000 steps instead of 2,000 (the same "
+        "five seeds) R² of style is 0.08 ± 0.05 in SimCLR, 0.14 ± 0.08 in VICReg, 0.25 ± 0.05 in SwAV, 0.26 ± 0.11 in "
+        "BYOL, 0.37 ± 0.05 in DINO, against 0.17, 0.36, 0.33, 0.47, 0.43; in SimVAE 0.85 ± 0.05 against 0.84. By "
+        "means DINO alone would then break the bound (0.27 of these data's 0.91)."
     ),
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5",
 )

@@ -42,7 +42,7 @@ def in_words(finding: Finding) -> str:
     return " ".join(part for part in parts if part)
 
 
-def undecided_or_broken(finding: Finding) -> str:
+def why_not(finding: Finding) -> str:
     """Why a finding does not hold, with its numbers, where it has any, and what was asked of them."""
     if any(math.isnan(value) for value in (finding.estimate, finding.low, finding.high, finding.bound)):
         return f"{finding.name}: {finding.words}"

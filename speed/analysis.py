@@ -7,8 +7,7 @@ machine's load. On a busy machine only the processor seconds mean something. Rid
 cross-validation here, by leave-one-out there. Networks are the exception to like with like: they share widths,
 optimiser, number of steps, share held out and, for numbers, the ridge whose rest they fit; scikit-learn's 256 rows a
 step at one rate of 5e-3 are its own setting, at which it scores as well as the toolkit. The
-ratio of networks depends on it: on the large table's classes 400 such steps score as well in 3.3 s, and scikit-learn's
-network as it comes, stopped early, in 3.1 s, three times this toolkit's 0.97 s; on its numbers that takes 24 s.
+ratio of networks depends on that setting.
 
 Bare products: the time of nothing but the matrix products that this algorithm cannot do without, in the same precision
 and through the same BLAS; scikit-learn's time over it is the most that any code could win here. Logistic regression has

@@ -118,6 +118,8 @@ def main(
     chosen = method or METHOD
     if unknown := [name for name in chosen if name not in {*METHODS, OBSERVATION}]:
         raise typer.BadParameter(f"unknown method {unknown[0]!r}: choose among {', '.join([OBSERVATION, *METHODS])}")
+    if not output.parent.is_dir():
+        raise typer.BadParameter(f"--output {output}: no folder {output.parent}; make it, or name another file")
     torch.set_num_threads(1)
     command = f"python -m speed.probes --seeds {seeds} --steps {steps} --points {points}"
     command += "".join(f" --method {shlex.quote(name)}" for name in method or ())

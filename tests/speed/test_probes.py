@@ -38,6 +38,11 @@ def test_the_table_has_a_row_a_method_and_a_cell_a_probe(tmp_path: Path) -> None
     assert all(row.count("±") == len(probes.PROBES) for row in rows)
 
 
+def test_a_folder_that_is_not_there_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match=r"no folder .*nowhere; make it"):
+        probes.main(["SimCLR"], seeds=2, points=200, steps=1, output=tmp_path / "nowhere" / "probes.md")
+
+
 def test_an_unknown_method_is_named(tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match="unknown method 'SimCRL': choose among"):
         probes.main(["SimCRL"], output=tmp_path / "probes.md")
