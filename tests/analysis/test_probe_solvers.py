@@ -211,6 +211,15 @@ def test_slopes_of_losses_are_autograds(members: int):
         assert torch.allclose(loss.slope(at.detach(), target), expected, atol=1e-12)
 
 
+def test_slopes_of_a_sure_network_are_no_numbers_that_slow_it_down():
+    """A posterior of e^-100 has a slope below the least normal number of this precision: nothing, and nothing lost."""
+    output = torch.tensor([[[100.0, 0.0, 99.0], [0.0, 100.0, 72.0]]])
+    found = perceptron.CROSS_ENTROPY.slope(output, torch.tensor([[0, 0]]))
+    assert (found[found.abs() < torch.finfo(torch.float32).tiny] == 0).all()
+    expected = torch.tensor([[[-0.2689, 0, 0.2689], [-1.0, 1, 6.9e-13]]]) / 2
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
 def test_adam_is_torchs():
     g = torch.Generator().manual_seed(0)
     w = torch.randn(3, 4, generator=g, dtype=torch.float64)
