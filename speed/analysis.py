@@ -200,8 +200,8 @@ def bare_products(members: int, n: int, d: int) -> dict[str, Callable[[], Any]]:
     half, fit, held = n // 2, n // 2 - n // 10, n // 10
     width, looks, m, batch = 64, perceptron.STEPS // 20, 300, perceptron.BATCH
     ridge = [((d, half), (half, d)), ((8, half), (half, d)), ((8, d), (d, half))]
-    tried = [((half, d), (d, m)), ((half, m), (m, m)), ((m, half), (half, m)), ((8, half), (half, m))]
-    nystroem = tried * len(kernel.WIDTHS) + [((half, d), (d, m)), ((half, m), (m, m)), ((8, m), (m, half))]
+    tried = [((half, d), (d, m)), ((m, half), (half, m)), ((8, half), (half, m))]
+    nystroem = tried * len(kernel.WIDTHS) + [((half, d), (d, m)), ((8, m), (m, half))]
     forward = [((batch, d), (d, width)), ((batch, width), (width, width)), ((8, width), (width, batch))]
     backward = [((d, batch), (batch, width)), ((width, batch), (batch, width)), ((8, batch), (batch, width))]
     backward += [((batch, 8), (8, width)), ((batch, width), (width, width))]

@@ -1,11 +1,12 @@
 """Ridge regression with a Gaussian kernel, on Nystroem features, batched over ensemble members."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.linalg import cholesky, eigh, solve_triangular
 
 from ssl_theory.analysis.linear import PENALTIES, shrunk
 
@@ -71,7 +72,7 @@ def _fits(
 ) -> list[tuple[Bool[Tensor, " t"], "Fit"]]:
     """Fits of the widths that are best for some target, each beside those targets."""
     unit = float(torch.cdist(centres, centres).median()) or 1.0
-    fits = [Fit.of(Features.of(centres, width * unit), x, t, penalties) for width in widths]
+    fits = [Fit.of(Landmarks.of(centres, width * unit), x, t, penalties) for width in widths]
     best = torch.stack([fit.error for fit in fits]).argmin(0)
     return [(best == place, fits[place]) for place in best.unique().tolist()]
 
@@ -84,33 +85,44 @@ def _told(fits: list[tuple[Bool[Tensor, " t"], "Fit"]], y: Float[Tensor, "m d"],
 
 
 @dataclass(frozen=True)
-class Features:
-    """`L^-1 k(x)` for landmarks c and their `L^-1`."""
+class Landmarks:
+    """Landmarks c, L of `L L^T = K` and the mean row of K."""
 
     centres: Float[Tensor, "k d"]
     width: float
-    inverse: Float[Tensor, "k k"]
+    root: Float[Tensor, "k k"]
+    level: Float[Tensor, " k"]
 
     @classmethod
-    def of(cls, centres: Float[Tensor, "k d"], width: float) -> "Features":
-        eye = torch.eye(len(centres)).to(centres)
-        kernel = cls(centres, width, eye)
-        root = torch.linalg.cholesky(torch.cat(list(kernel.rows(centres))) + JITTER * eye)
-        return replace(kernel, inverse=torch.linalg.solve_triangular(root, eye, upper=False))
+    def of(cls, centres: Float[Tensor, "k d"], width: float) -> "Landmarks":
+        among = _kernel(centres, centres, width)
+        level = among.mean(0)
+        among.diagonal().add_(JITTER)
+        return cls(centres, width, cholesky(among), level)
 
     def rows(self, x: Float[Tensor, "n d"]) -> Iterator[Float[Tensor, "r k"]]:
-        """Some rows at a time, which stay in the cache."""
-        scale, ends = -1 / (2 * self.width**2), self.centres.square().sum(1)
+        """`k(x, c)` less K's mean row, some rows at a time, which stay in the cache.
+
+        Rows of a wide kernel differ little: of sums of what they have in common too few digits would be left.
+        """
         for part in x.split(ROWS):
-            squares = (ends + part.square().sum(1, keepdim=True)).addmm_(part, self.centres.T, alpha=-2)
-            yield squares.clamp_(min=0).mul_(scale).exp_() @ self.inverse.T
+            yield _kernel(part, self.centres, self.width).sub_(self.level)
+
+    def whitened(self, columns: Float[Tensor, "k c"]) -> Float[Tensor, "k c"]:
+        """`L^-1` of sums of rows: sums of features, of which no row is made."""
+        return solve_triangular(self.root, columns, upper=False)
+
+
+def _kernel(x: Float[Tensor, "r d"], centres: Float[Tensor, "k d"], width: float) -> Float[Tensor, "r k"]:
+    squares = (centres.square().sum(1) + x.square().sum(1, keepdim=True)).addmm_(x, centres.T, alpha=-2)
+    return squares.clamp_(min=0).mul_(-1 / (2 * width**2)).exp_()
 
 
 @dataclass(frozen=True)
 class Fit:
-    """`f(x) = b . features(x) + c` of every target, and what generalised cross-validation says of its error."""
+    """`f(x) = k(x) . b + c` of every target, and what generalised cross-validation says of its error."""
 
-    features: Features
+    landmarks: Landmarks
     sums: "Sums"
     weights: Float[Tensor, "k t"]
     offset: Float[Tensor, " t"]
@@ -118,34 +130,37 @@ class Fit:
 
     @classmethod
     def of(
-        cls, features: Features, x: Float[Tensor, "n d"], t: Float[Tensor, "n t"], penalties: Sequence[float]
+        cls, landmarks: Landmarks, x: Float[Tensor, "n d"], t: Float[Tensor, "n t"], penalties: Sequence[float]
     ) -> "Fit":
-        return cls._from(features, Sums.of(features, x, t, t.mean(0)), penalties)
+        return cls._from(landmarks, Sums.of(landmarks, x, t, t.mean(0)), penalties)
 
     def with_rows(self, x: Float[Tensor, "n d"], t: Float[Tensor, "n t"], penalties: Sequence[float]) -> "Fit":
         """A fit on these rows as well."""
-        more = Sums.of(self.features, x, t, self.sums.level)
-        return self._from(self.features, self.sums.and_of(more), penalties)
+        more = Sums.of(self.landmarks, x, t, self.sums.level)
+        return self._from(self.landmarks, self.sums.and_of(more), penalties)
 
     @classmethod
-    def _from(cls, features: Features, sums: "Sums", penalties: Sequence[float]) -> "Fit":
-        n, total, level = sums.n, sums.features, sums.targets / sums.n
-        squares, v = torch.linalg.eigh(torch.addr(sums.scatter, total, total, alpha=-1 / n))
-        cross, spread = torch.addr(sums.cross, total, level, alpha=-1), sums.squares - n * level.square()
+    def _from(cls, landmarks: Landmarks, sums: "Sums", penalties: Sequence[float]) -> "Fit":
+        n, total, level = sums.n, sums.kernel, sums.targets / sums.n
+        scatter = landmarks.whitened(torch.addr(sums.scatter, total, total, alpha=-1 / n))
+        squares, v = eigh(landmarks.whitened(scatter.T))
+        cross = landmarks.whitened(torch.addr(sums.cross, total, level, alpha=-1))
+        spread = sums.squares - n * level.square()
         weights, error = shrunk(squares[None], v[None], cross[None], spread[None], n, penalties)
-        return cls(features, sums, weights[0], sums.level + level - total @ weights[0] / n, error[0])
+        weights = solve_triangular(landmarks.root.T, weights[0], upper=True)
+        return cls(landmarks, sums, weights, sums.level + level - total @ weights / n, error[0])
 
     def at(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n t"]:
-        return torch.cat([f @ self.weights for f in self.features.rows(x)]) + self.offset
+        return torch.cat([k @ self.weights for k in self.landmarks.rows(x)]) + self.offset
 
 
 @dataclass(frozen=True)
 class Sums:
-    """All that a fit needs of n rows f of features and of targets t less their `level`: they are never held at once."""
+    """All that a fit needs of n rows of the kernel and of targets less their `level`: they are never held at once."""
 
     n: int
     level: Float[Tensor, " t"]
-    features: Float[Tensor, " k"]
+    kernel: Float[Tensor, " k"]
     scatter: Float[Tensor, "k k"]
     cross: Float[Tensor, "k t"]
     targets: Float[Tensor, " t"]
@@ -153,10 +168,10 @@ class Sums:
 
     @classmethod
     def of(
-        cls, features: Features, x: Float[Tensor, "n d"], t: Float[Tensor, "n t"], level: Float[Tensor, " t"]
+        cls, landmarks: Landmarks, x: Float[Tensor, "n d"], t: Float[Tensor, "n t"], level: Float[Tensor, " t"]
     ) -> "Sums":
         t = t - level
-        parts = [(f.sum(0), f.T @ f, f.T @ own) for f, own in zip(features.rows(x), t.split(ROWS), strict=True)]
+        parts = [(k.sum(0), k.T @ k, k.T @ own) for k, own in zip(landmarks.rows(x), t.split(ROWS), strict=True)]
         seen, scatter, cross = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
         return cls(len(x), level, seen, scatter, cross, t.sum(0), t.square().sum(0))
 
@@ -165,7 +180,7 @@ class Sums:
         return Sums(
             self.n + more.n,
             self.level,
-            self.features + more.features,
+            self.kernel + more.kernel,
             self.scatter + more.scatter,
             self.cross + more.cross,
             self.targets + more.targets,
