@@ -21,6 +21,7 @@ import platform
 import shlex
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from paper_checks.finding import Finding
-from paper_checks.trained import METHODS, OBSERVATION, fresh, of_name, represented, sampler
+from paper_checks.trained import METHODS, OBSERVATION, fresh, noisy, of_name, represented, sampler
 from ssl_theory.analysis import perceptron, r2
 from ssl_theory.learners import fit
 
@@ -58,16 +59,6 @@ def whitened(z: Float[Tensor, "E n d"], fitted: int) -> Float[Tensor, "E n d"]:
     return (centred @ directions * scale[:, None]).float()
 
 
-def noisy(share: float) -> Seen:
-    """Noise in each column, of this share of its standard deviation on the fitted rows."""
-
-    def seen(z: Float[Tensor, "E n d"], fitted: int) -> Float[Tensor, "E n d"]:
-        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
-        return z + share * z[:, :fitted].std(1, keepdim=True) * noise
-
-    return seen
-
-
 PROBES: dict[str, tuple[Seen, dict[str, Any]]] = {
     "ridge": (itself, {"kind": "linear"}),
     "kernel ridge": (itself, {"kind": "kernel"}),
@@ -77,9 +68,9 @@ PROBES: dict[str, tuple[Seen, dict[str, Any]]] = {
     "kernel ridge, whitened": (whitened, {"kind": "kernel"}),
     f"MLP, {perceptron.STEPS} steps, whitened": (whitened, {"kind": "mlp"}),
     f"MLP, {LONG} steps, whitened": (whitened, {"kind": "mlp", "steps": LONG}),
-    "nonlinear, noise 0.03": (noisy(0.03), {"kind": "nonlinear"}),
-    "nonlinear, noise 0.1": (noisy(0.1), {"kind": "nonlinear"}),
-    "nonlinear, noise 0.3": (noisy(0.3), {"kind": "nonlinear"}),
+    "nonlinear, noise 0.03": (partial(noisy, share=0.03), {"kind": "nonlinear"}),
+    "nonlinear, noise 0.1": (partial(noisy, share=0.1), {"kind": "nonlinear"}),
+    "nonlinear, noise 0.3": (partial(noisy, share=0.3), {"kind": "nonlinear"}),
 }
 
 

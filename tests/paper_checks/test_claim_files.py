@@ -9,7 +9,7 @@ import pytest
 from figures import look
 from paper_checks.claim import Claim, Config, Finding, Verdict
 from paper_checks.judge import judge
-from paper_checks.trained import OBSERVATION, SIMVAE, displayed, retained_style
+from paper_checks.trained import OBSERVATION, SIMVAE, WITH_NOISE, displayed, retained_style
 from tests.paper_checks.conftest import empty_panels
 
 DISCRIMINATIVE = ("SimCLR", "VICReg")  # as the smoke profile compares
@@ -79,6 +79,32 @@ def test_style_collapse_is_read_off_the_table(shares: dict[str, float], verdict:
     claim = claim_in("style_collapse")
     findings = claim.findings(made_up(shares), claim.settings("smoke"))
     assert Verdict.of(f.verdict for f in findings) == verdict
+
+
+def with_noise(table: pd.DataFrame, retained: dict[str, float], content: float) -> pd.DataFrame:
+    """The same and what noise leaves: these shares of style, of data that tell less of it, and of a content R^2 of 0.9
+    this share, in VICReg, and a little more in others."""
+    noisy = made_up(retained, ceiling=0.5)
+    style = noisy[noisy.measure == "style R2, nonlinear"].assign(measure=f"style R2, {WITH_NOISE}")
+    bare = style.assign(measure="content R2, nonlinear", value=0.9)
+    more = 0.01 * style.seed + 0.15 * (style.method != "VICReg")
+    left = style.assign(measure=f"content R2, {WITH_NOISE}", value=0.9 * content + more)
+    return pd.concat([table, style, bare, left], ignore_index=True)
+
+
+def test_style_is_small_where_noise_takes_it_and_leaves_content() -> None:
+    """What is retained without noise, everything here, has no say."""
+    claim = claim_in("style_is_small")
+    config, table = claim.settings("smoke"), made_up(KEPT_BY_ALL)
+    found = claim.findings(with_noise(table, COLLAPSED, 0.9), config)
+    assert {f.verdict for f in found} == {Verdict.HOLDS}
+    assert "keeps at least 0.91 of its R²" in claim.caption(found)
+    control = claim.findings(with_noise(table, KEPT_BY_ALL, 0.9), config)
+    assert judge(found, control, [])[0] is Verdict.HOLDS
+    assert judge(found, found, [])[0] is Verdict.INCONCLUSIVE
+    failing = [f.name for f in claim.findings(with_noise(table, COLLAPSED, 0.7), config) if f.verdict is Verdict.FAILS]
+    assert failing == ["content left by the noise, least over methods"]
+    assert len([f for f in control if f.verdict is Verdict.FAILS]) == len(DISCRIMINATIVE) + len(SIMVAE)
 
 
 def test_a_control_in_which_style_is_lost_too_makes_style_collapse_inconclusive() -> None:

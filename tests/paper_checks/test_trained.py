@@ -14,19 +14,25 @@ from paper_checks.claim import Task
 from paper_checks.content_clustering import CLAIM as CLUSTERING
 from paper_checks.kept_style_is_content import CLAIM as KEPT_STYLE
 from paper_checks.style_collapse import CLAIM as COLLAPSE
+from paper_checks.style_is_small import CLAIM as SMALL
 from paper_checks.trained import (
     EVERY,
     METHODS,
     OBSERVATION,
     SIZES,
+    WITH_NOISE,
     Mispaired,
     displayed,
+    fresh,
     kept,
+    measures,
     named,
+    noisy,
     represented,
     sampler,
     training,
 )
+from ssl_theory.analysis import r2
 from ssl_theory.learners import fit
 
 LEARNER = """
@@ -65,6 +71,27 @@ def test_the_first_seeds_of_a_larger_run_are_the_smaller_run() -> None:
     assert collapse.value_x.to_numpy() == pytest.approx(collapse.value_y.to_numpy(), rel=1e-3)
 
 
+def test_noise_hides_what_is_smaller_than_it() -> None:
+    g = torch.Generator().manual_seed(0)
+    loud, quiet = torch.randn(2, 400, 1, generator=g), torch.randn(2, 400, 1, generator=g)
+    z = 7 * torch.cat([loud + 0.02 * quiet, loud - 0.02 * quiet], -1)
+    assert float(r2(z, quiet).min()) > 0.99
+    assert float(r2(noisy(z, 200, 0.1), quiet).max()) < 0.2
+    assert float(r2(noisy(z, 200, 0.1), loud).min()) > 0.98
+
+
+def test_measures_with_noise_leave_out_what_is_small() -> None:
+    """Style of a hundredth of the scale is told without noise, and not with it; content is told both ways."""
+    worlds = [synthetic.preset("block", seed=seed) for seed in (0, 1)]
+    drawn = [fresh(world, 600, seed) for seed, world in enumerate(worlds)]
+    content, style = (torch.stack(part) for part in ([d.content for d in drawn], [d.style for d in drawn]))
+    content = content[:, :, None].expand(-1, -1, 2, -1)
+    z = torch.cat([content, content + 0.01 * style], -1)
+    found = measures(z, drawn, worlds)
+    assert found["style R2, nonlinear"].min() > 0.9 > 0.1 > found[f"style R2, {WITH_NOISE}"].max()
+    assert found[f"content R2, {WITH_NOISE}"].min() > 0.95
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains_in_the_block_world(name: str) -> None:
     world, learner = synthetic.preset("block", seed=0), named(name)()
@@ -91,7 +118,7 @@ def test_untrained_methods_share_one_task_over_all_training_sizes() -> None:
     assert training("SimCLR", quick) != training("SimCLR", longer)
 
 
-@pytest.mark.parametrize("claim", [CLUSTERING, KEPT_STYLE], ids=lambda claim: claim.name)
+@pytest.mark.parametrize("claim", [CLUSTERING, KEPT_STYLE, SMALL], ids=lambda claim: claim.name)
 def test_claims_share_the_trainings_of_style_collapse(claim) -> None:
     def identities(config) -> set[str]:
         return {task.identity for task in COLLAPSE.tasks(config)}
