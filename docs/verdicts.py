@@ -67,9 +67,10 @@ def main() -> int:
     if not records:
         print(f"verdicts: no claim has been checked in {results}; run `make checks` first", file=sys.stderr)
         return 2
-    if own := sorted(record["claim"] for record in records if record["provenance"].get("learner")):
-        print(f"verdicts: made with a learner of one's own: {', '.join(own)}; run them without it", file=sys.stderr)
-        return 2
+    for key, what in (("learner", "a learner of one's own"), ("changes", "other settings (--set)")):
+        if own := sorted(record["claim"] for record in records if record["provenance"].get(key)):
+            print(f"verdicts: made with {what}: {', '.join(own)}; run them without it", file=sys.stderr)
+            return 2
     folder = DOCS / "claims"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

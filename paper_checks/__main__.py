@@ -4,11 +4,12 @@ Exit codes: 0 all claims hold, 1 some fail or are inconclusive, 2 bad input or a
 """
 
 import gc
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,6 +33,7 @@ Examples:
   python -m paper_checks style-collapse --profile full     one, with more seeds and steps
   python -m paper_checks my_claim.py                       a claim of your own
   python -m paper_checks --learner my_loss.py:MyLoss       a learner of your own, in every claim that compares methods
+  python -m paper_checks gap-budget --set steps=8000       another setting: what then comes out, no verdict of the claim
   python -m paper_checks real-data --bench results/bench/mnist      what ssl-bench measured, judged too
   python -m paper_checks --cluster tcp://HOST:8786         the tasks on the workers of a dask scheduler
   python -m paper_checks new my-claim                      a template for one
@@ -56,6 +58,12 @@ def check(
     learner: Annotated[
         str | None,
         typer.Option(metavar="FILE.py:CLASS", help="A learner of your own, beside those the claims compare."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Another setting (steps=8000) of the claims named; repeatable."
+        ),
     ] = None,
     bench: Annotated[
         list[str] | None,
@@ -93,8 +101,9 @@ def check(
     from paper_checks.plan import Settings, plan
 
     mine = None if learner is None else own.name(learner)
+    changed = _changes(changes or [], profile, entries)
     crew = _crew(jobs or _cores(place), cluster)
-    settings = Settings(profile, place, seeds, mine, tuple(bench or ()), out, fresh, crew)
+    settings = Settings(profile, place, seeds, mine, tuple(bench or ()), changed, out, fresh, crew)
     plans = [plan(entry, settings) for entry in entries]
     seeded = any("seeds" in made.config for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
@@ -122,6 +131,26 @@ def _takes_a_learner(entry: "Entry") -> bool:
         return all("methods" in config for config in entry.load().config.values())
     except Exception:
         return True
+
+
+def _changes(given: list[str], profile: str, entries: "list[Entry]") -> dict[str, Any]:
+    """What `--set` asks for; every one of the claims must have it, and of that kind."""
+    changes: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        _require(bool(key and equals), f"--set: expected KEY=VALUE, as steps=8000, found {text!r}")
+        _require(key != "seeds", "--set seeds: use --seeds, which has a lower limit")
+        try:
+            changes[key] = json.loads(value)
+        except ValueError:
+            changes[key] = value  # a word
+    for entry in entries if changes else ():
+        try:
+            claim = entry.load()
+        except Exception:  # `plan` says so in a line
+            continue
+        claim.settings(profile, changes=changes)
+    return changes
 
 
 def _require_bench(folders: list[str], entries: "list[Entry]") -> None:

@@ -176,11 +176,26 @@ class Claim:
         return self.findings.__module__
 
     def settings(
-        self, profile: str, seeds: int | None = None, learner: str | None = None, bench: Sequence[str] = ()
+        self,
+        profile: str,
+        seeds: int | None = None,
+        learner: str | None = None,
+        bench: Sequence[str] = (),
+        changes: Mapping[str, Any] | None = None,
     ) -> Config:
-        """The profile's configuration, with the number of seeds replaced, and a learner and the benchmark's results
-        added, where it has them."""
+        """The profile's configuration, some of its entries changed, with the number of seeds replaced, and a learner
+        and the benchmark's results added, where it has them.
+
+        ValueError: `changes` of what it has not, or of another kind.
+        """
         config = copy.deepcopy(dict(self.config[profile]))
+        for key, value in (changes or {}).items():
+            if key not in config:
+                raise ValueError(f"--set {key}: {self.name} has no such setting; choose among {', '.join(config)}")
+            if not _alike(value, config[key]):
+                usual, found = json.dumps(config[key]), json.dumps(value)
+                raise ValueError(f"--set {key}: expected a value like {self.name}'s {usual}, found {found}")
+            config[key] = value
         if seeds is not None and "seeds" in config:
             config["seeds"] = seeds
         if learner is not None and "methods" in config:
@@ -188,6 +203,15 @@ class Claim:
         if "bench" in config:
             config["bench"] = [*config["bench"], *bench]
         return config
+
+
+def _alike(value: Any, usual: Any) -> bool:
+    """Whether both are lists, or both numbers, ..., and so are what they hold; a whole number stays one."""
+    if isinstance(value, list) and isinstance(usual, list):
+        return not usual or all(any(_alike(each, one) for one in usual) for each in value)
+    if isinstance(usual, float):
+        return type(value) in (int, float)
+    return type(value) is type(usual)
 
 
 def per_seed(table: pd.DataFrame, *, value: str = "value", **where: Any) -> "pd.Series[float]":

@@ -1,9 +1,10 @@
 """What a run is to do: the settings of the command line, and each claim's jobs with those of its control."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from paper_checks.cache import Cache, cache_key
 from paper_checks.claim import Claim, Config, Task
@@ -21,6 +22,7 @@ class Settings:
     seeds: int | None = None
     learner: str | None = None
     bench: tuple[str, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
     out: Path = Path("results")
     fresh: bool = False
     jobs: int | Cluster = 1
@@ -79,7 +81,7 @@ def plan(entry: Entry, settings: Settings) -> Plan:
 
         dtype = str(torch.get_default_dtype())
         made.claim = claim = entry.load()
-        asked = (settings.profile, settings.seeds, settings.learner, settings.bench)
+        asked = (settings.profile, settings.seeds, settings.learner, settings.bench, settings.changes)
         made.config = claim.settings(*asked)
         made.jobs = _jobs(claim.tasks(made.config), settings.device, dtype)
         if claim.control is not None:

@@ -25,6 +25,7 @@ def provenance(settings: Settings, config: Config, started: datetime, **counts: 
         "seeds": settings.seeds,
         "device": settings.device,
         "learner": settings.learner,
+        "changes": dict(settings.changes),
         "bench": list(settings.bench) if "bench" in config else [],
         "commit": commit(),
         "versions": {"python": platform.python_version(), **versions(PACKAGES)},

@@ -142,6 +142,8 @@ def rerun(plain: Mapping[str, Any]) -> str:
     words += ["--seeds", str(about["seeds"])] if about["seeds"] is not None else []
     if learner := about.get("learner"):  # the digest at its end says which version of the file this was
         words += ["--learner", learner.rpartition("#")[0]]
+    for key, value in about.get("changes", {}).items():
+        words += ["--set", f"{key}={json.dumps(value)}"]
     for folder in about.get("bench", ()):
         words += ["--bench", folder]
     return f"python -m paper_checks {shlex.join(words)}"

@@ -1,6 +1,7 @@
 """The verdicts in brief: a Markdown table to paste, and one PDF page to hand out."""
 
 import io
+import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -36,7 +37,8 @@ def with_own(record: Record) -> str:
     """What of a user's own was judged beside what the claim compares; nothing for the claim as it stands."""
     about = record["provenance"]
     learner, bench = about.get("learner"), about.get("bench", ())
-    words = [f"with your learner {own.short(learner)}"] if learner else []
+    words = [f"with {key} = {json.dumps(value)}" for key, value in about.get("changes", {}).items()]
+    words += [f"with your learner {own.short(learner)}"] if learner else []
     return ", ".join([*words, *(f"with your results in {folder}" for folder in bench)])
 
 

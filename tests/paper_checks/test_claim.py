@@ -92,6 +92,24 @@ def test_claims_that_lack_something_are_refused(changes: dict[str, object], mess
         claim(**changes)
 
 
+@pytest.mark.parametrize(
+    ("usual", "value", "fits"),
+    [
+        (3, 4, True), (3, 4.5, False), (3.0, 4, True), (3, True, False), (True, False, True), (True, 1, False),
+        ("a", "b", True), ("a", 1, False), ([1.0], [2, 3.5], True), ([1.0], ["a"], False), ([1.0], 1.0, False),
+        ([], ["a"], True), (["a"], [], True), ([[1, 2.0]], [[3, 4]], True), (None, 3, False),
+    ],
+)  # fmt: skip
+def test_a_setting_is_changed_for_one_of_its_kind(usual: object, value: object, fits: bool):
+    made = claim(config={profile: {"it": usual} for profile in PROFILES})
+    if fits:
+        assert made.settings("smoke", changes={"it": value}) == {"it": value}
+        assert made.settings("smoke") == {"it": usual}
+    else:
+        with pytest.raises(ValueError, match=r"^--set it: expected a value like toy's .*, found "):
+            made.settings("smoke", changes={"it": value})
+
+
 def test_settings_are_a_copy_and_seeds_replace_only_seeds():
     made = claim(config={"smoke": {"seeds": 3, "deep": [1]}, "quick": {}, "full": {"seeds": 10}})
     config = made.settings("smoke", 7)

@@ -71,6 +71,36 @@ def test_more_seeds_compute_only_the_new_ones(house: House, cli: Cli):
     assert record(house)["findings"][0]["seeds"] == 6
 
 
+def test_another_setting_is_computed_with_and_said(house: House, cli: Cli, capsys: pytest.CaptureFixture[str]):
+    claim = house.claim()
+    assert cli(claim, "--set", "mean=0.2", "--set", "rest=0") == 1
+    assert record(house)["findings"][0]["estimate"] == pytest.approx(0.2, abs=0.01)
+    assert record(house)["config"]["mean"] == 0.2
+    assert record(house)["provenance"]["changes"] == {"mean": 0.2, "rest": 0}
+    assert "with mean = 0.2, with rest = 0" in (house.out / "summary.md").read_text()
+    capsys.readouterr()
+    assert cli(claim) == 0
+    assert "with mean" not in (house.out / "summary.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("mean", "--set: expected KEY=VALUE, as steps=8000, found 'mean'"),
+        ("=3", "--set: expected KEY=VALUE, as steps=8000, found '=3'"),
+        ("maen=1", "--set maen: toy has no such setting; choose among seeds, mean, rest"),
+        ("mean=high", '--set mean: expected a value like toy\'s 1.0, found "high"'),
+        ("seeds=1", "--set seeds: use --seeds, which has a lower limit"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_in_a_line(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str], given: str, words: str
+):
+    assert cli(house.claim(), "--set", given) == 2
+    assert capsys.readouterr().err == f"paper-checks: {words}\n"
+    assert house.computed == []
+
+
 def test_a_changed_imported_file_computes_again_and_a_changed_figure_does_not(house: House, cli: Cli):
     claim = house.claim()
     cli(claim)

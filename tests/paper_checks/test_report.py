@@ -214,6 +214,8 @@ def test_a_run_with_a_learner_of_ones_own_says_so_everywhere_and_is_no_verdict_o
         assert "with your learner Mine" in (house.out / page).read_text()
     (plain,), _ = collect(house.out)
     assert plain["rerun"].endswith(f"--device cpu --learner '{mine}:Mine'")
+    plain["provenance"]["changes"] = {"steps": 8000, "methods": ["A b"]}
+    assert """ --set steps=8000 --set 'methods=["A b"]'""" in rerun(plain)
     verdicts = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "verdicts.py"))["main"]
     monkeypatch.setitem(verdicts.__globals__, "DOCS", tmp_path)
     monkeypatch.setitem(verdicts.__globals__, "README", tmp_path / "README.md")
