@@ -140,7 +140,8 @@ class Claim:
       findings of the control, too.
     - `control`: config -> config with one assumption broken, `control_words` says which. Tasks and findings
       then run with the same code and bounds; every finding marked `controlled` must come out *fails*.
-    - `notes`: what was found out where the claim does not hold although it should, or an argued bound.
+    - `notes`: what was found out where the claim does not hold although it should, or an argued bound; paragraphs
+      with an empty line between them.
     - `source`: paper and section.
     """
 

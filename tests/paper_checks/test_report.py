@@ -228,6 +228,17 @@ def test_a_run_with_a_learner_of_ones_own_says_so_everywhere_and_is_no_verdict_o
     assert "your learner" not in (house.out / "index.html").read_text()
 
 
+def test_notes_are_paragraphs(tmp_path: Path):
+    house = House(tmp_path)
+    claim = house.claim()
+    claim.write_text(
+        claim.read_text().replace("    draw=draw,", '    draw=draw,\n    notes="Of <one>\\nline.\\n\\nAnd more.",')
+    )
+    house.run(claim)
+    for page in ("index.html", "toy/index.html"):
+        assert "<h4>Note</h4><p>Of &lt;one&gt;\nline.</p><p>And more.</p>" in (house.out / page).read_text()
+
+
 def test_results_of_the_benchmark_are_part_of_the_command_that_makes_a_verdict_again(made: House):
     plain = json.loads((made.out / "good" / "findings.json").read_text())
     plain["provenance"]["bench"] = ["results/bench/mnist", "my scans"]
