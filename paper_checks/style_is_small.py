@@ -29,7 +29,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import canvas, interval_points, legend
+from figures import bound_line, canvas, interval_points, legend
 from paper_checks.claim import Claim, Config, Finding, per_seed
 from paper_checks.style_collapse import CONFIG, REFERENCES, control, controlled, tasks
 from paper_checks.trained import NOISE, READ_BY, SIMVAE, WITH_NOISE, displayed, intervals, retained_style
@@ -94,6 +94,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
     left.set(xlabel="retained style with noise\n0: as much as content tells, 1: as much as the data tell")
     interval_points(right, shown, *intervals(table, shown, content_left), methods=shown)
     right.set(xlabel="content left by the noise\nshare of its R²", yticklabels=[], xlim=(0, 1.05))
+    bound_line(right, found[-1].bound, along="x", label="bound on the least")
     legend(figure)
     return figure
 
