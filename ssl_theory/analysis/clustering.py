@@ -8,7 +8,7 @@ on place, rotation or scale.
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,7 +71,10 @@ def hungarian_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
 
 def purity(labels: np.ndarray, assignment: np.ndarray) -> float:
     """Share of points that belong to the majority class of their cluster: 1 where no cluster mixes classes, at least
-    the share of the largest class."""
+    the share of the largest class.
+
+    Source: Manning, Raghavan, Schuetze (2008), Introduction to Information Retrieval, section 16.3.
+    """
     return float(_table(labels, assignment).max(0).sum() / len(labels))
 
 
@@ -104,8 +107,8 @@ def mixture_clustering(
         test: `(m, d)` or `(E, m, d)`.
         labels: of the test points, `(m,)` or `(E, m)`.
         classes: number of components; or candidates, of which each member takes that of least Bayesian information
-            criterion on `train` (`components_by_bic` says which). With more clusters than classes, or fewer, accuracy
-            cannot reach 1.
+            criterion on `train`, which `components_by_bic` says with the same options. With more clusters than classes,
+            or fewer, accuracy cannot reach 1.
         seed: of the k-means starts; the best of `restarts` by train likelihood is taken.
         covariance: "full", "tied", "diag" or "spherical".
         regularisation: added to each variance, in units of the mean variance of a coordinate.
@@ -113,22 +116,11 @@ def mixture_clustering(
     Returns:
         `Clustering`; NaN for members that hold NaN.
     """
-    _check_restarts(restarts)
-    if covariance not in COVARIANCES:
-        raise ValueError(f"covariance: expected one of {COVARIANCES}, found {covariance!r}")
-
-    def fitted(components: int, x: np.ndarray) -> GaussianMixture:
-        mixture = GaussianMixture(
-            components, covariance_type=covariance, n_init=restarts, random_state=seed, reg_covar=regularisation
-        )
-        return _quietly(mixture, x)
-
-    candidates = (classes,) if isinstance(classes, int) else tuple(classes)
+    _check_starts(restarts, covariance)
+    candidates = tuple(classes) if isinstance(classes, Iterable) else (classes,)
 
     def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
-        mixtures = [fitted(c, fit_on) for c in candidates]
-        best = min(mixtures, key=lambda m: m.bic(fit_on)) if len(mixtures) > 1 else mixtures[0]
-        return best.predict(score_on)
+        return _mixture(fit_on, candidates, seed, restarts, covariance, regularisation).predict(score_on)
 
     return _scored(assign, train, test, labels, candidates)
 
@@ -137,7 +129,7 @@ def kmeans_clustering(
     train: Array, test: Array, labels: Array, classes: int, seed: int = 0, *, restarts: int = 5
 ) -> Clustering:
     """k-means with `classes` centres fitted on `train`, scored on `test`; else as `mixture_clustering`."""
-    _check_restarts(restarts)
+    _check_starts(restarts)
 
     def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
         return _quietly(KMeans(classes, n_init=restarts, random_state=seed), fit_on).predict(score_on)
@@ -145,13 +137,21 @@ def kmeans_clustering(
     return _scored(assign, train, test, labels, (classes,))
 
 
-def components_by_bic(train: Array, candidates: Sequence[int], seed: int = 0, *, restarts: int = 1) -> Score:
+def components_by_bic(
+    train: Array,
+    candidates: Sequence[int],
+    seed: int = 0,
+    *,
+    restarts: int = 3,
+    covariance: str = "full",
+    regularisation: float = 1e-4,
+) -> Score:
     """The candidate with the lowest Bayesian information criterion (Schwarz 1978); the first of equals.
 
     Args:
         train: `(n, d)` or `(E, n, d)`.
         candidates: numbers of components, each between 1 and n.
-        seed, restarts: of the k-means starts, as in `mixture_clustering`.
+        seed, restarts, covariance, regularisation: as in `mixture_clustering`.
 
     Returns:
         A float or `(E,)`, whole numbers; NaN for members that hold NaN.
@@ -161,18 +161,23 @@ def components_by_bic(train: Array, candidates: Sequence[int], seed: int = 0, *,
         raise ValueError("candidates: expected one number of components or more, found none; give (1, 2, 4, 8)")
     for count in candidates:
         _check_count(count, r.shape[1], "candidates")
-    _check_restarts(restarts)
+    _check_starts(restarts, covariance)
     keep = finite(r)
     r = cleared(r, keep)
     best = [
-        min(candidates, key=lambda c: _bic(x, c, seed, restarts)) if ok else math.nan
+        _mixture(x, candidates, seed, restarts, covariance, regularisation).n_components if ok else math.nan
         for x, ok in zip(_scaled(r, r, varying(r, train))[0], keep.tolist(), strict=True)
     ]
     return answer(torch.tensor(best, dtype=torch.float64, device=r.device), train)
 
 
-def _bic(x: np.ndarray, components: int, seed: int, restarts: int) -> float:
-    return float(_quietly(GaussianMixture(components, n_init=restarts, random_state=seed, reg_covar=1e-4), x).bic(x))
+def _mixture(
+    x: np.ndarray, candidates: Sequence[int], seed: int, restarts: int, covariance: str, regularisation: float
+) -> GaussianMixture:
+    """The mixture of least Bayesian information criterion, fitted; of one candidate, that."""
+    options: dict[str, Any] = {"covariance_type": covariance, "n_init": restarts, "reg_covar": regularisation}
+    fitted = [_quietly(GaussianMixture(int(c), random_state=seed, **options), x) for c in candidates]
+    return min(fitted, key=lambda mixture: mixture.bic(x)) if len(fitted) > 1 else fitted[0]
 
 
 def _quietly(model: Any, x: np.ndarray) -> Any:
@@ -238,9 +243,11 @@ def _check_count(classes: int, n: int, name: str = "classes") -> None:
         raise ValueError(f"{name}: expected between 1 and the {n} train points, found {classes}; give more points")
 
 
-def _check_restarts(restarts: int) -> None:
+def _check_starts(restarts: int, covariance: str = "full") -> None:
     if restarts < 1:
         raise ValueError(f"restarts: expected 1 or more, found {restarts}; the best of them is taken")
+    if covariance not in COVARIANCES:
+        raise ValueError(f"covariance: expected one of {COVARIANCES}, found {covariance!r}; full is usual")
 
 
 def _scaled(train: torch.Tensor, test: torch.Tensor, varied: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:

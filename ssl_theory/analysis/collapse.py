@@ -143,7 +143,10 @@ def class_means_of_rows(r: Float[Tensor, "E n d"], labels: Array) -> Float[Tenso
 
 
 def total_variance(representation: Array) -> Score:
-    """`tr Cov(r)`, unbiased, the absolute scale: 0 is total collapse, which no standardised probe sees."""
+    """`tr Cov(r)`, unbiased, the absolute scale: 0 is total collapse, which no standardised probe sees; no upper end.
+
+    Source: this project.
+    """
     r = members(representation)
     if r.shape[1] < 2:
         raise ValueError(f"representation: expected n >= 2 rows for a variance, found {r.shape[1]}")

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.analysis import information
-from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members, precision_of
+from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, members, precision_of, seeded
 from ssl_theory.analysis.halves import halves, standardised
 from ssl_theory.analysis.perceptron import adam, forward, initial
 
@@ -269,7 +269,7 @@ def between(
             f"second: expected the members and rows of first, at least 2 x {batch} rows; "
             f"found {tuple(x.shape)} and {tuple(y.shape)}"
         )
-    keep, generator = finite(x, y), torch.Generator().manual_seed(seed)
+    keep, generator = finite(x, y), seeded(seed)
     fit, test = (part.to(x.device) for part in halves(x.shape[1], generator))
     (x_fit, x_test), (y_fit, y_test) = (
         tuple(half.float() for half in standardised(z[:, fit], z[:, test], precision_of(given)))

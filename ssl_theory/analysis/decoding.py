@@ -47,22 +47,25 @@ from ssl_theory.analysis.probes import held_out_logits, held_out_predictions
 
 
 def class_information(representation: Array, labels: Array, *, kind: str = "linear", **probe: Any) -> Score:
-    """`H(k) + E log q(k|r)` in nats, at most H(k): 0 when r tells nothing of the class.
+    """`H(k) + E log q(k|r)` in nats, from 0, when r tells nothing of the class, to H(k), when it tells all.
 
-    H(k) is that of the class frequencies on the scored half. May fall a little below 0, by the probe's own
-    error.
+    H(k) is that of the class frequencies on the scored half. Cut at 0, where the probe is worse than these. A class of
+    which the fitted half has a row or two costs the bound tens of nats each time it is scored: far too low where there
+    are not ten rows a class or more, and 0 where there are much fewer, however well classes are told apart.
 
     Args:
         representation: `(n, d)` or `(E, n, d)`, rows independent.
         labels: `(n,)` or `(E, n)`.
         kind: "linear" or "mlp".
         probe: `test`, `seed`, ... of `probes.accuracy`.
+
+    Source: Barber, Agakov (2003).
     """
     logits, truth, keep = held_out_logits(representation, labels, kind=kind, **probe)
     frequency = torch.nn.functional.one_hot(truth, logits.shape[2]).double().mean(1)
     entropy = -torch.special.xlogy(frequency, frequency).sum(1)
     loss = torch.nn.functional.cross_entropy(logits.double().mT, truth, reduction="none").mean(1)
-    return answer(entropy - loss, representation, keep)
+    return answer((entropy - loss).clamp(min=0), representation, keep)
 
 
 def gaussian_target_information(representation: Array, target: Array, *, kind: str = "linear", **probe: Any) -> Score:
@@ -80,6 +83,8 @@ def gaussian_target_information(representation: Array, target: Array, *, kind: s
         target: `(n, t)` or `(E, n, t)`.
         kind: "linear", "mlp", "kernel" or "nonlinear".
         probe: `test`, `seed`, ... of `probes.r2`.
+
+    Source: Barber, Agakov (2003).
     """
     predicted, truth, keep = held_out_predictions(representation, target, kind=kind, **probe)
     return answer(_gaussian_gain(predicted, truth).clamp(min=0), representation, keep)
@@ -112,10 +117,11 @@ def conditional_information(
         A float or `(E,)`; NaN for members that hold NaN.
 
     Raises:
-        ValueError: for shapes that do not fit, a class of fewer than 4 rows, `known` beside classes.
+        ValueError: for shapes that do not fit, a class of fewer than 4 rows, `known` beside classes, `test`.
 
     Source: Barber, Agakov (2003).
     """
+    _without_test(probe)
     r = members(representation, dtype=None)
     if as_tensor(given, "given").is_floating_point():
         beside = targets_of(given, r, "given")
@@ -137,10 +143,18 @@ def mixture_target_information(
     `class_information` and `conditional_information`, with their arguments, conditions (independent coordinates within
     a class) and errors; labels are classes in whichever type they come. 0: r tells nothing of t; at most `I(x; t)` in
     expectation.
+
+    Source: Barber, Agakov (2003).
     """
+    _without_test(probe)
     told = class_information(representation, labels, kind=kind, **probe)
     beyond, keep = _given_classes(members(representation, dtype=None), target, labels, kind, probe)
     return told + answer(beyond, representation, keep)
+
+
+def _without_test(probe: dict[str, Any]) -> None:
+    if probe.get("test") is not None:
+        raise ValueError("test: expected none, found rows to score; give all rows, half of each class is scored")
 
 
 def _settled(x: Shaped[Tensor, "E n d"], precision: torch.dtype) -> Float[Tensor, "E n d"]:

@@ -11,7 +11,12 @@ from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, 
 
 
 def eigenspectrum(representation: Array, *, centre: bool = True) -> Score:
-    """Eigenvalues of the covariance (1/n), largest first, `(d,)` or `(E, d)`; they sum to the total variance."""
+    """Eigenvalues of the covariance (1/n), largest first, `(d,)` or `(E, d)`; they sum to the total variance.
+
+    All 0: a constant. Equal: no direction is preferred.
+
+    Source: Hotelling (1933).
+    """
     r = members(representation)
     keep = finite(r)
     return answer(_eigenvalues(cleared(r, keep), centre), representation, keep)

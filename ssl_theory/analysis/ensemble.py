@@ -5,6 +5,7 @@ through `answer`. A member that holds a NaN or an infinity (a run that diverged)
 answered with NaN, so that it cannot spoil the others.
 """
 
+import operator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,7 +29,8 @@ def members(
     """
     tensor = as_tensor(x, name)
     if tensor.ndim not in (2, 3) or 0 in tensor.shape:
-        raise ValueError(f"{name}: expected (n, d) or (E, n, d), none of them empty; found {tuple(tensor.shape)}")
+        found = tuple(tensor.shape)
+        raise ValueError(f"{name}: expected (n, d) or (E, n, d), none of them empty; found {found}: reshape it")
     tensor = tensor if tensor.ndim == 3 else tensor[None]
     return tensor if dtype is None else tensor.to(dtype)
 
@@ -37,9 +39,11 @@ def views_of(x: Array, name: str = "views", *, dtype: torch.dtype = torch.float6
     """`x` of J views a data point, `(n, J, d)` or `(E, n, J, d)`, as `(E, n, J, d)`, J >= 2."""
     tensor = as_tensor(x, name)
     if tensor.ndim not in (3, 4) or 0 in tensor.shape:
-        raise ValueError(f"{name}: expected (n, J, d) or (E, n, J, d), none empty; found {tuple(tensor.shape)}")
+        found = tuple(tensor.shape)
+        raise ValueError(f"{name}: expected (n, J, d) or (E, n, J, d), none empty; found {found}: reshape it")
     if tensor.shape[-2] < 2:
-        raise ValueError(f"{name}: expected J >= 2 views on the last axis but one; found {tuple(tensor.shape)}")
+        found = tuple(tensor.shape)
+        raise ValueError(f"{name}: expected J >= 2 views on the last axis but one; found {found}: draw more views")
     return (tensor if tensor.ndim == 4 else tensor[None]).to(dtype)
 
 
@@ -51,7 +55,9 @@ def targets_of(target: Array, like: Tensor, name: str = "target") -> Float[Tenso
     E, n = like.shape[:2]
     if t.ndim != 3 or t.shape[0] not in (1, E) or t.shape[1] != n or t.shape[2] == 0:
         found = tuple(as_tensor(target, name).shape)
-        raise ValueError(f"{name}: expected (n,), (n, t) or (E, n, t) with n = {n}, E = {E}; found {found}")
+        raise ValueError(
+            f"{name}: expected (n,), (n, t) or (E, n, t) with n = {n}, E = {E}; found {found}: give a row for each"
+        )
     if not bool(torch.isfinite(t).all()):
         raise ValueError(f"{name}: expected finite values, found NaN or infinity; drop those rows first")
     return t.expand(E, -1, -1)
@@ -62,14 +68,15 @@ def labels_of(labels: Array, like: Tensor, name: str = "labels") -> Int[Tensor, 
     k = as_tensor(labels, name).to(like.device)
     E, n = like.shape[:2]
     if k.ndim not in (1, 2) or k.shape[-1] != n or (k.ndim == 2 and k.shape[0] not in (1, E)):
-        raise ValueError(f"{name}: expected (n,) or (E, n) with n = {n}, E = {E}; found {tuple(k.shape)}")
+        found = tuple(k.shape)
+        raise ValueError(f"{name}: expected (n,) or (E, n) with n = {n}, E = {E}; found {found}: give a class for each")
     if k.is_floating_point() and not bool((torch.isfinite(k) & (k == k.round())).all()):
         raise ValueError(f"{name}: expected whole numbers (classes), found fractions, NaN or infinity; round them")
     return k.to(torch.int64).expand(E, -1)
 
 
 def as_tensor(x: Array, name: str) -> Tensor:
-    """A detached tensor of `x`, real numbers; numpy arrays share their memory."""
+    """A detached tensor of `x`, real numbers; numpy arrays share their memory, if torch can read and write it."""
     if isinstance(x, Tensor):
         if x.is_complex():
             raise ValueError(f"{name}: expected real numbers, found {x.dtype}; give real and imaginary part as columns")
@@ -77,7 +84,18 @@ def as_tensor(x: Array, name: str) -> Tensor:
     if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub":
         found = f"{x.dtype} numbers" if isinstance(x, np.ndarray) else type(x).__name__
         raise ValueError(f"{name}: expected a torch tensor or a numpy array of real numbers, found {found}; convert it")
-    return torch.from_numpy(np.ascontiguousarray(x).reshape(x.shape))
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(f"{name}: expected every number, found a mask that hides some; drop those rows first")
+    kind = np.float64 if x.dtype.kind == "f" and x.dtype.itemsize > 8 else x.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(np.asarray(x), kind, ["C", "W"]).reshape(x.shape))
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator on the CPU, whatever kind of whole number the seed is."""
+    try:
+        return torch.Generator().manual_seed(operator.index(seed))
+    except TypeError:
+        raise ValueError(f"seed: expected a whole number, found {seed!r}; give 0, 1, ...") from None
 
 
 def finite(*stacks: Tensor) -> Bool[Tensor, " E"]:

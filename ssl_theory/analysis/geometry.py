@@ -92,7 +92,10 @@ class Norms(NamedTuple):
 
 
 def norms(representation: Array) -> Norms:
-    """Statistics of `|z|` over the points."""
+    """Mean, standard deviation, least and largest of `|z|` over the points; a deviation of 0: all on a sphere.
+
+    Source: this project.
+    """
     z = members(representation)
     size, keep = z.norm(dim=-1), finite(z)
     values = (size.mean(1), size.std(1, correction=0), size.amin(1), size.amax(1))
@@ -207,6 +210,8 @@ def fitted_temperature(scores: Array, squared_distances: Array) -> Score:
     Args:
         scores: `(n, K)` or `(E, n, K)`.
         squared_distances: the same shape, `|z_i - z_k|^2`.
+
+    Source: this project; Wang, Isola (2020), arXiv 2005.10242, for the kernel.
     """
     slope = torch.as_tensor(pmi_fit(scores, squared_distances).slope, dtype=torch.float64).reshape(-1)
     return answer(torch.where(slope == 0, torch.inf, -0.5 / slope), scores)

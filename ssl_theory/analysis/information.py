@@ -225,7 +225,8 @@ def gaussian_information(correlations: Any) -> Any:
 def ksg(first: Array, second: Array, *, neighbours: int = 3) -> Score:
     """Kraskov's first estimator: `psi(k) + psi(n) - <psi(n_x + 1) + psi(n_y + 1)>`.
 
-    No bound; consistent, and close in low dimension (a few coordinates) for information up to about `log n`.
+    No bound; consistent, and too low for much information or many coordinates: of 3,000 Gaussian pairs it is within 0.1
+    nats up to 5 nats of one coordinate, 3 of two, 1 of three, and short by 0.7, 0.6, 0.3 at 7, 6, 3 nats.
     Each coordinate is standardised first, which leaves the truth unchanged. n_x counts the points nearer in
     x than the k-th neighbour in the joint space, all distances the largest coordinate difference.
 

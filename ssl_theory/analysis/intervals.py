@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, constant_columns, rounding
+from ssl_theory.analysis.ensemble import Array, Score, answer, constant_columns, rounding, seeded
 from ssl_theory.analysis.probes import held_out_classes, held_out_predictions
 
 
@@ -82,7 +82,7 @@ def _weights(rows: int, resamples: int, seed: int, like: Tensor) -> Float[Tensor
     """How often each row was drawn, over the number of rows."""
     if resamples < 1:
         raise ValueError(f"resamples: expected 1 or more, found {resamples}; 500 is usual")
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     drawn = torch.randint(rows, (resamples, rows), generator=generator)
     counts = torch.zeros(resamples, rows, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(drawn.shape).double())
     return (counts / rows).to(like)

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from inspect import Parameter, signature
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_theory.analysis import kernel, linear, logistic, neighbours, nonlinear, perceptron
-from ssl_theory.analysis.ensemble import Array, Score, answer, constant_columns, labels_of, rounding, targets_of
+from ssl_theory.analysis.ensemble import Array, Score, answer, constant_columns, labels_of, rounding, seeded, targets_of
 from ssl_theory.analysis.halves import Pair, Split, paired, stopping
 
 
@@ -83,7 +84,7 @@ def held_out_predictions(
 ) -> tuple[Float[Tensor, "E m t"], Float[Tensor, "E m t"], Bool[Tensor, " E"]]:
     """What `r2` scores: predictions and targets of the scored half, and which members are finite."""
     _check_options(penalties, network)
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     pair, t, truth = paired(representation, target, test, targets_of, generator)
     if kind == "linear":
         x, y = pair.cleared()
@@ -172,7 +173,7 @@ def held_out_logits(
 ) -> tuple[Float[Tensor, "E m C"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
     """What `accuracy` scores: logits and classes (as column numbers) of the scored half, and the finite members."""
     _check_options(penalties, network)
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
     rows = stopping(k.shape[1], k, generator)
     x, y = pair.whole(torch.float32)
@@ -193,12 +194,21 @@ def coefficients(
 
 
 def _check_options(penalties: Sequence[float], network: dict[str, Any]) -> None:
+    if not isinstance(penalties, Sequence | np.ndarray | Tensor):
+        raise ValueError(f"penalties: expected a sequence, found {penalties!r}; give ({penalties!r},)")
     if len(penalties) == 0:
         raise ValueError("penalties: expected one penalty or more, found none; leave them out for the usual grid")
     known = signature(perceptron.trained_predictions).parameters
     options = [name for name in known if known[name].default is not Parameter.empty]
     if unknown := sorted(set(network) - set(options)):
         raise ValueError(f"network: expected options among {options}, found {unknown}; leave them out")
+    if min(penalties) < 0:
+        raise ValueError(f"penalties: expected none below 0, found {min(penalties):g}; leave it out for the usual grid")
+    for name, value in network.items():
+        each = value if name == "hidden" else [value]
+        if not isinstance(each, Sequence) or not all(isinstance(v, int | float | np.number) and v > 0 for v in each):
+            wanted = "widths above 0, as (64, 64)" if name == "hidden" else "a number above 0"
+            raise ValueError(f"{name}: expected {wanted}, found {value!r}; leave it out for the usual one")
 
 
 def _labelled_halves(
@@ -229,7 +239,7 @@ def _network_logits(
 def _neighbour_classes(
     representation: Array, labels: Array, test: tuple[Array, Array] | None, seed: int, ks: Sequence[int]
 ) -> tuple[Int[Tensor, "E m"], Int[Tensor, "E m"], Bool[Tensor, " E"]]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
     held_out, kept = stopping(k.shape[1], k, generator)
     guesses = []

@@ -10,7 +10,7 @@ from torch import Tensor
 from ssl_theory.analysis.clustering import mixture_clustering
 from ssl_theory.analysis.collapse import class_collapse_ratio, effective_rank, retained_style, total_variance
 from ssl_theory.analysis.dimensions import participation_ratio
-from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, seeded
 from ssl_theory.analysis.halves import halves
 from ssl_theory.analysis.identifiability import block_r2
 from ssl_theory.analysis.probes import held_out_classes
@@ -61,10 +61,13 @@ def profile(
         found |= {f"{name}_r2_{kind}": score for name, score in scores.items()}
     if style is not None and style_ceiling is not None:
         found["retained_style"] = retained_style(
-            found["style_r2_nonlinear"], _end(style_floor, representation), _end(style_ceiling, representation)
+            found["style_r2_nonlinear"],
+            _end(style_floor, representation, "style_floor"),
+            _end(style_ceiling, representation, "style_ceiling"),
         )
     if content is not None and content_ceiling is not None:
-        found["content_of_bayes"] = found["content_r2_nonlinear"] / _end(content_ceiling, representation)
+        most = _end(content_ceiling, representation, "content_ceiling", positive=True)
+        found["content_of_bayes"] = found["content_r2_nonlinear"] / most
     if labels is not None:
         found |= _class_profile(representation, labels, bayes_accuracy, seed, network)
     for measure in (effective_rank, participation_ratio, total_variance):
@@ -81,7 +84,7 @@ def _class_profile(
     found = {f"accuracy_{k}": answer(own.mean(1), representation, keep) for k, own in zip(kinds, right, strict=True)}
     if bayes_accuracy is not None:
         best = answer(best_accuracy(right), representation, keep)
-        found["accuracy_of_bayes"] = best / _end(bayes_accuracy, representation)
+        found["accuracy_of_bayes"] = best / _end(bayes_accuracy, representation, "bayes_accuracy", positive=True)
     clusters = mixture_clustering(
         *_split(representation, labels, seed), len(as_tensor(labels, "labels").unique()), seed
     )
@@ -106,9 +109,14 @@ def best_accuracy(right: Float[Tensor, "K E m"]) -> Float[Tensor, " E"]:
     return torch.cat(scored, 1).mean(1)
 
 
-def _end(value: Array | float, like: Array) -> Array | float:
+def _end(value: Array | float, like: Array, name: str, *, positive: bool = False) -> Array | float:
     """An end of the range of scores in their kind and on their device, those of `like`; a single number as a float."""
-    end = as_tensor(value if isinstance(value, Tensor) else np.asarray(value), "ceiling").double()
+    end = as_tensor(value if isinstance(value, Tensor) else np.asarray(value), name).double()
+    count = like.shape[0] if like.ndim == 3 else 1
+    if end.numel() not in (1, count):
+        raise ValueError(f"{name}: expected a number or {count}, one a member, found {end.numel()}; ask the world")
+    if positive and bool((end <= 0).any()):
+        raise ValueError(f"{name}: expected above 0, found {float(end.min()):g}; nothing is a share of that")
     if end.numel() == 1:
         return end.item()
     return end.to(like.device) if isinstance(like, Tensor) else end.cpu().numpy()
@@ -116,6 +124,6 @@ def _end(value: Array | float, like: Array) -> Array | float:
 
 def _split(representation: Array, labels: Array, seed: int) -> tuple[Array, Array, Array]:
     """Random halves of the rows, and the labels of the second."""
-    pair = halves(representation.shape[-2], torch.Generator().manual_seed(seed))
+    pair = halves(representation.shape[-2], seeded(seed))
     first, second = pair if isinstance(representation, Tensor) else (pair[0].numpy(), pair[1].numpy())
     return representation[..., first, :], representation[..., second, :], as_tensor(labels, "labels")[..., pair[1]]

@@ -76,7 +76,10 @@ def profile_along(
 
 
 def singular_values(weight: Array) -> Score:
-    """Singular values of the head's matrix, largest first, `(min(a, b),)` or `(E, min(a, b))`."""
+    """Singular values of the head's matrix, largest first, `(min(a, b),)` or `(E, min(a, b))`: 0 for what it discards.
+
+    Source: Jing et al. (2022), arXiv 2110.09348, for heads that collapse.
+    """
     w = members(weight, "weight")
     keep = finite(w)
     return answer(torch.linalg.svdvals(cleared(w, keep)), weight, keep)
@@ -92,6 +95,8 @@ def style_variance_by_direction(views: Array, weight: Array) -> Score:
     Args:
         views: h of J views, `(n, J, d)` or `(E, n, J, d)`.
         weight: the head as `z = W h`, `(b, d)` or `(E, b, d)`.
+
+    Source: this project.
     """
     h, w, keep = _read(views, weight)
     deviation = (h - h.mean(2, keepdim=True)).flatten(1, 2)
@@ -106,6 +111,8 @@ def style_in_small_directions(views: Array, weight: Array, *, leading: int) -> S
     """Share of the style variance of h outside of the `leading` largest singular directions of the head.
 
     0: the head passes it on; 1: the head discards it; `1 - leading / d` when style is spread evenly over h.
+
+    Source: this project.
     """
     share = style_variance_by_direction(views, weight)
     if not 0 < leading < share.shape[-1]:
@@ -120,6 +127,8 @@ def passed_on(views: Array, weight: Array) -> Score:
     [tr Cov(z|y) / tr Cov(z)] / [tr Cov(h|y) / tr Cov(h)]
 
     NaN where h or z is constant. Arguments as `style_variance_by_direction`, n >= 2.
+
+    Source: this project.
     """
     h, w, keep = _read(views, weight)
     z = torch.einsum("enjd,ebd->enjb", h, w)
