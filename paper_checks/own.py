@@ -23,6 +23,10 @@ def name(given: str) -> str:
         raise ValueError(f"expected a learner as FILE.py:Class, found {given!r}; e.g. --learner my_loss.py:MyLoss")
     if not Path(path).is_file():
         raise ValueError(f"expected a Python file with class {kind}, found no file {path}; check the path")
+    from paper_checks.trained import METHODS
+
+    if kind in METHODS:
+        raise ValueError(f"the claims have a {kind} of their own: call your class otherwise, found {given!r}")
     full = Path(path).resolve()
     named = f"{full}:{kind}#{_digest(full)}"
     load(named)

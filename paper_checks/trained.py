@@ -171,6 +171,11 @@ def kept(
             device=device,
             fabric=fabric,
         )
+        if method not in METHODS and bool(fitted.diverged.all()):
+            step = int(fitted.divergences.step.min())
+            raise ValueError(
+                f"{own.short(method)}: its loss was no number for any of {seeds} seeds, the first at step {step}"
+            )
         representations = {layer: represented(fitted, x, layer) for layer in layers}
     tables = [
         tidy(measures(representation, drawn, worlds), method=method, layer=layer)

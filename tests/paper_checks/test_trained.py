@@ -189,6 +189,7 @@ def test_a_changed_file_is_another_task(mine: Path) -> None:
         ("nowhere.py:Mine", "found no file nowhere.py"),
         ("{path}:NOT_A_LEARNER", "expected a learner called NOT_A_LEARNER in mine.py, found a value of type int"),
         ("{path}:Absent", "expected a learner called Absent in mine.py, found nothing of that name"),
+        ("{path}:SimCLR", "the claims have a SimCLR of their own: call your class otherwise, found '"),
         ("{path}:Bare", "found the class Bare, which is no Learner: derive it from ssl_theory.learners.JointEmbedding"),
     ],
 )
@@ -203,6 +204,13 @@ def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     path.write_text("import nothing_of_that_name\n")
     with pytest.raises(ValueError, match=r"cannot import broken\.py: ModuleNotFoundError"):
         own.name(f"{path}:Mine")
+
+
+def test_a_learner_whose_loss_is_no_number_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(LEARNER.format(temperature=0.5).replace("return contrastive", "return float('nan') * contrastive"))
+    with pytest.raises(ValueError, match=r"^Mine: its loss was no number for any of 2 seeds, the first at step 1$"):
+        kept(method=own.name(f"{path}:Mine"), world="block", seeds=2, steps=3, points=120, batch_size=16)
 
 
 def test_the_command_refuses_a_learner_where_nothing_is_compared(mine: Path) -> None:
