@@ -48,7 +48,8 @@ def section(record: Record, figures: str) -> str:
 
 def row(found: Record, broken: Record | None) -> str:
     interval = "" if found["kind"] == "exact" else f"[{number(found['low'])}, {number(found['high'])}]"
-    control = f"{number(broken['estimate'])}, {broken['verdict']}" if broken and found["controlled"] else ""
+    control = f"{number(broken['estimate'])}, {broken['verdict']}" if broken else ""
+    control += "" if found["controlled"] or not control else " (not asked)"
     bound = f"{found['side']} {number(found['bound'])}"
     cells = (found["name"], number(found["estimate"]), interval, bound, found["verdict"], control)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

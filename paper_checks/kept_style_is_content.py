@@ -109,7 +109,7 @@ def caption(found: Sequence[Finding]) -> str:
     )
     return (
         f"Retained style against the probability that a view keeps its data point's style; rise from 0 to 1: {rises}. "
-        "Mean over seeds with 95 % bands, a world a seed. SimVAE keeps style whether it is shared or not."
+        "Mean over seeds with 95 % bands, a world a seed; SimVAE for comparison."
     )
 
 

@@ -136,7 +136,7 @@ def caption(found: Sequence[Finding], control: Sequence[Finding] | None = None) 
     levels = "; ".join(f"{name} {f.estimate:.2f}" for name, f in _levels(found).items())
     return (
         f"Retained style (left): {levels}; mean over seeds with 95 % intervals, a world a seed; tinted: where the "
-        "bound lets it be. Label accuracy (right) shows that style is lost while content is not. Hollow: where all "
+        "bound lets it be. Right: label accuracy, of content. Hollow: where all "
         f"views of a data point share their style (control){_survives(control)}."
     )
 

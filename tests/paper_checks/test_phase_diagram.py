@@ -134,7 +134,7 @@ def test_ones_own_is_judged_by_its_highest_cell_and_leaves_the_other_findings_al
         cells.loc[worst, "value"] = CEILING * (level + 0.001 * cells.seed)
         *others, own_finding = judged(claim.CLAIM, pd.concat([table, cells]), config, mine["Plain"])
         assert others == before
-        assert own_finding.name == "retained style, Plain, highest cell"
+        assert own_finding.name == "retained style, Plain, highest cell of each seed"
         assert (own_finding.verdict.value, own_finding.bound, own_finding.side) == (verdict, 0.30, "<=")
 
 
