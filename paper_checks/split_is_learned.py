@@ -58,7 +58,18 @@ import synthetic
 from figures import canvas, control_mark, legend
 from paper_checks import trained
 from paper_checks.claim import Claim, Config, Finding, Side, Task, Verdict, per_seed
-from paper_checks.trained import OBSERVATION, SIZES, SPRITES, fresh, observed, represented, sampler, tidy, training
+from paper_checks.trained import (
+    OBSERVATION,
+    READ_BY,
+    SIZES,
+    SPRITES,
+    fresh,
+    observed,
+    represented,
+    sampler,
+    tidy,
+    training,
+)
 from ssl_theory.analysis import probes
 from ssl_theory.learners import Fitted, SimVAE, fit
 
