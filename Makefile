@@ -11,8 +11,9 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help checks bench test test-slow lint mutants docs clean
+.PHONY: help env checks bench test test-slow lint mutants docs clean
 help:
+	@echo "make env      make the environment in .venv, and nothing else; the others do it first where it is missing"
 	@echo "make checks   check the claims; figures and report in results/index.html"
 	@echo "make bench    the benchmark on real handwritten digits; table and figures in results/bench/digits"
 	@echo "make test     the fast tests          make test-slow  the slow ones too"
@@ -27,6 +28,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,test]'
 	@touch $@
+
+env: $(STAMP)
 
 checks: $(STAMP)
 	$(BIN)/python -m paper_checks $(ARGS)

@@ -215,7 +215,7 @@ def _run(plans: "list[Plan]", settings: "Settings") -> int:
         print(f"\ninterrupted: finished tasks are kept, {command} goes on from there", file=sys.stderr)
         return 130
     page = report.build(settings.out)
-    terminal.verdicts(outcomes, page)
+    terminal.verdicts(outcomes, page, settings.learner)
     return 0 if all(outcome.verdict == "holds" for outcome in outcomes) else 1
 
 

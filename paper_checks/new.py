@@ -34,7 +34,9 @@ def source(name: str) -> str:
 
 def _require_free(name: str, path: Path) -> None:
     stem = name.replace("-", "_")
-    if not (stem.isascii() and stem.isidentifier()) or keyword.iskeyword(stem):
+    if keyword.iskeyword(stem):
+        raise ValueError(f"{name!r} is a word of Python's own: choose another name")
+    if not (stem.isascii() and stem.isidentifier()):
         raise ValueError(f"a claim's name needs letters, digits and dashes, a letter first; found {name!r}")
     if name in {entry.name for entry in registry.known()}:
         raise ValueError(f"claim {name!r} is already there: choose another name")

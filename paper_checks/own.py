@@ -9,10 +9,13 @@ count, and neither do comments.
 
 import hashlib
 import importlib.util
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from paper_checks.finding import Finding
 from paper_checks.source import sources_of_file
 
 
@@ -78,6 +81,14 @@ def load(method: str) -> type[Any]:
     raise ValueError(
         f"{there} {'nothing of that name' if found is None else f'a value of type {type(found).__name__}'}"
     )
+
+
+def findings_of(learner: str | None, findings: Sequence[Finding]) -> list[Finding]:
+    """What a claim found of a user's learner: the findings that name its class."""
+    if learner is None:
+        return []
+    named = re.compile(rf"(?<!\w){re.escape(short(learner))}(?!\w)")
+    return [finding for finding in findings if named.search(finding.name)]
 
 
 def short(method: str) -> str:

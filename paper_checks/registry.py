@@ -67,7 +67,7 @@ def _named(name: str, claims: dict[str, Entry]) -> Entry:
     wanted = name.replace("_", "-").lower()
     if wanted in claims:
         return claims[wanted]
-    near = difflib.get_close_matches(wanted, claims, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(wanted, claims, n=1, cutoff=0.6)
     remedy = f"did you mean {near[0]}?" if near else "see --list"
     raise ValueError(f"unknown claim {name!r}: {remedy}")
 

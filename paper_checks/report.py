@@ -18,10 +18,10 @@ import jinja2
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
-from paper_checks import PARTS, summary
+from paper_checks import PARTS, own, summary
 from paper_checks.cache import write_atomically
 from paper_checks.finding import Finding, Verdict
-from paper_checks.words import SIGNS, in_words, interval, number, quoted, sign, with_unit
+from paper_checks.words import SIGNS, decisive, in_words, interval, number, quoted, sign, with_unit
 
 OTHER = "other"
 SIZED_NORM = re.compile(r"\\[Bb]igg?[lmr]?(?=\\\|)")  # latex2mathml knows \| but not \Big\|
@@ -83,6 +83,7 @@ def _record(path: Path) -> dict[str, Any]:
         "rows": [_row(finding, control) for finding in findings],
         "figure": _embedded(figure),
         "quoted": in_words(quoted(findings)) if findings else "",
+        "of own": decisive(own.findings_of(plain["provenance"].get("learner"), findings)),
         "folder": path.parent.name,
         "code": code.read_text(encoding="utf-8", errors="replace") if code.is_file() else "",
         "log": path.with_name("errors.log").exists(),

@@ -66,7 +66,8 @@ def controlled(methods: Sequence[str]) -> list[str]:
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     discriminative = displayed(config["methods"])
     retained = {name: retained_style(table, name) for name in (*discriminative, *SIMVAE)}
-    best = pd.concat([retained[name] for name in discriminative], axis=1).max(axis=1, skipna=False)
+    usual = displayed([name for name in config["methods"] if name in EVERY] or config["methods"])
+    best = pd.concat([retained[name] for name in usual], axis=1).max(axis=1, skipna=False)
     lost, needed, apart = (
         "style that every view redraws is not rewarded",
         "reconstruction needs style",

@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 from figures import bound_line, canvas, interval_points, legend
 from paper_checks.claim import Claim, Config, Finding, per_seed
 from paper_checks.style_collapse import CONFIG, REFERENCES, control, controlled, tasks
-from paper_checks.trained import NOISE, READ_BY, SIMVAE, WITH_NOISE, displayed, intervals, retained_style
+from paper_checks.trained import EVERY, NOISE, READ_BY, SIMVAE, WITH_NOISE, displayed, intervals, retained_style
 
 STYLE = "retained style with noise, "
 CONTENT = "content left by the noise"
@@ -49,7 +49,8 @@ def content_left(table: pd.DataFrame, method: str) -> "pd.Series[float]":
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     discriminative = displayed(config["methods"])
     style = {name: retained(table, name) for name in (*discriminative, *SIMVAE)}
-    most = pd.concat([style[name] for name in discriminative], axis=1).max(axis=1, skipna=False)
+    usual = displayed([name for name in config["methods"] if name in EVERY] or config["methods"])
+    most = pd.concat([style[name] for name in usual], axis=1).max(axis=1, skipna=False)
     left = pd.concat([content_left(table, name) for name in style], axis=1).min(axis=1, skipna=False)
     small, needed, apart, large = (
         "style that every view redraws is not rewarded",

@@ -29,8 +29,8 @@ def markdown(records: Sequence[Record]) -> str:
 
 def decided_by(record: Record) -> str:
     """The first reason, or the finding to quote where the claim holds; first what a user put in, as no one else has."""
-    mine = with_own(record)
-    return (f"{mine}: " if mine else "") + str(record["reasons"][0] if record["reasons"] else record["quoted"])
+    mine, whole = with_own(record), record["reasons"][0] if record["reasons"] else record["quoted"]
+    return (f"{mine}: " if mine else "") + str(record["of own"] or whole)
 
 
 def with_own(record: Record) -> str:

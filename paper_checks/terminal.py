@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from paper_checks import own
 from paper_checks.finding import Verdict
 from paper_checks.judge import Outcome
 from paper_checks.plan import Plan, Settings
@@ -72,15 +73,26 @@ def _line(event: Event) -> str:
     return f"[{event.finished}/{event.total}] {event.done.job.task.label}: {words}"
 
 
-def verdicts(outcomes: Sequence[Outcome], page: Path) -> None:
-    """Table of verdicts with the number that decides each, and where to read on."""
+def verdicts(outcomes: Sequence[Outcome], page: Path, learner: str | None = None) -> None:
+    """Table of verdicts with the number that decides each, what was found of a user's learner, where to read on."""
     console = wide_console()
     table = Table("verdict", "claim", "decided by", box=None, pad_edge=False, header_style="bold")
     for outcome in outcomes:
         sign = Text(_signed(outcome.verdict), style=COLOURS[outcome.verdict], no_wrap=True)
         table.add_row(sign, Text(outcome.name, no_wrap=True), Text(_decided_by(outcome)))
     console.print(table)
+    if learner is not None:
+        console.print(_of_own(outcomes, learner))
     console.print(Text(f"report: {page}"), soft_wrap=True)
+
+
+def _of_own(outcomes: Sequence[Outcome], learner: str) -> Table:
+    table = Table(own.short(learner), "claim", "finding", box=None, pad_edge=False, header_style="bold")
+    for outcome in outcomes:
+        for finding in own.findings_of(learner, outcome.findings):
+            sign = Text(_signed(finding.verdict), style=COLOURS[finding.verdict], no_wrap=True)
+            table.add_row(sign, Text(outcome.name, no_wrap=True), Text(in_words(finding)))
+    return table
 
 
 def _signed(verdict: Verdict) -> str:

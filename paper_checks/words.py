@@ -53,3 +53,12 @@ def why_not(finding: Finding) -> str:
 def quoted(findings: Sequence[Finding]) -> Finding:
     """The finding to quote where all hold: the first that the control must break, else the first."""
     return next((finding for finding in findings if finding.controlled), findings[0])
+
+
+def decisive(findings: Sequence[Finding]) -> str:
+    """What decides several findings, in words: why the first does not hold that fails, or else is undecided."""
+    for worst in (Verdict.FAILS, Verdict.INCONCLUSIVE):
+        for finding in findings:
+            if finding.verdict is worst:
+                return why_not(finding)
+    return in_words(quoted(findings)) if findings else ""

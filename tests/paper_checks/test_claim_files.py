@@ -92,6 +92,18 @@ def with_noise(table: pd.DataFrame, retained: dict[str, float], content: float) 
     return pd.concat([table, style, bare, left], ignore_index=True)
 
 
+@pytest.mark.parametrize("name", ["style_collapse", "style_is_small"])
+def test_a_learner_of_ones_own_does_not_change_what_is_said_of_others(name: str) -> None:
+    claim, own = claim_in(name), "my_loss.py:Mine#0"
+    config = claim.settings("smoke")
+    shares = COLLAPSED | {"Mine": float("nan")}
+    table = with_noise(made_up(shares), shares, 0.9)
+    found = {f.name: f for f in claim.findings(table, config | {"methods": [*config["methods"], own]})}
+    for finding in claim.findings(table[table.method != "Mine"], config):
+        if "content" not in finding.name:
+            assert found[finding.name] == finding
+
+
 def test_style_is_small_where_noise_takes_it_and_leaves_content() -> None:
     """What is retained without noise, everything here, has no say."""
     claim = claim_in("style_is_small")

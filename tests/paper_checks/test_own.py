@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from figures import look
 from paper_checks import __main__, own, registry
-from paper_checks.claim import Claim
+from paper_checks.claim import Claim, Finding
 from paper_checks.phase_diagram import field_of
 from paper_checks.trained import training
 from tests.paper_checks.test_trained import LEARNER
@@ -40,6 +40,12 @@ def mine(tmp_path: Path) -> str:
     path = tmp_path / "mine.py"
     path.write_text(LEARNER.format(temperature=0.5))
     return own.name(f"{path}:Mine")
+
+
+def test_findings_of_ones_own_are_those_that_name_the_class():
+    found = [Finding.exact(name, 0.0) for name in ("a, Mine", "Mine − VAE", "a, Minerva", "Mined", "b")]
+    assert [f.name for f in own.findings_of("/tmp/x.py:Mine#12", found)] == ["a, Mine", "Mine − VAE"]
+    assert own.findings_of(None, found) == []
 
 
 def test_readme_names_the_claims_that_take_a_learner() -> None:
