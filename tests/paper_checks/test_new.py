@@ -37,7 +37,7 @@ def test_a_new_claim_runs_holds_and_its_control_fails(new, house: House, capsys:
         (["--force"], "usage: paper-checks new NAME"),
         (["1st"], "letters, digits and dashes"),
         (["a/b"], "letters, digits and dashes"),
-        (["class"], "a word of Python\'s own"),
+        (["class"], "a word of Python's own"),
         (["random"], "would hide the module random"),
         (["mine"], "mine.py is already there"),
         (["taken"], "claim 'taken' is already there"),
