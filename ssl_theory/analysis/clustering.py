@@ -115,6 +115,8 @@ def mixture_clustering(
 
     Returns:
         `Clustering`; NaN for members that hold NaN.
+
+    Source: Dempster, Laird, Rubin (1977).
     """
     _check_starts(restarts, covariance)
     candidates = tuple(classes) if isinstance(classes, Iterable) else (classes,)
@@ -128,7 +130,10 @@ def mixture_clustering(
 def kmeans_clustering(
     train: Array, test: Array, labels: Array, classes: int, seed: int = 0, *, restarts: int = 5
 ) -> Clustering:
-    """k-means with `classes` centres fitted on `train`, scored on `test`; else as `mixture_clustering`."""
+    """k-means with `classes` centres fitted on `train`, scored on `test`; else as `mixture_clustering`.
+
+    Source: MacQueen (1967).
+    """
     _check_starts(restarts)
 
     def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:

@@ -149,6 +149,8 @@ def pairwise(
     Raises:
         ValueError: for nothing to compare, rows that differ, or what `measure` raises.
 
+    Source: this project.
+
     Example:
         >>> turned = torch.stack([torch.eye(4), torch.eye(4).flip(1)])
         >>> pairwise(cka, {"a": turned, "b": torch.eye(4)})[0]

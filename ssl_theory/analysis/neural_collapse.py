@@ -161,7 +161,10 @@ def self_duality(weights: Array, means: Array) -> Score:
 
 
 def class_means(representation: Array, labels: Array) -> Array:
-    """`(C, d)` or `(E, C, d)`, in the order of the sorted labels, which every member must hold all of."""
+    """`(C, d)` or `(E, C, d)`, in the order of the sorted labels, which every member must hold all of.
+
+    Source: this project.
+    """
     _, keep, (means, _, _) = _read(representation, labels)
     if as_tensor(representation, "representation").ndim == 2:
         means, keep = means[:1], keep[:1]

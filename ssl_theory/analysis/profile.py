@@ -53,6 +53,8 @@ def profile(
 
     Returns:
         name -> float or `(E,)`.
+
+    Source: this project.
     """
     blocks = {name: b for name, b in (("content", content), ("style", style)) if b is not None}
     found: dict[str, Score] = {}

@@ -31,6 +31,8 @@ from ssl_theory.analysis.probes import accuracy, r2
 def along(layers: Mapping[str, Array], measure: Callable[[Array], Score]) -> dict[str, Score]:
     """`measure` of each layer's representation, in the order given.
 
+    Source: this project.
+
     Example:
         >>> along({"h": torch.eye(4), "z": torch.eye(4)[:, :1]}, lambda r: r.shape[-1])
         {'h': 4, 'z': 1}
@@ -61,6 +63,8 @@ def profile_along(
         labels: `(n,)` or `(E, n)`.
         kind: of all probes, "linear" or "mlp" ("nonlinear", "kernel" without labels).
         probe: `seed` and the rest that both `r2` and `accuracy` take.
+
+    Source: this project.
     """
     options: dict[str, Any] = {"kind": kind, **probe}
     measures: dict[str, Callable[[Array], Score]] = {"effective_rank": effective_rank}
