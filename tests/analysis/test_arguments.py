@@ -16,14 +16,13 @@ from ssl_theory.analysis import decoding
 N = 60
 G = np.random.default_rng(0)
 X, T, K = G.normal(size=(N, 3)), G.normal(size=(N, 2)), np.arange(N) % 3
-HALVES = {"test": (X, T)}
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: decoding.conditional_information(X, T, K, **HALVES), "test: expected none, found rows to score"),
-        (lambda: decoding.conditional_information(X, T, X, **HALVES), "test: expected none, found rows to score"),
+        (lambda: decoding.conditional_information(X, T, K, test=(X, T)), "test: expected none, found rows to score"),
+        (lambda: decoding.conditional_information(X, T, X, test=(X, T)), "test: expected none, found rows to score"),
         (lambda: decoding.mixture_target_information(X, T, K, test=(X, K)), "test: expected none, found rows to"),
         (lambda: analysis.r2(X, T, penalties=(-1.0,)), "penalties: expected none below 0, found -1"),
         (lambda: analysis.accuracy(X, K, penalties=(1.0, -2.0)), "penalties: expected none below 0, found -2"),
@@ -104,8 +103,8 @@ def test_the_mixture_by_bic_is_the_one_that_clusters(options: dict[str, Any]):
     x = torch.randn(300, 2, generator=g) * torch.tensor([6.0, 0.3]) + 4.0 * (torch.arange(300) % 2)[:, None]
     k = torch.arange(300) % 2
     chosen = int(analysis.components_by_bic(x, (1, 2, 4, 6), **options))
-    both = [analysis.mixture_clustering(x, x, k, count, **options) for count in ((1, 2, 4, 6), chosen)]
-    np.testing.assert_array_equal(*both)
+    by_bic, by_hand = (analysis.mixture_clustering(x, x, k, count, **options) for count in ((1, 2, 4, 6), chosen))
+    np.testing.assert_array_equal(by_bic, by_hand)
     assert (chosen > 2) == (options.get("covariance") == "spherical")
 
 
@@ -115,5 +114,5 @@ MEASURES = [name for name in analysis.__all__ if callable(getattr(analysis, name
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure_names_its_source(name: str):
     measure = getattr(analysis, name)
-    room = sys.modules[measure.__module__].__doc__
+    room = sys.modules[measure.__module__].__doc__ or ""
     assert "Source" in measure.__doc__ or "Sources:" in room or re.search(r"\b(18|19|20)\d\d\b", measure.__doc__)
