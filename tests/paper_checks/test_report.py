@@ -236,7 +236,7 @@ def test_notes_are_paragraphs(tmp_path: Path):
     )
     house.run(claim)
     for page in ("index.html", "toy/index.html"):
-        assert "<h4>Note</h4><p>Of &lt;one&gt;\nline.</p><p>And more.</p>" in (house.out / page).read_text()
+        assert "<h4>Note, on the full profile</h4><p>Of &lt;one&gt;\nline.</p><p>And more.</p>" in (house.out / page).read_text()
 
 
 def test_results_of_the_benchmark_are_part_of_the_command_that_makes_a_verdict_again(made: House):
