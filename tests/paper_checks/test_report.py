@@ -235,8 +235,9 @@ def test_notes_are_paragraphs(tmp_path: Path):
         claim.read_text().replace("    draw=draw,", '    draw=draw,\n    notes="Of <one>\\nline.\\n\\nAnd more.",')
     )
     house.run(claim)
+    note = "<h4>Note, on the full profile</h4><p>Of &lt;one&gt;\nline.</p><p>And more.</p>"
     for page in ("index.html", "toy/index.html"):
-        assert "<h4>Note, on the full profile</h4><p>Of &lt;one&gt;\nline.</p><p>And more.</p>" in (house.out / page).read_text()
+        assert note in (house.out / page).read_text()
 
 
 def test_results_of_the_benchmark_are_part_of_the_command_that_makes_a_verdict_again(made: House):
