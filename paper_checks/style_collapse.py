@@ -16,7 +16,7 @@ tried there, one of each family and SimVAE, may lose it.
 Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5; the measure: theory of this project.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,8 +64,15 @@ def controlled(methods: Sequence[str]) -> list[str]:
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
-    discriminative = displayed(config["methods"])
-    retained = {name: retained_style(table, name) for name in (*discriminative, *SIMVAE)}
+    names = (*displayed(config["methods"]), *SIMVAE)
+    return judged({name: retained_style(table, name) for name in names}, config, "retained style, ")
+
+
+def judged(retained: Mapping[str, "pd.Series[float]"], config: Config, called: str) -> list[Finding]:
+    """What is asked of the style that each method retains, by seed: of it alone, and of SimVAE's above the others'.
+
+    A user's own learner has no part in the best of the others.
+    """
     usual = displayed([name for name in config["methods"] if name in EVERY] or config["methods"])
     best = pd.concat([retained[name] for name in usual], axis=1).max(axis=1, skipna=False)
     lost, needed, apart = (
@@ -76,14 +83,14 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     return [
         *(
             Finding.from_seeds(
-                f"retained style, {name}", retained[name], "<=", 0.30, reason=lost, controlled=bool(controlled([name]))
+                f"{called}{name}", retained[name], "<=", 0.30, reason=lost, controlled=bool(controlled([name]))
             )
-            for name in discriminative
+            for name in displayed(config["methods"])
         ),
-        *(Finding.from_seeds(f"retained style, {name}", retained[name], ">=", 0.40, reason=needed) for name in SIMVAE),
+        *(Finding.from_seeds(f"{called}{name}", retained[name], ">=", 0.40, reason=needed) for name in SIMVAE),
         *(
             Finding.from_seeds(
-                f"retained style, {name} − best discriminative",
+                f"{called}{name} − best discriminative",
                 retained[name] - best,
                 ">=",
                 0.30,

@@ -31,8 +31,8 @@ from matplotlib.figure import Figure
 
 from figures import bound_line, canvas, interval_points, legend
 from paper_checks.claim import Claim, Config, Finding, per_seed
-from paper_checks.style_collapse import CONFIG, REFERENCES, control, controlled, tasks
-from paper_checks.trained import EVERY, NOISE, READ_BY, SIMVAE, WITH_NOISE, displayed, intervals, retained_style
+from paper_checks.style_collapse import CONFIG, REFERENCES, control, judged, tasks
+from paper_checks.trained import NOISE, READ_BY, SIMVAE, WITH_NOISE, displayed, intervals, retained_style
 
 STYLE = "retained style with noise, "
 CONTENT = "content left by the noise"
@@ -47,33 +47,11 @@ def content_left(table: pd.DataFrame, method: str) -> "pd.Series[float]":
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
-    discriminative = displayed(config["methods"])
-    style = {name: retained(table, name) for name in (*discriminative, *SIMVAE)}
-    usual = displayed([name for name in config["methods"] if name in EVERY] or config["methods"])
-    most = pd.concat([style[name] for name in usual], axis=1).max(axis=1, skipna=False)
+    style = {name: retained(table, name) for name in (*displayed(config["methods"]), *SIMVAE)}
     left = pd.concat([content_left(table, name) for name in style], axis=1).min(axis=1, skipna=False)
-    small, needed, apart, large = (
-        "style that every view redraws is not rewarded",
-        "reconstruction needs style",
-        "the families are apart whatever the level of the probe",
-        "a tenth of the scale may take a little of what is rewarded, not a good part",
-    )
-    return [
-        *(
-            Finding.from_seeds(
-                f"{STYLE}{name}", style[name], "<=", 0.30, reason=small, controlled=bool(controlled([name]))
-            )
-            for name in discriminative
-        ),
-        *(Finding.from_seeds(f"{STYLE}{name}", style[name], ">=", 0.40, reason=needed) for name in SIMVAE),
-        *(
-            Finding.from_seeds(
-                f"{STYLE}{name} − best discriminative", style[name] - most, ">=", 0.30, reason=apart, controlled=True
-            )
-            for name in SIMVAE
-        ),
-        Finding.from_seeds(f"{CONTENT}, least over methods", left, ">=", 0.80, reason=large),
-    ]
+    large = "a tenth of the scale may take a little of what is rewarded, not a good part"
+    least = Finding.from_seeds(f"{CONTENT}, least over methods", left, ">=", 0.80, reason=large)
+    return [*judged(style, config, STYLE), least]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:

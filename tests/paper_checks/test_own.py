@@ -44,7 +44,7 @@ def mine(tmp_path: Path) -> str:
 
 def test_findings_of_ones_own_are_those_that_name_the_class():
     found = [Finding.exact(name, 0.0) for name in ("a, Mine", "Mine − VAE", "a, Minerva", "Mined", "b")]
-    assert [f.name for f in own.findings_of("/tmp/x.py:Mine#12", found)] == ["a, Mine", "Mine − VAE"]
+    assert [f.name for f in own.findings_of("mine.py:Mine#12", found)] == ["a, Mine", "Mine − VAE"]
     assert own.findings_of(None, found) == []
 
 
