@@ -1,6 +1,6 @@
 """Time of the probes beside scikit-learn called member by member: `python speed/analysis.py [--members 10] ...`.
 
-Like with like: the same halves, grids, held-out rows, refits, tolerance and one thread on both sides, in
+Like with like: the same halves, grids, folds, refits, tolerance and one thread on both sides, in
 scikit-learn's own one call for it (`RidgeCV` for all targets, `LogisticRegressionCV`, `GridSearchCV`). Times are
 medians of `--repeats` runs. Prints one line a measure and writes `speed/results/NAME.json`, with the date and the
 machine's load. On a busy machine only the processor seconds mean something. Ridge chooses by generalised
@@ -41,6 +41,7 @@ from threadpoolctl import threadpool_limits
 
 from ssl_theory.analysis import (
     accuracy,
+    halves,
     kernel,
     linear,
     logistic,
@@ -102,14 +103,10 @@ class Theirs:
     def __init__(self, t: np.ndarray, k: np.ndarray) -> None:
         half = len(t) // 2
         self.t, self.u, self.k, self.l = t[:half], t[half:], k[:half], k[half:]
-        # The rows that the toolkit holds out for its choices.
-        order = torch.randperm(half, generator=torch.Generator().manual_seed(0)).numpy()
-        self.held, self.kept = order[: half // 5], order[half // 5 :]
-
-    @property
-    def fold(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Fitted and held-out rows, as scikit-learn's one fold."""
-        return [(self.kept, self.held)]
+        # The rows that the toolkit holds out for its choices, and those it then fits on, the other way round.
+        parts = halves.folds(half, torch.empty(0), torch.Generator().manual_seed(0))
+        self.folds = [(kept.numpy(), held.numpy()) for held, kept in parts]
+        self.kept, self.held = self.folds[0]
 
     def network(self, cls: Any, seed: int) -> Any:
         """The same widths, optimiser and share held out, in `STEPS` steps at one rate; one stopping time for all."""
@@ -141,12 +138,12 @@ class Theirs:
         return self.network(MLPClassifier, seed).fit(a.astype(np.float32), self.k).score(b.astype(np.float32), self.l)
 
     def logistic(self, a: np.ndarray, b: np.ndarray) -> float:
-        """The same grid and held-out rows, by log-loss, refitted."""
+        """The same grid and folds, by log-loss, refitted."""
         penalties = [1 / alpha for alpha in logistic.PENALTIES]
         model = LogisticRegressionCV(
             Cs=penalties,
             l1_ratios=(0,),
-            cv=self.fold,
+            cv=self.folds,
             scoring="neg_log_loss",
             max_iter=5000,
             tol=logistic.TOLERANCE,
@@ -157,7 +154,7 @@ class Theirs:
     def nearest(self, a: np.ndarray, b: np.ndarray) -> float:
         """The same grid of k and held-out rows, refitted."""
         grid = {"n_neighbors": list(neighbours.NEIGHBOURS)}
-        return GridSearchCV(KNeighborsClassifier(), grid, cv=self.fold).fit(a, self.k).score(b, self.l)
+        return GridSearchCV(KNeighborsClassifier(), grid, cv=self.folds[:1]).fit(a, self.k).score(b, self.l)
 
     def kernel(self, a: np.ndarray, b: np.ndarray) -> float:
         """Nystroem features and `RidgeCV`; a target's width is that of the best leave-one-out score."""

@@ -26,7 +26,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, labels_of, members, varying
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, cleared, finite, labels_of, members, varying
 
 COVARIANCES = ("full", "tied", "diag", "spherical")
 
@@ -54,39 +54,48 @@ class Clustering(NamedTuple):
     silhouette: Score
 
 
-def hungarian_accuracy(labels: np.ndarray, assignment: np.ndarray) -> float:
+def hungarian_accuracy(labels: Array, assignment: Array) -> Score:
     """Share of points that agree under the best one-to-one matching of clusters and classes (Kuhn 1955).
 
-    One matching for all points given; clusters beyond the number of classes, and classes without cluster,
+    One matching for all points of a member; clusters beyond the number of classes, and classes without cluster,
     count as wrong. 1: the partitions are equal.
+
+    Args:
+        labels: `(n,)`, shared by all members, or `(E, n)`.
+        assignment: `(n,)` or `(E, n)`.
+
+    Returns:
+        A float or `(E,)`, of the kind of `assignment`.
 
     Example:
         >>> hungarian_accuracy(np.array([0, 0, 1, 1]), np.array([5, 5, 3, 3]))
         1.0
     """
-    table = _table(labels, assignment)
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    return float(table[rows, columns].sum() / len(labels))
+    return _of_tables(lambda table: table[linear_sum_assignment(table, maximize=True)].sum(), labels, assignment)
 
 
-def purity(labels: np.ndarray, assignment: np.ndarray) -> float:
+def purity(labels: Array, assignment: Array) -> Score:
     """Share of points that belong to the majority class of their cluster: 1 where no cluster mixes classes, at least
-    the share of the largest class.
+    the share of the largest class. Arguments and answer as those of `hungarian_accuracy`.
 
     Source: Manning, Raghavan, Schuetze (2008), Introduction to Information Retrieval, section 16.3.
     """
-    return float(_table(labels, assignment).max(0).sum() / len(labels))
+    return _of_tables(lambda table: table.max(0).sum(), labels, assignment)
 
 
-def _table(labels: np.ndarray, assignment: np.ndarray) -> np.ndarray:
-    """How many points of each class, a row, lie in each cluster, a column."""
-    k, a = np.asarray(labels), np.asarray(assignment)
-    if k.ndim != 1 or k.shape != a.shape or len(k) == 0:
-        raise ValueError(f"labels: expected (n,) and an assignment (n,), n >= 1; found {k.shape} and {a.shape}")
+def _of_tables(agreeing: Callable[[np.ndarray], Any], labels: Array, assignment: Array) -> Score:
+    """Share of points that agree, by each member's table of how many of a class, a row, lie in a cluster, a column."""
+    k, a = as_tensor(labels, "labels"), as_tensor(assignment, "assignment")
+    members = a if a.ndim == 2 else a[None]
+    if a.ndim not in (1, 2) or a.numel() == 0 or k.shape not in (a.shape, a.shape[-1:]):
+        found = f"{tuple(k.shape)} and {tuple(a.shape)}"
+        raise ValueError(f"labels: expected (n,) or those of the assignment, (n,) or (E, n), n >= 1; found {found}")
     for name, x in (("labels", k), ("assignment", a)):
-        if x.dtype.kind == "f" and np.isnan(x).any():
+        if x.isnan().any():
             raise ValueError(f"{name}: expected a class for each point, found NaN; drop those points first")
-    return contingency_matrix(k, a)
+    pairs = zip(k.expand(members.shape).cpu().numpy(), members.cpu().numpy(), strict=True)
+    shares = [agreeing(contingency_matrix(one, other)) / len(one) for one, other in pairs]
+    return answer(torch.tensor(shares, dtype=torch.float64, device=a.device), assignment, single=1)
 
 
 def mixture_clustering(

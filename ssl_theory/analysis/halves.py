@@ -12,6 +12,7 @@ from ssl_theory.analysis import linear
 from ssl_theory.analysis.ensemble import Array, cleared, finite, members, precision_of, rounding
 
 Split = tuple[Tensor, Tensor]
+FOLDS = 5
 
 
 def halves(n: int, generator: torch.Generator) -> Split:
@@ -26,7 +27,7 @@ def standardised(
     """Both less the mean and over the standard deviation of train, in double precision; columns constant in train
     become zero."""
     x, y = (half.to(torch.float64, copy=True) for half in (train, test))
-    mean, least = x.mean(1, keepdim=True), rounding(x, precision)
+    mean, least = x.mean(1, keepdim=True), rounding(train, precision)
     scale = x.sub_(mean).square().mean(1).sqrt()
     over = scale.masked_fill(scale <= least, torch.inf).reciprocal()[:, None]
     return x.mul_(over), y.sub_(mean).mul_(over)
@@ -34,8 +35,13 @@ def standardised(
 
 def stopping(n: int, like: Tensor, generator: torch.Generator) -> Split:
     """A random fifth of n rows to choose on, and the rest to fit on."""
-    order = torch.randperm(n, generator=generator).to(like.device)
-    return order[: max(1, n // 5)], order[max(1, n // 5) :]
+    return folds(n, like, generator)[0]
+
+
+def folds(n: int, like: Tensor, generator: torch.Generator) -> list[Split]:
+    """Five random fifths of n rows, or as many as there are rows, each beside all other rows."""
+    parts = torch.randperm(n, generator=generator).to(like.device).tensor_split(min(FOLDS, n))
+    return [(part, torch.cat([*parts[:i], *parts[i + 1 :]])) for i, part in enumerate(parts)]
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,11 @@ from scipy.special import digamma
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, finite, members, precision_of, rounding
+from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, finite, members, precision_of, rounding
 
 Scores: TypeAlias = Any
-"""`(*batch, n, K)`, a tensor (gradients flow) or an array; the answer `(*batch,)` is of the same kind."""
+"""`(*batch, n, K)`, a tensor (gradients flow) or an array; the answer `(*batch,)` is of the same kind, in single
+precision where the scores have 16 bits."""
 
 
 class Bracket(NamedTuple):
@@ -301,10 +302,11 @@ def _beside(x: Any, shape: torch.Size, like: Tensor, name: str) -> Any:
 
 
 def _tensor(x: Any) -> Tensor:
-    s = x if isinstance(x, Tensor) else torch.from_numpy(np.asarray(x))
+    """As floating-point numbers, in single precision at least: sums of 16 bits stop growing at 256 or 2,048."""
+    s = x if isinstance(x, Tensor) else as_tensor(np.asarray(x), "scores")
     if not s.is_floating_point():
         raise ValueError(f"scores: expected floating-point numbers, found {s.dtype}; convert them")
-    return s
+    return s if s.dtype == torch.float64 else s.float()
 
 
 def _read_rows(log_conditional: Any) -> Tensor:

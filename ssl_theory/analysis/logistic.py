@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, batched over ensemble members, its penalty chosen on held-out rows of train."""
+"""Multinomial logistic regression, batched over ensemble members, its penalty chosen by cross-validation on train."""
 
 from collections.abc import Sequence
 
@@ -21,45 +21,49 @@ def penalised_logits(
     labels: Int[Tensor, "E n"],
     test: Float[Tensor, "E m d"],
     classes: int,
-    held_out: Int[Tensor, " v"],
-    kept: Int[Tensor, " f"],
+    folds: Sequence[tuple[Int[Tensor, " _"], Int[Tensor, " _"]]],
     penalties: Sequence[float] = PENALTIES,
 ) -> Float[Tensor, "E m C"]:
-    """Logits on test, refitted on all of train with each member's best penalty on the held-out rows; single precision.
+    """Logits on test, refitted on all of train with each member's best penalty; single precision.
 
-    Penalties are tried from the largest down, each from the weights of the one before; the refit begins at those of the
-    best.
+    Args:
+        folds: rows of train to score penalties on, and the others, to fit on; the best has the least mean loss over
+            the rows scored in all folds.
     """
     x, y, E = train.float(), test.float(), train.shape[0]
     grid = torch.as_tensor(sorted(penalties, reverse=True), dtype=torch.float64, device=x.device)
     if len(grid) == 1:
         return logits(y, logistic_weights(x, labels, classes, grid.expand(E)), classes)
-    found, losses = _path(x, labels, classes, held_out, kept, grid)
+    found, losses = cross_validated(x, labels, classes, folds, grid)
     best = losses.argmin(0)
     start = found[best, torch.arange(E, device=x.device)]
     return logits(y, logistic_weights(x, labels, classes, grid[best], start=start), classes)
 
 
-def _path(
+def cross_validated(
     x: Float[Tensor, "E n d"],
     labels: Int[Tensor, "E n"],
     classes: int,
-    held_out: Int[Tensor, " v"],
-    kept: Int[Tensor, " f"],
+    folds: Sequence[tuple[Int[Tensor, " _"], Int[Tensor, " _"]]],
     grid: Float[Tensor, " P"],
 ) -> tuple[Float[Tensor, "P E p"], Float[Tensor, "P E"]]:
-    """Weights fitted on the kept rows at each penalty in turn, and their loss on the held-out ones.
+    """Weights of the last fold at each penalty, and the mean loss over the rows that folds hold out.
 
-    To the tolerance of the refit: at ten times as much a weak penalty's loss may be 8 % off, and another one win.
+    Penalties are tried from the largest down, each from the weights of the one before; in a later fold from those that
+    the fold before has at this penalty, most of whose rows are the same. All to the tolerance of the refit: at ten
+    times as much a weak penalty's loss may be 8 % off, and another one win.
     """
-    (fit, k), (watched, truth) = ((x.index_select(1, r), labels.index_select(1, r)) for r in (kept, held_out))
-    problem, at, found, losses = Softmax(fit, k, classes), None, [], []
-    for alpha in grid:
-        at = _minimisers(problem, alpha.expand(len(x)), at, TOLERANCE)
-        loss = torch.nn.functional.cross_entropy(logits(watched, at, classes).mT, truth, reduction="none")
-        found.append(at)
-        losses.append(loss.mean(1))
-    return torch.stack(found), torch.stack(losses)
+    found: list[Tensor] = []
+    losses = x.new_zeros(len(grid), len(x), dtype=torch.float64)
+    for held_out, kept in folds:
+        watched, truth = x.index_select(1, held_out), labels.index_select(1, held_out)
+        problem, starts, found = Softmax(x.index_select(1, kept), labels.index_select(1, kept), classes), found, []
+        for p, alpha in enumerate(grid):
+            start = starts[p] if starts else found[-1] if found else None
+            found.append(_minimisers(problem, alpha.expand(len(x)), start, TOLERANCE, near=bool(starts)))
+            loss = torch.nn.functional.cross_entropy(logits(watched, found[p], classes).mT, truth, reduction="none")
+            losses[p] += loss.sum(1, dtype=torch.float64)
+    return torch.stack(found), losses / sum(len(held_out) for held_out, _ in folds)
 
 
 def logits(x: Float[Tensor, "E n d"], flat: Float[Tensor, "E p"], classes: int) -> Float[Tensor, "E n C"]:
@@ -84,16 +88,22 @@ def logistic_weights(
 
 
 def _minimisers(
-    loss: "Softmax", penalties: Float[Tensor, " E"], start: Float[Tensor, "E p"] | None, tolerance: float
+    loss: "Softmax",
+    penalties: Float[Tensor, " E"],
+    start: Float[Tensor, "E p"] | None,
+    tolerance: float,
+    near: bool = False,
 ) -> Float[Tensor, "E p"]:
+    """As `logistic_weights`; `near`: from a start that needs no rough way first."""
     E, C, q = loss.moment.shape
     at = loss.x.new_zeros(E, q * C) if start is None else start
     rounding = 4 * torch.finfo(loss.x.dtype).eps
     # Twice: curvature near the goal is the better guide for the rest of the way, and worth one matrix a class.
     apart = C > 2 and C * q**2 <= BLOCKS
-    for near, blocks in ((100 * tolerance, 1), (tolerance, C if apart else 1)):
+    rounds = [(100 * tolerance, 1), (tolerance, C if apart else 1)]
+    for goal, blocks in rounds[1:] if near else rounds:
         problem = Round(loss, penalties, at, blocks)
-        found = minimise(problem, problem.start, tolerance=near, rounding=rounding, size=problem.size)
+        found = minimise(problem, problem.start, tolerance=goal, rounding=rounding, size=problem.size)
         at = problem.plain(found).to(loss.x.dtype)
     return at
 

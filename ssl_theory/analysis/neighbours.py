@@ -61,7 +61,7 @@ def _nearest(distance: Float[Tensor, "m n"], k: int, *, ordered: bool = True) ->
     found = _least(values, k, GROUP)
     if ordered:
         found = np.take_along_axis(found, values.take(found).argsort(1), 1)
-    return torch.from_numpy(found - _starts(values))
+    return torch.from_numpy(found - _starts(*values.shape))
 
 
 def _least(values: Float[np.ndarray, "m n"], k: int, group: int = 1) -> Int[np.ndarray, "m k"]:
@@ -73,18 +73,18 @@ def _least(values: Float[np.ndarray, "m n"], k: int, group: int = 1) -> Int[np.n
     (m, n), count = values.shape, values.shape[1] // group
     if group > 2 and count >= 2 * k and n % group == 0:
         minima = values.reshape(m, group, count).min(1)
-        first = _least(minima, k, group // 2) - _starts(minima) + _starts(values)
+        first = _least(minima, k, group // 2) + _starts(m, n - count)
         among = (first[:, None] + count * np.arange(group)[:, None]).reshape(m, -1)
         return among.take(_least(values.take(among), k))
     found = np.flatnonzero(values <= np.sort(values, 1)[:, k - 1 : k])
     if len(found) == m * k:
         return found.reshape(m, k)
-    return np.argpartition(values, k - 1, 1)[:, :k] + _starts(values)  # equals, of which only some are among the k
+    return np.argpartition(values, k - 1, 1)[:, :k] + _starts(m, n)  # equals, of which only some are among the k
 
 
-def _starts(values: Float[np.ndarray, "m n"]) -> Int[np.ndarray, "m 1"]:
-    """Where each row begins in `values.ravel()`."""
-    return values.shape[1] * np.arange(len(values))[:, None]
+def _starts(m: int, n: int) -> Int[np.ndarray, "m 1"]:
+    """Where each of m rows begins, when each is n long."""
+    return n * np.arange(m)[:, None]
 
 
 def chosen_neighbours(

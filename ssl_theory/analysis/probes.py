@@ -1,7 +1,8 @@
 """Probes: what can be read from a frozen representation, by a line, a kernel, a small network, neighbours.
 
 `r2` for numbers (content, style), `accuracy` for classes. Each fits on one half and scores on the other;
-penalties, stopping times and k are chosen on a part of the fitted half, never on the scored one.
+penalties are chosen by cross-validation within the fitted half, stopping times and k on a fifth of it, never on the
+scored one.
 Representations are standardised by the mean and standard deviation of the fitted half, so a probe is blind
 to their scale (`collapse.total_variance` is not).
 """
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from ssl_theory.analysis import kernel, linear, logistic, neighbours, nonlinear, perceptron
 from ssl_theory.analysis.ensemble import Array, Score, answer, constant_columns, labels_of, rounding, seeded, targets_of
-from ssl_theory.analysis.halves import Pair, Split, paired, stopping
+from ssl_theory.analysis.halves import Pair, Split, folds, paired, stopping
 
 
 def r2(
@@ -116,11 +117,11 @@ def accuracy(
         representation: `(n, d)` or `(E, n, d)`; rows independent, as for `r2`.
         labels: `(n,)` or `(E, n)`, any whole numbers. A class that is scored but never fitted counts as
             wrong.
-        kind: "linear" (multinomial logistic regression, `alpha/2 |W|^2` with alpha chosen on a fifth of the
-            fitted half), "mlp" (cross-entropy, early stopping there) or "knn" (k chosen there; of classes with equal
-            votes the smallest).
+        kind: "linear" (multinomial logistic regression, `alpha/2 |W|^2` with alpha chosen by the log-loss of five
+            folds of the fitted half), "mlp" (cross-entropy, early stopping on a fifth of it) or "knn" (k chosen on a
+            fifth; of classes with equal votes the smallest).
         test: `(representation, labels)` to score on; without it random halves.
-        seed: of the split, the held-out fifth, the network's weights and its batches.
+        seed: of the split, the fifths, the network's weights and its batches.
         penalties: grid of alpha.
         ks: grid of k.
         network: as in `r2`.
@@ -175,12 +176,12 @@ def held_out_logits(
     _check_options(penalties, network)
     generator = seeded(seed)
     pair, k, truth, classes = _labelled_halves(representation, labels, test, generator)
-    rows = stopping(k.shape[1], k, generator)
+    fifths = folds(k.shape[1], k, generator)
     x, y = pair.whole(torch.float32)
     if kind == "linear":
-        return logistic.penalised_logits(x, k, y, classes, *rows, penalties), truth, pair.keep
+        return logistic.penalised_logits(x, k, y, classes, fifths, penalties), truth, pair.keep
     if kind == "mlp":
-        return _network_logits(x, k, y, classes, rows, generator, network), truth, pair.keep
+        return _network_logits(x, k, y, classes, fifths[0], generator, network), truth, pair.keep
     raise ValueError(f"kind: expected 'linear', 'mlp' or 'knn', found {kind!r}")
 
 
@@ -216,10 +217,12 @@ def _labelled_halves(
 ) -> tuple[Pair, Tensor, Tensor, int]:
     """As `paired`, the labels as numbers from 0 to C - 1, and C."""
     pair, k, truth = paired(representation, labels, test, labels_of, generator)
-    names, index = torch.unique(torch.cat([k, truth], 1), return_inverse=True)
+    shared = k.stride(0) == truth.stride(0) == 0  # by all members: looked at once
+    both = torch.cat([k[:1], truth[:1]] if shared else [k, truth], 1)
+    names, index = torch.unique(both, return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"labels: expected two classes or more, found only {names.tolist()}; nothing to tell apart")
-    k, truth = index.split([k.shape[1], truth.shape[1]], 1)
+    k, truth = index.expand(len(pair.keep), -1).split([k.shape[1], truth.shape[1]], 1)
     return pair, k, truth, len(names)
 
 

@@ -50,6 +50,23 @@ def test_scores_by_hand():
     assert hungarian_accuracy(labels, np.arange(6)) == pytest.approx(1 / 2)
 
 
+@pytest.mark.parametrize("score", [hungarian_accuracy, purity])
+def test_scores_of_many_members_are_those_of_each(score):
+    g = torch.Generator().manual_seed(0)
+    labels, assignment = torch.randint(3, (4, 50), generator=g), torch.randint(5, (4, 50), generator=g)
+    alone = [score(k, a) for k, a in zip(labels, assignment, strict=True)]
+    assert len(set(alone)) > 1
+    assert score(labels, assignment).tolist() == alone
+    assert score(labels[0], assignment).tolist() == [score(labels[0], a) for a in assignment]
+    found = score(labels.numpy(), assignment.numpy())
+    assert isinstance(found, np.ndarray)
+    assert found.tolist() == alone
+    with pytest.raises(ValueError, match=r"found \(2, 50\) and \(4, 50\)"):
+        score(labels[:2], assignment)
+    with pytest.raises(ValueError, match=r"found \(4, 50\) and \(50,\)"):
+        score(labels, assignment[0])
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_clusters_that_are_there_are_found(method):
     (train, _), (test, labels) = clusters(seed=1), clusters(seed=2)
@@ -144,6 +161,7 @@ def test_partitions_that_are_none_are_refused_in_one_line():
             for x, message in [
                 (one[:2], r"found \(3,\) and \(2,\)"),
                 (one[:, None], r"found \(3,\) and \(3, 1\)"),
+                (one[None, None], r"found \(3,\) and \(1, 1, 3\)"),
                 (np.array([0, np.nan, 1]), "assignment: expected a class for each point, found NaN"),
             ]
         ],

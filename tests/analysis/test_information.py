@@ -165,6 +165,19 @@ def test_batches_are_independent_and_kinds_preserved():
     assert isinstance(information.leave_one_out(s.numpy()).upper, np.ndarray)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_scores_of_16_bits_are_summed_in_single_precision(kind: torch.dtype):
+    """Of 2,048 equal terms a sum in 16 bits stops growing, of small ones long before."""
+    s = gaussian_scores(1.0, 2, n=256, batches=2).to(kind)
+    for bound in [*LOWER.values(), information.club, information.smile, information.jensen_shannon]:
+        found = bound(s)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, bound(s.float()))
+    row = torch.full((5000,), 0.1, dtype=kind)
+    assert information.barber_agakov_lower(row, 0.0) == pytest.approx(float(row[0]), rel=1e-5)
+    assert information.nwj(s.half().numpy()).dtype == np.float32
+
+
 def test_bad_input_is_one_line():
     s = torch.zeros(4, 4)
     for call, message in [

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from ssl_theory.analysis import kernel, lbfgs, linear, logistic, neighbours, nonlinear, perceptron
+from ssl_theory.analysis import halves, kernel, lbfgs, linear, logistic, neighbours, nonlinear, perceptron
 from ssl_theory.analysis.halves import Pair
 from ssl_theory.analysis.lbfgs import minimise
 from tests import references
@@ -102,15 +102,15 @@ def test_logistic_regression_equals_scikit_learn(alpha: float):
 
 
 def test_penalty_of_logistic_regression_is_scikit_learns():
-    """The same grid, held-out rows and refit: the same classes, but for rows on the boundary."""
+    """The same grid, folds and refit: the same classes, but for rows on the boundary."""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(2, 900, 6, generator=g, dtype=torch.float64)
     k = (x[..., :3] + 0.7 * torch.randn(2, 900, 3, generator=g)).argmax(-1)
-    held, kept = torch.arange(120), torch.arange(120, 600)
-    found = logistic.penalised_logits(x[:, :600], k[:, :600], x[:, 600:], 3, held, kept).argmax(-1)
+    folds = halves.folds(600, x, g)
+    found = logistic.penalised_logits(x[:, :600], k[:, :600], x[:, 600:], 3, folds).argmax(-1)
     for e in range(2):
         model = LogisticRegressionCV(
-            Cs=[1 / a for a in logistic.PENALTIES], l1_ratios=(0,), cv=[(kept.numpy(), held.numpy())],
+            Cs=[1 / a for a in logistic.PENALTIES], l1_ratios=(0,), cv=[(f.numpy(), h.numpy()) for h, f in folds],
             scoring="neg_log_loss", max_iter=2000, use_legacy_attributes=False,
         ).fit(x[e, :600].numpy(), k[e, :600].numpy())  # fmt: skip
         expected = torch.from_numpy(model.predict(x[e, 600:].numpy()))
@@ -154,18 +154,19 @@ def test_slopes_at_the_weights_found_meet_the_tolerance(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("classes", [2, 8])
 def test_penalties_are_chosen_by_the_losses_of_exact_solutions(classes: int, seed: int):
     x, k = unlike_classes(classes, seed)
-    held, kept = torch.arange(120), torch.arange(120, 600)
+    folds = halves.folds(600, x, torch.Generator().manual_seed(seed))
     grid = torch.tensor(logistic.PENALTIES[::-1], dtype=torch.float64)
-    _, losses = logistic._path(x, k, classes, held, kept, grid)
+    _, losses = logistic.cross_validated(x, k, classes, folds, grid)
     exact, y = [], x.double()
     for alpha in grid:
-        w = logistic.logistic_weights(y[:, kept], k[:, kept], classes, alpha.expand(2), tolerance=1e-8)
-        loss = torch.nn.functional.cross_entropy(
-            logistic.logits(y[:, held], w, classes).mT, k[:, held], reduction="none"
-        )
-        exact.append(loss.mean(1))
+        loss = torch.zeros(2, dtype=torch.float64)
+        for held, kept in folds:
+            w = logistic.logistic_weights(y[:, kept], k[:, kept], classes, alpha.expand(2), tolerance=1e-8)
+            guess = logistic.logits(y[:, held], w, classes)
+            loss += torch.nn.functional.cross_entropy(guess.mT, k[:, held], reduction="none").sum(1) / 600
+        exact.append(loss)
     assert torch.equal(losses.argmin(0), torch.stack(exact).argmin(0))
-    assert torch.allclose(losses.double(), torch.stack(exact), rtol=0.02, atol=1e-4)
+    assert torch.allclose(losses, torch.stack(exact), rtol=0.02, atol=1e-4)
 
 
 def test_posteriors_are_normal_numbers():
@@ -433,7 +434,7 @@ def test_nearest_by_groups_are_the_nearest(count: int, k: int, group: int, seed:
     distance = torch.rand(6, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     nearest = distance.argsort(1)[:, :k]
     assert torch.equal(neighbours._nearest(distance, k), nearest)
-    found = torch.from_numpy(neighbours._least(distance.numpy(), k, group) - neighbours._starts(distance.numpy()))
+    found = torch.from_numpy(neighbours._least(distance.numpy(), k, group) - neighbours._starts(*distance.shape))
     assert torch.equal(found.sort().values, nearest.sort().values)
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ssl_theory.analysis.halves import halves, standardised
+from ssl_theory.analysis import logistic
+from ssl_theory.analysis.halves import folds, halves, standardised
 from ssl_theory.analysis.probes import accuracy, held_out_classes, held_out_logits, held_out_predictions, r2
 
 N = 1200
@@ -214,6 +215,22 @@ def test_test_rows_do_not_change_the_fit(name: str):
     assert many.shape[1] == 2 * few.shape[1]
     torch.testing.assert_close(many[:, : len(b)], few, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(many[:, len(b) :], few, atol=0.1)
+
+
+def test_logistic_regressions_penalty_is_that_of_five_folds():
+    """Each row of the fitted half is held out once; of one fold alone the choice would be another for some members."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 120, 8, generator=g)
+    label = (x[..., 0] + torch.randn(12, 120, generator=g) > 0).long()
+    grid, fitted, told = (0.1, 1.0, 10.0, 100.0), slice(0, 60), (x[:, 60:], label[:, 60:])
+    found, _, _ = held_out_logits(x[:, fitted], label[:, fitted], test=told, penalties=grid)
+    fifths = folds(60, x, torch.Generator().manual_seed(0))
+    assert sorted(torch.cat([held for held, _ in fifths]).tolist()) == list(range(60))
+    assert all(set(held.tolist()).isdisjoint(kept.tolist()) and len(held) + len(kept) == 60 for held, kept in fifths)
+    a, b = standardised(x[:, fitted], x[:, 60:], torch.float32)
+    by = [logistic.penalised_logits(a, label[:, fitted], b, 2, fifths[:n], grid) for n in (1, 5)]
+    assert torch.allclose(found, by[1], atol=1e-3)
+    assert not torch.allclose(found, by[0], atol=1e-1)
 
 
 def test_standardising_takes_the_fitted_half():
