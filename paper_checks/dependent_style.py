@@ -181,11 +181,10 @@ def caption(found: Sequence[Finding]) -> str:
     truly = ", ".join(f"{name} {said[f'retained style, {name}']:.2f}" for name in names)
     generative = f"; SimVAE {said[name]:.2f}" if (name := f"retained style, {SIMVAE}") in said else ""
     return (
-        f"Half of the variance of style follows from content. Left: naively, style looks retained (R²: {looks}), but "
-        "up to the dashed floor that is what content alone tells. Then: the floor subtracted, over what the data tell, "
-        f"what is retained is {truly}{generative}. Hollow: all views of a data point share their style (control), "
-        "which then survives above the floor. Means over seeds, a world a seed, with 95 % intervals; tinted: where the "
-        "bound lets it be."
+        f"Half of the variance of style follows from content. Left: R² of style as read ({looks}), and, dashed, the "
+        "floor that content alone tells. Then: the floor subtracted, over what the data tell beyond it, retained style "
+        f"({truly}{generative}). Hollow: all views of a data point share their style (control). Means over seeds, a "
+        "world a seed, with 95 % intervals; tinted: where the bound lets it be."
     )
 
 

@@ -257,11 +257,10 @@ def caption(found: Sequence[Finding]) -> str:
     side = "keeps" if worst <= 0 else "does not keep"
     return (
         "Left and middle: mean and spread of bounds with exact critics, by true information (both mixings averaged). "
-        f"InfoNCE stops at log K; NWJ is unbiased, but its spread grows like exp I and a sample no longer shows it; "
-        f"CLUB is loose by nature; SMILE is no bound, and Donsker-Varadhan is one from above on finite samples. Every "
-        f"bound {side} to its side within its error bars. Right: a "
-        f"critic trained on a pool of pairs stays below I on fresh pairs ({gaps} nats, {' and '.join(MIXINGS)}); on "
-        "its own training pairs (control, hollow) the bound is broken."
+        "By theory InfoNCE stops at log K, NWJ is unbiased with a spread that grows like exp I (closed form drawn), "
+        "CLUB is loose, SMILE no bound and Donsker-Varadhan one from above on finite samples. Every bound "
+        f"{side} to its side within its error bars. Right: a critic trained on a pool of pairs, on fresh ones: InfoNCE "
+        f"less I is {gaps} nats ({' and '.join(MIXINGS)}). Hollow: on the pairs it was trained on (control)."
     )
 
 

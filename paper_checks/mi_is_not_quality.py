@@ -164,7 +164,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
         values = by_strength(table, name)
         _draw_measure(axes[0, 3], values.sub(values[0.0], axis=0), name, index)
     axes[0, 3].set(xlabel="strength of the swirl", ylabel="change of label accuracy")
-    axes[0, 3].set_title("Accuracy falls")
+    axes[0, 3].set_title("Label accuracy")
     legend(figure)
     return figure
 
@@ -194,17 +194,17 @@ def _draw_information(axes: Axes, table: pd.DataFrame, control_table: pd.DataFra
         lost = by_strength(control_table, EXACT).mean()
         axes.plot(lost.index, lost, **control_mark(), label="control: a sign is lost (exact)")
     axes.set(xlabel="strength of the swirl", ylabel="change of I, nats")
-    axes.set_title("Information stays")
+    axes.set_title("Information")
 
 
 def caption(found: Sequence[Finding]) -> str:
     exact, blind, fall = found
     return (
-        "Left: a representation in the plane, coloured by class, and an invertible map of it. Information between "
-        f"the two views stays, exactly (change {exact.estimate:.0e} nats at every strength) and for an estimator that "
-        f"does not know the map (change {blind.mean:+.4f} at strength 1; its own bias shows at larger ones), while a "
-        f"linear probe of the class loses {fall.estimate:.2f} of its accuracy at strength 1; nearest neighbours lose "
-        "little. A map that is not invertible (control, hollow) loses information. Bands: 95 % intervals over worlds."
+        "Left: a representation in the plane, coloured by class, and an invertible map of it. Then the same at maps "
+        f"of every strength. Information between the two views changes by {exact.estimate:.0e} nats at most, exactly; "
+        f"for an estimator that does not know the map by {blind.mean:+.4f} at strength 1 (its own bias shows at larger "
+        f"ones); the accuracy of a linear probe of the class falls by {fall.estimate:.2f} at strength 1, beside that "
+        "of nearest neighbours. Hollow: a map that is not invertible (control). Bands: 95 % intervals over worlds."
     )
 
 

@@ -206,8 +206,8 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
             look: dict[str, Any] = control_mark() | {"linestyle": "none", "zorder": 6}
             panel.plot([0, 0], values, **look, label="control: identity head")
         panel.set(xlabel="layers of the head", ylabel=f"R² of {name}", xticks=DEPTHS)
-    axes[0, 0].set_title("Style survives before the head")
-    axes[0, 1].set_title("Content on both sides")
+    axes[0, 0].set_title("Style")
+    axes[0, 1].set_title("Content")
     _draw_directions(axes[0, 2], table)
     legend(figure)
     return figure

@@ -252,15 +252,15 @@ def _told(table: pd.DataFrame, method: str, layer: str) -> "list[pd.Series[float
 
 
 def caption(found: Sequence[Finding]) -> str:
-    alone, clusters_b, style_b, means, _, _, clusters_d, style_d, _ = (f.estimate for f in found)
+    alone, clusters_b, style_b, means, content_c, style_c, clusters_d, style_d, _ = (f.estimate for f in found)
     return (
-        "Above: representations of 300 fresh views (one seed) at one scale, coloured by class; c and d show draws of "
-        f"q. Alone, the prior pulls all to a point (variance {alone:.0e} of b's). With the entropy of all z content "
-        f"clusters (NMI {clusters_b:.2f} above the untrained encoder's) and style is lost (retained {style_b:.2f}). "
-        "With the posteriors' entropy alone q is the same for all x: a draw tells nothing, although a standardised "
-        f"probe still reads its means (crosses), whose variance is {means:.0e} of the prior's. With reconstruction "
-        f"content clusters (NMI {clusters_d:.2f} above) and style is kept ({style_d:.2f}). Below: what z tells (c: a "
-        "draw of q), 95 % intervals over seeds; hollow: encoders frozen at random (control)."
+        "Above: representations of 300 fresh views (one seed) at one scale, coloured by class, of the same prior and "
+        f"beside it: nothing (a; total variance {alone:.0e} of b's); the entropy of all z (b; NMI {clusters_b:.2f} "
+        f"above the untrained encoder's, retained style {style_b:.2f}); the posteriors' entropy alone (c; draws of q, "
+        "and crosses: their means, which a standardised probe reads however small they are, with a variance "
+        f"{means:.0e} of the prior's; R² of content {content_c:.2f} and of style {style_c:.2f} from a draw); and "
+        f"reconstruction (d; draws of q; NMI {clusters_d:.2f} above, retained style {style_d:.2f}). Below: what z "
+        "tells (c: a draw of q), 95 % intervals over seeds; hollow: encoders frozen at random (control)."
     )
 
 
