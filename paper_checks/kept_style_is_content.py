@@ -24,6 +24,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from figures import canvas, control_mark, interval_points, legend, line_with_band
+from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task
 from paper_checks.trained import ONE_A_FAMILY, READ_BY, SIMVAE, SIZES, displayed, observed, retained_style, training
 
@@ -62,7 +63,12 @@ def retained(table: pd.DataFrame, method: str, p: float) -> "pd.Series[float]":
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
-    return [finding for name in displayed(config["methods"]) for finding in _of_method(table, name, config)]
+    return [finding for name in losing(config) for finding in _of_method(table, name, config)]
+
+
+def losing(config: Config) -> list[str]:
+    """Methods that lose style which is redrawn: not a user's own with a decoder, whose style has no need to rise."""
+    return displayed([name for name in config["methods"] if not own.generative(name)])
 
 
 def _of_method(table: pd.DataFrame, name: str, config: Config) -> list[Finding]:
@@ -79,7 +85,7 @@ def _of_method(table: pd.DataFrame, name: str, config: Config) -> list[Finding]:
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
-    names, sweep = displayed(config["methods"]), config["p_keep"]
+    names, judged, sweep = displayed(config["methods"]), losing(config), config["p_keep"]
     figure, axes = canvas(1, 2, width="page", height=2.6)
     left, right = axes[0]
     for name in (*names, REFERENCE):
@@ -89,8 +95,8 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
         line_with_band(left, sweep, middle, low, high, label="control: untrained encoders", **control_mark())
     left.set(xlabel="p_keep: how often a view keeps the style", ylabel="retained style")
     rises = {f.name.removeprefix(RISE): f for f in found if f.name.startswith(RISE)}
-    ends = [[getattr(rises[name], part) for name in names] for part in ("estimate", "low", "high")]
-    interval_points(right, names, *ends, bounds=[rises[name].bound for name in names], methods=names)
+    ends = [[getattr(rises[name], part) for name in judged] for part in ("estimate", "low", "high")]
+    interval_points(right, judged, *ends, bounds=[rises[name].bound for name in judged], methods=judged)
     right.set(xlabel="rise of retained style, p_keep from 0 to 1")
     legend(figure)
     return figure

@@ -83,6 +83,13 @@ def load(method: str) -> type[Any]:
     )
 
 
+def generative(method: str) -> bool:
+    """Whether a user's learner has a decoder: theory says of these that they keep style."""
+    from ssl_theory.learners import Learner
+
+    return "#" in method and load(method).reconstruct is not Learner.reconstruct
+
+
 def findings_of(learner: str | None, findings: Sequence[Finding]) -> list[Finding]:
     """What a claim found of a user's learner: the findings that name its class."""
     if learner is None:

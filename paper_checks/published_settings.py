@@ -33,6 +33,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import canvas, control_mark, family, interval_points, legend, scatter_with_errors
+from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import EVERY, OBSERVATION, READ_BY, SIZES, displayed, training
 
@@ -51,14 +52,14 @@ CONFIG: dict[str, Config] = {
     "full": SIZES["full"] | {"blocks": [*EVERY, *GENERATIVE], "sphere": [INFONCE, *EVERY, *GENERATIVE]},
 }
 for _size in CONFIG.values():
-    _size |= {"methods": []}  # a user's own, discriminative, judged in the blocks
+    _size |= {"methods": []}  # a user's own, judged in the blocks
 
 
 def tasks(config: Config) -> list[Task]:
     pairing = {"pairing": config["pairing"]} if "pairing" in config else {}
     found = []
     for name in in_blocks(config):
-        room: dict[str, Any] = {} if name in GENERATIVE else {"settings": PLAIN}
+        room: dict[str, Any] = {} if generative(name) else {"settings": PLAIN}
         found.append(training(name, config, **BLOCKS, **room, **pairing, columns={"setting": "blocks"}))
     found += [
         training(OBSERVATION, config, **known, columns={"setting": setting})
@@ -80,6 +81,11 @@ def in_blocks(config: Config) -> list[str]:
     return [*config["blocks"], *config["methods"]]
 
 
+def generative(method: str) -> bool:
+    """Of a user's own learner, whether it has a decoder."""
+    return method in GENERATIVE or own.generative(method)
+
+
 def block_r2(table: pd.DataFrame, method: str, block: str) -> "pd.Series[float]":
     """Nonlinear R² of the content or the style of the first view."""
     return per_seed(table, setting="blocks", method=method, measure=f"{block} R2, nonlinear")
@@ -92,13 +98,13 @@ def sphere_r2(table: pd.DataFrame, method: str) -> "pd.Series[float]":
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     found = []
-    for name in displayed(in_blocks(config)):
+    for given, name in zip(in_blocks(config), displayed(in_blocks(config)), strict=True):
         values, why = block_r2(table, name, "content"), "published 1.00 after far longer training"
         found.append(
             Finding.from_seeds(f"content R², {name}", values, ">=", 0.90, reason=why, controlled=name == "SimCLR")
         )
         values = block_r2(table, name, "style")
-        if name not in GENERATIVE:
+        if not generative(given):
             why = "published 0.06 after far longer training"
             found.append(Finding.from_seeds(f"style R², {name}", values, "<=", 0.30, reason=why))
         else:

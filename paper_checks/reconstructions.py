@@ -124,16 +124,14 @@ def control(config: Config) -> Config:
 
 
 def loses(method: str) -> bool:
-    """Whether style is lost: by all but the generative methods, a user's own among them."""
-    return method not in (SIMVAE, "VAE")
+    """Whether style is lost: by all but the generative methods; a user's own is what it is."""
+    return method not in (SIMVAE, "VAE") and not own.generative(method)
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
-    found = []
-    for method in trained.displayed(config["methods"]):
-        if method == "VAE":
-            continue
-        lost = loses(method)
+    found, given = [], dict(zip(trained.displayed(config["methods"]), config["methods"], strict=True))
+    for method in trained.displayed([name for name in config["methods"] if name != "VAE"]):
+        lost = loses(given[method])
         for factor in (*FACTORS, DECODED):
             values = per_seed(table, method=method, measure=factor)
             about: dict[str, Any] = {

@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import canvas, interval_points, legend
+from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from paper_checks.trained import (
     EVERY,
@@ -71,9 +72,11 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
 def judged(retained: Mapping[str, "pd.Series[float]"], config: Config, called: str) -> list[Finding]:
     """What is asked of the style that each method retains, by seed: of it alone, and of SimVAE's above the others'.
 
-    A user's own learner has no part in the best of the others.
+    A user's own learner has no part in the best of the others; one with a decoder is asked what SimVAE is.
     """
-    usual = displayed([name for name in config["methods"] if name in EVERY] or config["methods"])
+    losing = [name for name in config["methods"] if not own.generative(name)]
+    keeping = (*SIMVAE, *displayed([name for name in config["methods"] if own.generative(name)]))
+    usual = displayed([name for name in losing if name in EVERY] or config["methods"])
     best = pd.concat([retained[name] for name in usual], axis=1).max(axis=1, skipna=False)
     lost, needed, apart = (
         "style that every view redraws is not rewarded",
@@ -85,9 +88,9 @@ def judged(retained: Mapping[str, "pd.Series[float]"], config: Config, called: s
             Finding.from_seeds(
                 f"{called}{name}", retained[name], "<=", 0.30, reason=lost, controlled=bool(controlled([name]))
             )
-            for name in displayed(config["methods"])
+            for name in displayed(losing)
         ),
-        *(Finding.from_seeds(f"{called}{name}", retained[name], ">=", 0.40, reason=needed) for name in SIMVAE),
+        *(Finding.from_seeds(f"{called}{name}", retained[name], ">=", 0.40, reason=needed) for name in keeping),
         *(
             Finding.from_seeds(
                 f"{called}{name} − best discriminative",
@@ -97,7 +100,7 @@ def judged(retained: Mapping[str, "pd.Series[float]"], config: Config, called: s
                 reason=apart,
                 controlled=True,
             )
-            for name in SIMVAE
+            for name in keeping
         ),
     ]
 

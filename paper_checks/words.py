@@ -51,8 +51,18 @@ def why_not(finding: Finding) -> str:
 
 
 def quoted(findings: Sequence[Finding]) -> Finding:
-    """The finding to quote where all hold: the first that the control must break, else the first."""
-    return next((finding for finding in findings if finding.controlled), findings[0])
+    """The finding to quote where all hold: of those that the control must break, if any, the nearest to its bound.
+
+    The first of those that are equally near.
+    """
+    return min([finding for finding in findings if finding.controlled] or findings, key=_room)
+
+
+def _room(finding: Finding) -> float:
+    """How far the interval's end is from its bound, as a share of the larger of bound and estimate, in hundredths."""
+    distance = finding.low - finding.bound if finding.side == ">=" else finding.bound - finding.high
+    size = max(abs(finding.bound), abs(finding.estimate))
+    return math.inf if math.isnan(distance) or size == 0 else round(distance / size, 2)
 
 
 def decisive(findings: Sequence[Finding]) -> str:

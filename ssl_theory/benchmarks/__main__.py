@@ -145,6 +145,14 @@ def bench(
             "as the images are."
         ),
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Change colours in one compiled loop: faster on a CPU, equal up to rounding; needs a C++ compiler and "
+            "some twenty seconds the first time.",
+        ),
+    ] = False,
     jobs: Annotated[
         int,
         typer.Option(
@@ -203,7 +211,7 @@ def bench(
         members = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
         settings = run.Settings(members, steps or usual, batch, device=place, precision=precision)
         folder = _folder(out / name)
-        seen = views.chosen(seen_as, splits)
+        seen = views.chosen(seen_as, splits, compiled=compiled)
         todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
         boards = folder / "tensorboard" if tensorboard else None
         with ExitStack() as held:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
@@ -181,9 +181,17 @@ def named(name: str | None, shape: tuple[int, ...]) -> Augmentation:
     return NAMED[chosen](shape)
 
 
-def chosen(name: str | None, splits: Splits) -> Augmentation | Redrawing:
+def chosen(name: str | None, splits: Splits, *, compiled: bool = False) -> Augmentation | Redrawing:
     """What makes views of this data set: the world that it comes from where it has one and no other augmentation
-    is asked for, else the augmentation of that name."""
-    if splits.world is not None and name in (None, WORLD):
-        return splits.world
-    return named(name, splits.shape)
+    is asked for, else the augmentation of that name; `compiled` where there is colour."""
+    found = splits.world if splits.world is not None and name in (None, WORLD) else named(name, splits.shape)
+    return in_one_loop(found) if compiled else found
+
+
+def in_one_loop(how: Augmentation | Redrawing) -> Augmentation:
+    """The same with its colours compiled; InputError where it has none, or no compiler can be used here."""
+    parts = how.parts if isinstance(how, Chain) else (how,)
+    if not any(isinstance(part, Colour) for part in parts):
+        raise InputError("--compile makes changes of colour faster, and these views have none: leave it out.")
+    _compiled()
+    return Chain(tuple(replace(part, compiled=True) if isinstance(part, Colour) else part for part in parts))

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -228,6 +229,22 @@ def test_no_compiler_is_said_in_one_line(monkeypatch):
     monkeypatch.setattr(torch, "compile", failing)
     with pytest.raises(InputError, match="C\\+\\+ compiler"):
         Colour(compiled=True).apply(picture(), torch.ones(1, 4))
+
+
+def test_of_views_that_are_chosen_the_colours_alone_are_compiled(monkeypatch):
+    monkeypatch.setattr(published, "_compiled", lambda: jitter.jittered)
+    grey = load("digits")
+    coloured = replace(grey, train=replace(grey.train, pixels=grey.train.pixels.expand(-1, 3, -1, -1)))
+    plain, fast = (published.chosen("crop-colour", coloured, compiled=c) for c in (False, True))
+    assert isinstance(fast, Chain)
+    assert fast.parts == (plain.parts[0], Colour(compiled=True))
+    assert plain.parts[1] == Colour()
+    style = plain.draw((4,), torch.Generator().manual_seed(0))
+    images = coloured.train[torch.arange(4)].pixels / 255
+    torch.testing.assert_close(fast.apply(images, style), plain.apply(images, style), atol=1e-5, rtol=0)
+    for splits, name in ((grey, None), (coloured, "crop")):
+        with pytest.raises(InputError, match="these views have none: leave it out"):
+            published.chosen(name, splits, compiled=True)
 
 
 def test_colour_is_drawn_by_its_law():

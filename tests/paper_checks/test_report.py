@@ -17,7 +17,7 @@ from paper_checks.finding import Finding
 from paper_checks.registry import Entry, known
 from paper_checks.report import build, collect, mathml, rerun
 from paper_checks.summary import origins, pdf, with_own
-from paper_checks.words import in_words, number
+from paper_checks.words import in_words, number, quoted
 from tests.paper_checks.conftest import House
 
 
@@ -273,6 +273,24 @@ def test_a_commit_whose_files_were_changed_is_marked():
 )
 def test_numbers_are_short(value: float, text: str):
     assert number(value) == text
+
+
+def test_of_findings_that_hold_the_one_nearest_to_its_bound_is_quoted():
+    """By its interval's end, as a share of the bound; of those that the control must break, where there are any."""
+    wide, near, nought = (
+        Finding.from_seeds(name, [estimate - spread, estimate + spread], side, bound, controlled=controlled)
+        for name, estimate, spread, side, bound, controlled in (
+            ("wide", 0.5, 0.001, "<=", 1.0, True),
+            ("near", 110.0, 0.1, ">=", 100.0, True),
+            ("nought", -0.5, 0.01, "<=", 0.0, False),
+        )
+    )
+    identity, loose = Finding.exact("identity", 0.0), Finding.exact("loose", 9e-11)
+    assert quoted([wide, near, nought]) is near
+    assert quoted([nought, wide]) is wide
+    assert quoted([nought, identity]) is nought
+    assert quoted([identity, loose]) is loose
+    assert quoted([Finding.from_seeds("alone", [1.0], "<=", 2.0), identity]) is identity
 
 
 def test_a_finding_in_words():
