@@ -273,8 +273,8 @@ def caption(found: Sequence[Finding]) -> str:
     style = [f.estimate for f in found if "drawn anew" in f.name]
     learned = [f"{by_name[f'{w}: correlation of trained critic and PMI'].estimate:.3f} ({w})" for w in WORLDS]
     return (
-        "Left: InfoNCE with the exact pointwise mutual information as critic, beside I(x; x′) and log K: above the "
-        f"lower of them by {max(above):+.1f} standard errors at most, and {max(gaps):.3f} nats from I at most where "
+        "Left: InfoNCE with the exact pointwise mutual information as critic, beside I(x; x′) and log K (the lower of "
+        f"them less InfoNCE: {-max(above):.1f} standard errors or more), and {max(gaps):.3f} nats from I at most where "
         "K ≥ 60 exp I. Middle: how much the optimal critic changes when what every view redraws is drawn anew, "
         f"{max(style):.0e} nats at most; hollow: where the views share it (control). Right: critics trained by InfoNCE "
         f"against the exact one, each centred per x, over independent pairs: correlation {', '.join(learned)} (one "

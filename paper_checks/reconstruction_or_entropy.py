@@ -258,7 +258,7 @@ def caption(found: Sequence[Finding]) -> str:
         f"beside it: nothing (a; total variance {alone:.0e} of b's); the entropy of all z (b; NMI {clusters_b:.2f} "
         f"above the untrained encoder's, retained style {style_b:.2f}); the posteriors' entropy alone (c; draws of q, "
         "and crosses: their means, which a standardised probe reads however small they are, with a variance "
-        f"{means:.0e} of the prior's; R² of content {content_c:.2f} and of style {style_c:.2f} from a draw); and "
+        f"{means:.0e} of the prior's; R² of content and style from a draw at most {max(content_c, style_c):.3f}); and "
         f"reconstruction (d; draws of q; NMI {clusters_d:.2f} above, retained style {style_d:.2f}). Below: what z "
         "tells (c: a draw of q), 95 % intervals over seeds; hollow: encoders frozen at random (control)."
     )

@@ -188,9 +188,9 @@ def chosen(name: str | None, splits: Splits, *, compiled: bool = False) -> Augme
     return in_one_loop(found) if compiled else found
 
 
-def in_one_loop(how: Augmentation | Redrawing) -> Augmentation:
+def in_one_loop(how: Augmentation | Redrawing) -> Chain:
     """The same with its colours compiled; InputError where it has none, or no compiler can be used here."""
-    parts = how.parts if isinstance(how, Chain) else (how,)
+    parts = how.parts if isinstance(how, Chain) else ()
     if not any(isinstance(part, Colour) for part in parts):
         raise InputError("--compile makes changes of colour faster, and these views have none: leave it out.")
     _compiled()

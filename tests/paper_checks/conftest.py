@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_checks import __main__ as command
-from paper_checks import summary
+from paper_checks import own, summary
 
 LOSS = '''
 """The 'loss' that the toy's task calls, through a second module."""
@@ -180,6 +180,43 @@ def house(tmp_path: Path) -> Iterator[House]:
 @pytest.fixture
 def cli(house: House) -> Callable[..., int]:
     return house.run
+
+
+LEARNER = """
+from dataclasses import dataclass
+
+from ssl_theory.learners import JointEmbedding
+from ssl_theory.losses import contrastive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(JointEmbedding):
+    def loss(self, modules, x, noise=None):
+        return contrastive.info_nce(self.embed(modules, x), temperature={temperature})
+
+
+class Bare:
+    pass
+
+
+NOT_A_LEARNER = 3
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    """The name of a user's own learner."""
+    path = tmp_path / "mine.py"
+    path.write_text(LEARNER.format(temperature=0.5))
+    return own.name(f"{path}:Mine")
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> str:
+    """The same of one with a decoder."""
+    path = tmp_path / "bare.py"
+    path.write_text("from ssl_theory.learners import VAE\n\n\nclass Bare(VAE):\n    pass\n")
+    return own.name(f"{path}:Bare")
 
 
 def empty_panels(figure: Figure) -> list[str]:

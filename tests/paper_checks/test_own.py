@@ -14,7 +14,7 @@ from paper_checks.claim import Claim, Finding
 from paper_checks.phase_diagram import field_of
 from paper_checks.style_collapse import judged
 from paper_checks.trained import SIMVAE, training
-from tests.paper_checks.test_trained import LEARNER
+from tests.paper_checks.conftest import LEARNER
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 NAMED = (  # the claims with findings of each method's own
@@ -34,20 +34,6 @@ TAKING = sorted((*NAMED, "more-views"))
 
 def claim(name: str) -> Claim:
     return registry.chosen([name])[0].load()
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> str:
-    path = tmp_path / "mine.py"
-    path.write_text(LEARNER.format(temperature=0.5))
-    return own.name(f"{path}:Mine")
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> str:
-    path = tmp_path / "bare.py"
-    path.write_text("from ssl_theory.learners import VAE\n\n\nclass Bare(VAE):\n    pass\n")
-    return own.name(f"{path}:Bare")
 
 
 def test_findings_of_ones_own_are_those_that_name_the_class():

@@ -34,26 +34,7 @@ from paper_checks.trained import (
 )
 from ssl_theory.analysis import r2
 from ssl_theory.learners import fit
-
-LEARNER = """
-from dataclasses import dataclass
-
-from ssl_theory.learners import JointEmbedding
-from ssl_theory.losses import contrastive
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mine(JointEmbedding):
-    def loss(self, modules, x, noise=None):
-        return contrastive.info_nce(self.embed(modules, x), temperature={temperature})
-
-
-class Bare:
-    pass
-
-
-NOT_A_LEARNER = 3
-"""
+from tests.paper_checks.conftest import LEARNER
 
 
 def test_a_training_task_gives_every_measure_of_every_seed() -> None:
