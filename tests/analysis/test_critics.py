@@ -103,8 +103,7 @@ def test_separable_critic_finds_the_yardstick():
     """5 pairs with correlation 0.8, I = 2.554 nats: of K = 256 InfoNCE is within 0.1 of it, to the third digit.
 
     The exact critic's own mean is 2.4554 +- 0.0005 (40,000 batches): 0.0987 below I is InfoNCE's bias at this K, and no
-    critic does better. So 0.0013 are left for what training does not learn, and that is what it takes: 0.0014 +- 0.0001
-    were the least of six ways to train.
+    critic does better. So 0.0013 are left for what training does not learn; this one does not learn 0.0016.
     """
 
     def sample(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
