@@ -200,19 +200,21 @@ def bench(
         name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column, config=config)
         for name in names
     }
+    seen = {}  # of all before any of them is computed: what is refused leaves nothing
+    for name, splits in loaded.items():
+        wanted = augmentation
+        if published and augmentation is None and splits.world is None:
+            wanted = "crop" if splits.shape[0] == 1 else "crop-colour"
+        seen[name] = views.chosen(wanted, splits, compiled=compiled)
     for name, splits in loaded.items():
         started, small = time.monotonic(), name == "digits"
         depth = head if head is not None else 0 if small else 1
         design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
-        seen_as = augmentation
-        if published and augmentation is None and splits.world is None:
-            seen_as = "crop" if splits.shape[0] == 1 else "crop-colour"
         usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
         members = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
         settings = run.Settings(members, steps or usual, batch, device=place, precision=precision)
         folder = _folder(out / name)
-        seen = views.chosen(seen_as, splits, compiled=compiled)
-        todo = [run.Job.of(m, splits, seen, settings, folder / "cache") for m in known.named(methods, design)]
+        todo = [run.Job.of(m, splits, seen[name], settings, folder / "cache") for m in known.named(methods, design)]
         boards = folder / "tensorboard" if tensorboard else None
         with ExitStack() as held:
             lock = partial(held.enter_context, cache.alone(folder, "cache"))
