@@ -247,6 +247,17 @@ def test_of_views_that_are_chosen_the_colours_alone_are_compiled(monkeypatch):
             published.chosen(name, splits, compiled=True)
 
 
+def test_views_to_be_compiled_are_refused_where_there_is_no_compiler(monkeypatch):
+    """When they are chosen, not when the first of them is made."""
+
+    def none():
+        raise InputError("needs a C++ compiler")
+
+    monkeypatch.setattr(published, "_compiled", none)
+    with pytest.raises(InputError, match="compiler"):
+        published.in_one_loop(Chain((Crop((8, 8)), Colour())))
+
+
 def test_colour_is_drawn_by_its_law():
     style = Colour(0.8, 0.4, 1.5, 0.1).draw((20000,), torch.Generator().manual_seed(0))
     low, high = style.min(0).values, style.max(0).values
