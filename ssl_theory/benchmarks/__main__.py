@@ -64,11 +64,12 @@ MAP = """\
 Maps where SimVAE keeps more content than the VAE and where not: over decoder variance and style variance, number of
 views, latent size, strength of the augmentation and length of training. Differences are paired by seed; views by shift,
 turn and scale unless --augmentation says otherwise. Writes OUT/NAME: content-map.md, content-map.parquet, plane.png,
-axes.png. Finished parts are kept.
+axes.png, provenance.json. Finished parts are kept.
 
 \b
 ssl-bench map digits --steps 4000 --seeds 5
-ssl-bench map mnist --data-dir ~/mnist --narrow """
+ssl-bench map mnist --data-dir ~/mnist --narrow
+ssl-bench map cifar10 --data-dir ~/cifar10 --narrow --plane --augmentation crop-colour """
 
 CONFIG = "Configuration of a data set that has several, as the hub names it."
 INTERRUPTED = 130
@@ -309,6 +310,9 @@ def content_map(
     steps: Annotated[int, typer.Option(help="Longest training; a quarter and a half of it are examined too.")] = STEPS,
     seeds: Annotated[int, typer.Option(help="Training seeds, at least 2; intervals are over them.")] = SEEDS,
     narrow: Annotated[bool, typer.Option("--narrow", help="Few values on each axis.")] = False,
+    plane: Annotated[
+        bool, typer.Option("--plane", help="Decoder and style variance alone: half of the work or less.")
+    ] = False,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).")
     ] = None,
@@ -333,12 +337,13 @@ def content_map(
     usual = views.named(augmentation, splits.shape)
     folder = _folder(out / name, "parts")
     run = mapping.Run(splits, usual, steps, seeds, place)
-    parts = mapping.Part.all_of(run, mapping.NARROW if narrow else mapping.Grid(), folder / "parts")
+    grid = mapping.NARROW if narrow else mapping.Grid()
+    parts = mapping.Part.all_of(run, grid.plane if plane else grid, folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
-    console = Console(stderr=True, highlight=False)
+    console, started = Console(stderr=True, highlight=False), time.monotonic()
     with cache.alone(folder, "parts"):
         rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
-        mapping.write(folder, name, rows, _command())
+        mapping.write(folder, name, rows, run, time.monotonic() - started, _command())
     console.print(f"Written to {folder}.", soft_wrap=True)
 
 

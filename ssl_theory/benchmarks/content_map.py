@@ -2,15 +2,16 @@
 
     ssl-bench map digits --steps 4000 --seeds 5
     ssl-bench map mnist --data-dir FOLDER --narrow
+    ssl-bench map cifar10 --data-dir FOLDER --narrow --plane --augmentation crop-colour
 
 Both learners have the same networks, the same decoder variance, and, seed by seed, the same initial weights and
-batches, so their difference is a paired one. What is varied, from a base of 2 views, latent size 10 and the usual
-augmentation:
+batches, so their difference is a paired one. What is varied, from a base of 2 views, the benchmark's latent size (10
+for grey images, 64 for colour) and the usual augmentation:
 
 - the plane: decoder variance (how much reconstruction counts) against SimVAE's style variance (how strongly its
   prior ties the views; the content variance is 1), each with every value of the other;
 - one thing at a time, at two decoder variances: views J (of as many images a step in all), latent size, and the
-  strength of the augmentation (its intervals shrunk or widened);
+  strength of the augmentation (its intervals shrunk or widened); not where the plane alone is asked for;
 - length of training: everything is examined after a quarter, a half and the whole of the steps.
 
 Content is read from plain test images: linear accuracy, k-NN accuracy, and the NMI of a Gaussian mixture with as many
@@ -22,6 +23,7 @@ Finished parts are kept in OUT/NAME/parts and not computed again.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import signal
 import tempfile
@@ -45,6 +47,7 @@ from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, unit
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.methods import design
+from ssl_theory.benchmarks.provenance import made_by, of_images
 from ssl_theory.benchmarks.published import Colour, Crop
 from ssl_theory.benchmarks.run import SHARES
 from ssl_theory.learners import VAE, Fitted, SimVAE, fit
@@ -65,8 +68,7 @@ class Setting:
     strength: float = 1.0
 
 
-BASE = Setting()
-AXES = tuple(asdict(BASE))
+AXES = tuple(asdict(Setting()))
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,16 @@ class Grid:
     strength: tuple[float, ...] = (0.25, 0.5, 1.5)
     decoders_elsewhere: tuple[float, ...] = (0.01, 0.1)  # off the base, where one thing at a time is varied
 
-    def parts(self) -> list[tuple[Setting, tuple[float, ...], tuple[float, ...]]]:
+    def parts(self, base: Setting) -> list[tuple[Setting, tuple[float, ...], tuple[float, ...]]]:
         """(setting, decoder variances, style variances), each with every learner."""
-        base = [(BASE, (decoder,), self.style) for decoder in self.decoder]
-        moved = [replace(BASE, **{name: value}) for name in AXES for value in getattr(self, name)]
-        return [*base, *((setting, self.decoders_elsewhere, (BASE_STYLE,)) for setting in moved)]
+        plane = [(base, (decoder,), self.style) for decoder in self.decoder]
+        moved = [replace(base, **{name: value}) for name in AXES for value in getattr(self, name)]
+        return [*plane, *((where, self.decoders_elsewhere, (BASE_STYLE,)) for where in moved if where != base)]
+
+    @property
+    def plane(self) -> Grid:
+        """The plane alone."""
+        return replace(self, **dict.fromkeys(AXES, ()))
 
 
 NARROW = Grid(decoder=(0.01, 0.1, 0.3, 1.0, 3.0), style=(0.02, 0.15), views=(4,), latent_dim=(4, 20), strength=(0.5,))
@@ -99,6 +106,10 @@ class Run:
     steps: int
     seeds: int
     device: str = "cpu"
+
+    @property
+    def base(self) -> Setting:
+        return Setting(latent_dim=design(self.splits.shape).latent_dim)
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ class Part:
     def all_of(cls, run: Run, grid: Grid, folder: Path) -> list[Part]:
         """Every part of the grid, stored in the folder under a name that tells all it depends on."""
         common, parts = repr((run.splits.fingerprint(), run.usual, run.steps, run.seeds, run.device)), []
-        for where in grid.parts():
+        for where in grid.parts(run.base):
             name = cache.key({"run": common, "part": repr(where)})
             parts.append(cls(run, *where, folder / f"{name}.parquet"))
         return parts
@@ -243,7 +254,7 @@ def _stored(part: Part) -> pd.DataFrame | None:
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
     """SimVAE less VAE, seed by seed, at the same setting, decoder variance and length: mean and half of the 95 % t
     interval."""
-    same = ["decoder_variance", *asdict(BASE), "steps", "measure", "seed"]
+    same = ["decoder_variance", *AXES, "steps", "measure", "seed"]
     simvae, vae = (rows[rows["learner"] == name] for name in ("SimVAE", "VAE"))
     paired = simvae.merge(vae[[*same, "value"]], on=same, suffixes=("", "_vae"), validate="many_to_one")
     paired["value"] = paired["value"] - paired["value_vae"]
@@ -257,13 +268,13 @@ def means(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return found.drop(columns=["std", "count"])
 
 
-def at_base(table: pd.DataFrame) -> pd.DataFrame:
-    return table[_others_at_base(table, "")]
+def at_base(table: pd.DataFrame, base: Setting) -> pd.DataFrame:
+    return table[_others_at_base(table, base, "")]
 
 
-def tuned(rows: pd.DataFrame) -> pd.DataFrame:
+def tuned(rows: pd.DataFrame, base: Setting) -> pd.DataFrame:
     """Each learner at the cell of the plane and the length that validation accuracy chooses, and their difference."""
-    cell, plane = ["decoder_variance", "style_variance", "steps"], at_base(rows)
+    cell, plane = ["decoder_variance", "style_variance", "steps"], at_base(rows, base)
     best, lines = {}, []
     for name, own in plane.groupby("learner"):
         scores = own[own["measure"] == CHOSEN_BY].groupby(cell, dropna=False)["value"].mean()
@@ -281,7 +292,7 @@ def _told(table: pd.DataFrame) -> dict[str, str]:
     return {name: f"{table[name].mean():.3f} ± {half[name]:.3f}" for name in draw.MAPPED}
 
 
-def markdown(rows: pd.DataFrame, found: pd.DataFrame, command: str) -> str:
+def markdown(rows: pd.DataFrame, found: pd.DataFrame, base: Setting, command: str) -> str:
     """How often which of the two is better, tuned against tuned, and every difference after the whole training."""
     last = found[(found["steps"] == found["steps"].max()) & found["measure"].isin(draw.MAPPED)]
     better = last["mean"].abs() > last["half"]
@@ -295,7 +306,7 @@ def markdown(rows: pd.DataFrame, found: pd.DataFrame, command: str) -> str:
         for name, own in ((name, last["measure"] == name) for name in draw.MAPPED)
     ]
     wide = last.assign(told=last["mean"].map("{:+.3f}".format) + last["half"].map(" ± {:.3f}".format))
-    keys = [*asdict(BASE), "decoder_variance", "style_variance"]
+    keys = [*AXES, "decoder_variance", "style_variance"]
     wide = wide.pivot(index=keys, columns="measure", values="told")[list(draw.MAPPED)].reset_index()
     return "\n\n".join(
         [
@@ -304,7 +315,7 @@ def markdown(rows: pd.DataFrame, found: pd.DataFrame, command: str) -> str:
             "(by chance alone one in twenty does)",
             _table(pd.DataFrame(counts)),
             "**Tuned against tuned: cell and length chosen by validation accuracy, scored on test images**",
-            _table(tuned(rows)),
+            _table(tuned(rows, base)),
             "**SimVAE less VAE, paired by seed, after the whole training**",
             _table(wide),
         ]
@@ -317,27 +328,36 @@ def _table(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def write(folder: Path, name: str, rows: pd.DataFrame, command: str) -> None:
-    """The rows, the tables and the two figures, each in one rename."""
+def write(folder: Path, name: str, rows: pd.DataFrame, run: Run, seconds: float, command: str) -> None:
+    """The rows, the tables, the figures and where they come from, each in one rename."""
     found = differences(rows)
     with cache.replacing(folder / "content-map.parquet") as partial:
         rows.to_parquet(partial)
-    cache.replace_text(folder / "content-map.md", markdown(rows, found, command) + "\n")
-    last = rows["steps"].max()
-    own = rows[rows["style_variance"].isna() | (rows["style_variance"] == BASE_STYLE)]
-    own = own[own["decoder_variance"].isin(Grid.decoders_elsewhere)]
-    along = {"steps": at_base(own)} | {axis: own[_others_at_base(own, axis) & (own["steps"] == last)] for axis in AXES}
-    lines = {axis: means(table, ["learner", "decoder_variance", "measure", axis]) for axis, table in along.items()}
+    cache.replace_text(folder / "content-map.md", markdown(rows, found, run.base, command) + "\n")
+    about = of_images(run.splits, run.usual) | made_by(run.device, seconds, command)
+    cache.replace_text(folder / "provenance.json", json.dumps(about, indent=1))
+    last, plane = rows["steps"].max(), at_base(found, run.base)
+    along = _along(rows, run.base)
     with look():
-        figures = {
-            "plane.png": draw.plane(at_base(found)[at_base(found)["steps"] == last], name),
-            "axes.png": draw.along(lines, f"{name}, style variance {BASE_STYLE}"),
-        }
+        figures = {"plane.png": draw.plane(plane[plane["steps"] == last], name)}
+        if along:
+            figures["axes.png"] = draw.along(along, f"{name}, style variance {BASE_STYLE}")
         for file, figure in figures.items():
             with cache.replacing(folder / file) as partial:
                 figure.savefig(partial, format="png")
 
 
-def _others_at_base(table: pd.DataFrame, axis: str) -> pd.Series:
-    others = [table[name] == value for name, value in asdict(BASE).items() if name != axis]
+def _along(rows: pd.DataFrame, base: Setting) -> dict[str, pd.DataFrame]:
+    """Means along each axis that has several values, at two decoder variances; the lengths of training are one."""
+    last = rows["steps"].max()
+    own = rows[rows["style_variance"].isna() | (rows["style_variance"] == BASE_STYLE)]
+    own = own[own["decoder_variance"].isin(Grid.decoders_elsewhere)]
+    tables = {"steps": at_base(own, base)}
+    tables |= {axis: own[_others_at_base(own, base, axis) & (own["steps"] == last)] for axis in AXES}
+    varied = {axis: table for axis, table in tables.items() if table[axis].nunique() > 1}
+    return {axis: means(table, ["learner", "decoder_variance", "measure", axis]) for axis, table in varied.items()}
+
+
+def _others_at_base(table: pd.DataFrame, base: Setting, axis: str) -> pd.Series:
+    others = [table[name] == value for name, value in asdict(base).items() if name != axis]
     return pd.concat(others, axis=1).all(axis=1)

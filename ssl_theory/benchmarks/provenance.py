@@ -12,16 +12,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ssl_theory.benchmarks import cache, generation
+from ssl_theory.benchmarks.data import Splits
 from ssl_theory.benchmarks.run import Job
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "ssl-theory")
 
 
 def provenance(jobs: Sequence[Job], seconds: float, command: str) -> dict[str, object]:
-    """Plain JSON; `command` as it was given, `seconds` that it took."""
-    splits, settings = jobs[0].splits, jobs[0].settings
+    """Of a benchmark, plain JSON; `command` as it was given, `seconds` that it took."""
+    settings = jobs[0].settings
     return {
-        "command": command,
+        **of_images(jobs[0].splits, jobs[0].augmentation),
+        "settings": asdict(settings),
+        "seeds": list(range(settings.seeds)),
+        "methods": {job.method.key: repr(job.method.learner) for job in jobs},
+        "image features": generation.extractor(),
+        **made_by(settings.device, seconds, command),
+    }
+
+
+def of_images(splits: Splits, augmentation: object) -> dict[str, object]:
+    """Which images, and how views are made of them."""
+    return {
         "data": {
             "name": splits.name,
             "shape": splits.shape,
@@ -29,15 +41,18 @@ def provenance(jobs: Sequence[Job], seconds: float, command: str) -> dict[str, o
             "images": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
             "sha256": splits.fingerprint(),
         },
-        "augmentation": repr(jobs[0].augmentation),
-        "settings": asdict(settings),
-        "seeds": list(range(settings.seeds)),
-        "methods": {job.method.key: repr(job.method.learner) for job in jobs},
-        "image features": generation.extractor(),
+        "augmentation": repr(augmentation),
+    }
+
+
+def made_by(device: str, seconds: float, command: str) -> dict[str, object]:
+    """The command, what it ran on, when and for how long."""
+    return {
+        "command": command,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": processor(settings.device),
+        "processor": processor(device),
         "source": cache.source(),
         "commit": commit(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),

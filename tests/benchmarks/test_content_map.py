@@ -1,5 +1,6 @@
 """The map of where SimVAE keeps more content than the VAE: pairs, choices, what is kept, what is drawn."""
 
+import json
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from scipy import stats
 
 from ssl_theory.benchmarks import content_map, data
-from ssl_theory.benchmarks.content_map import BASE, CHOSEN_BY, Grid, Part, Run
+from ssl_theory.benchmarks.content_map import CHOSEN_BY, Grid, Part, Run, Setting
 from ssl_theory.benchmarks.published import Colour, Crop, named
 from ssl_theory.learners import VAE, SimVAE, fit
 from tests.benchmarks.scans import table
 
+BASE = Setting()
 ONE = Grid(decoder=(0.01, 0.1), style=(0.15,), views=(4,), latent_dim=(), strength=())
 
 
@@ -66,9 +68,8 @@ def test_tuned_chooses_by_validation_and_tells_of_test():
         ("SimVAE", 0.1, 16): [0.7, 0.7],
     }
     measured = [made(test, name) for name in ("linear", "knn", "nmi", "style")]
-    told = content_map.tuned(pd.concat([made(validation, CHOSEN_BY), *measured], ignore_index=True)).set_index(
-        "learner"
-    )
+    rows = pd.concat([made(validation, CHOSEN_BY), *measured], ignore_index=True)
+    told = content_map.tuned(rows, BASE).set_index("learner")
     assert told.loc["VAE", "decoder_variance"] == 0.01
     assert told.loc["SimVAE", "steps"] == 16
     assert told.loc["difference", "linear"] == "0.100 ± 0.000"
@@ -87,12 +88,27 @@ def test_both_learners_begin_and_see_alike(tmp_path):
 
 def test_grid_has_every_cell_of_the_plane_and_one_thing_at_a_time_elsewhere():
     grid = Grid()
-    plane = [(decoders, styles) for setting, decoders, styles in grid.parts() if setting == BASE]
+    plane = [(decoders, styles) for setting, decoders, styles in grid.parts(BASE) if setting == BASE]
     assert {(d, s) for decoders, styles in plane for d in decoders for s in styles} == {
         (d, s) for d in grid.decoder for s in grid.style
     }
-    for setting, _, _ in grid.parts():
+    for setting, _, _ in grid.parts(BASE):
         assert sum(value != asdict(BASE)[name] for name, value in asdict(setting).items()) <= 1
+
+
+def test_colour_images_have_the_latent_size_of_the_benchmark_and_a_plane_can_stand_alone(tmp_path):
+    pixels = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    few = data.Images(pixels, torch.arange(4))
+    splits = data.Splits("made", 4, few, few, few)
+    parts = Part.all_of(Run(splits, named("crop", splits.shape), 1, seeds=2), Grid().plane, tmp_path)
+    assert {part.setting for part in parts} == {Setting(latent_dim=64)}
+    assert {part.decoders for part in parts} == {(decoder,) for decoder in Grid().decoder}
+
+
+def test_a_plane_alone_has_one_axis_to_draw(tmp_path):
+    run = digits(2)
+    rows = content_map.computed(Part.all_of(run, ONE.plane, tmp_path), 1, lambda *_: None)
+    assert list(content_map._along(rows, run.base)) == ["steps"]
 
 
 def test_strength_widens_the_styles(tmp_path):
@@ -129,7 +145,8 @@ def test_the_command_takes_columns_device_and_augmentation(tmp_path, monkeypatch
 
 
 def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
-    parts = Part.all_of(digits(4), ONE, tmp_path / "parts")
+    run = digits(4)
+    parts = Part.all_of(run, ONE, tmp_path / "parts")
     reports: list[tuple[int, int]] = []
     rows = content_map.computed(parts, 1, lambda *said: reports.append(said))
     assert reports == [(0, 3), (1, 3), (2, 3), (3, 3)]
@@ -139,14 +156,19 @@ def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(content_map, "fit", None)
     again = content_map.computed(parts, 1, lambda *_: None)
     pd.testing.assert_frame_equal(rows, again)
-    content_map.write(tmp_path, "digits", rows, "COMMAND")
+    content_map.write(tmp_path, "digits", rows, run, 1.0, "COMMAND")
     assert {path.name for path in tmp_path.iterdir()} == {
         "parts",
         "content-map.md",
         "content-map.parquet",
         "plane.png",
         "axes.png",
+        "provenance.json",
     }
+    about = json.loads((tmp_path / "provenance.json").read_text())
+    assert about["command"] == "COMMAND"
+    assert about["data"]["sha256"] == run.splits.fingerprint()
+    assert about["augmentation"] == repr(run.usual)
     told = (tmp_path / "content-map.md").read_text()
     assert "COMMAND" in told
     assert "nan" not in told
@@ -176,8 +198,9 @@ def test_a_full_disk_leaves_an_earlier_map_whole(tmp_path, monkeypatch):
 
     (tmp_path / "content-map.parquet").write_text("earlier")
     monkeypatch.setattr(pd.DataFrame, "to_parquet", half)
+    rows = made({("VAE", 0.1, 8): [0.5, 0.6], ("SimVAE", 0.1, 8): [0.5, 0.6]})
     with pytest.raises(OSError, match="No space"):
-        content_map.write(tmp_path, "digits", made({("VAE", 0.1, 8): [0.5, 0.6], ("SimVAE", 0.1, 8): [0.5, 0.6]}), "")
+        content_map.write(tmp_path, "digits", rows, digits(1), 1.0, "")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 
