@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,15 +199,39 @@ def test_worlds_have_the_information_they_were_asked_for() -> None:
 
 def test_a_bound_on_the_wrong_side_breaks_its_finding() -> None:
     config = mi_bounds.CONFIG["smoke"]
-    exact = pd.concat([task.run("cpu") for task in mi_bounds.tasks(config)[2:]], ignore_index=True)
+    computed = [task for task in mi_bounds.tasks(config) if task.function is mi_bounds.exact_critics]
     learned = pd.DataFrame({"seed": [0, 1], "value": [1.0, 1.1], "part": "learned"})
-    table = pd.concat([exact, *(learned.assign(mixing=m) for m in mi_bounds.MIXINGS)], ignore_index=True)
+    tables = [learned.assign(mixing=mixing, trained_on=on) for mixing, on in mi_bounds.LEARNED]
+    table = pd.concat([*(task.run("cpu") for task in computed), *tables], ignore_index=True)
     assert {f.verdict for f in mi_bounds.findings(table, config)} == {Verdict.HOLDS}
     for name, side in mi_bounds.SIDES.items():
         beyond = table.assign(excess=table.excess.where(table.bound != name, 40.0 if side == "<=" else -40.0))
         beyond = beyond.assign(error=beyond.error.clip(upper=1.0))
         failed = [f.name for f in mi_bounds.findings(beyond, config) if f.verdict is Verdict.FAILS]
         assert [f.split(": worst")[0] for f in failed] == [name]
+
+
+def test_what_is_allowed_of_a_worst_distance_is_shared_by_the_conditions_of_all_bounds() -> None:
+    """Of bounds that all are tight, one of twenty claims may break its bound by chance, not two of five."""
+    tight = {"part": "exact", "error": 1.0, "excess": 0.0, "value": 0.0, "truth": 10.0}
+    exact = pd.DataFrame([tight | {"bound": name} for name in mi_bounds.SIDES for _ in range(24)])
+    learned = pd.DataFrame({"seed": [0, 1], "value": [1.0, 1.1], "part": "learned"})
+    tables = [learned.assign(mixing=mixing, trained_on=on) for mixing, on in mi_bounds.LEARNED]
+    found = mi_bounds.findings(pd.concat([exact, *tables], ignore_index=True), {})
+    (allowed,) = {f.bound for f in found if "standard errors" in f.name}
+    chance = np.random.default_rng(0).standard_normal((10_000, len(exact)))
+    assert 0.04 < (chance > allowed).any(1).mean() < 0.06
+
+
+def test_a_critic_that_sees_fresh_pairs_comes_nearer_to_the_truth_than_one_that_knows_its_pool() -> None:
+    settings: dict[str, Any] = {"mixing": "linear", "seeds": 2, "steps": 300}
+    nearer, pool = mi_bounds.learned(**settings), mi_bounds.learned(**settings, pool=256)
+    assert nearer.trained_on.unique() == [mi_bounds.FRESH]
+    assert pool.trained_on.unique() == [mi_bounds.POOL]
+    assert (nearer.value > mi_bounds.TRAINED_AT - 0.4).all()
+    assert (nearer.value < mi_bounds.TRAINED_AT).all()
+    assert (pool.value < nearer.value - 1).all()
+    assert (mi_bounds.learned(**settings, pool=256, fresh=False).value > mi_bounds.TRAINED_AT + 1).all()
 
 
 @pytest.mark.slow
