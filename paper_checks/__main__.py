@@ -81,8 +81,14 @@ def check(
     from paper_checks import registry
 
     entries = asked = registry.chosen(claims or [])
+    left: dict[str, str] = {}
+    mine = None
     if learner is not None:
-        entries = _comparing(entries, named=bool(claims))
+        from paper_checks import own
+
+        mine = own.name(learner)
+        left = _left_out(asked, mine, named=bool(claims))
+        entries = [entry for entry in asked if entry.name not in left]
     if bench:
         _require_bench(bench, entries)
     if listing:
@@ -97,18 +103,16 @@ def check(
     _require(jobs is None or cluster in (None, "local"), "--jobs is up to the cluster's workers: leave it out")
     _require_writable(out)
     place = _device(device, cluster)
-    from paper_checks import own
     from paper_checks.plan import Settings, plan
 
-    mine = None if learner is None else own.name(learner)
     changed = _changes(changes or [], profile, entries)
     crew = _crew(jobs or _cores(place), cluster)
     settings = Settings(profile, place, seeds, mine, tuple(bench or ()), changed, out, fresh, crew)
     plans = [plan(entry, settings) for entry in entries]
     seeded = any("seeds" in made.config for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
-    if left := [entry.name for entry in asked if entry not in entries]:
-        print(f"--learner: in {len(entries)} claims; left out, as they take none: {', '.join(left)}", file=sys.stderr)
+    if left:
+        print(f"--learner: in {len(entries)} claims; left out: {_why(left)}", file=sys.stderr)
     raise typer.Exit(_run(plans, settings))
 
 
@@ -117,20 +121,32 @@ def _require(condition: bool, complaint: str) -> None:
         raise ValueError(complaint)
 
 
-def _comparing(entries: "list[Entry]", *, named: bool) -> "list[Entry]":
-    """The claims that compare methods, hence take one more; a claim asked for by name that does not is an error."""
-    found = [entry for entry in entries if _takes_a_learner(entry)]
-    others = [entry.name for entry in entries if entry not in found]
-    _require(not (named and others), f"--learner changes nothing in {', '.join(others)}: leave out or choose others")
-    return found
+def _left_out(entries: "list[Entry]", mine: str, *, named: bool) -> dict[str, str]:
+    """The claims that do not take the learner, and why; one that was asked for by name is an error."""
+    left = {entry.name: why for entry in entries if (why := _refusal(entry, mine))}
+    _require(not (named and left), f"--learner changes nothing in {_why(left)}: leave out or choose others")
+    return left
 
 
-def _takes_a_learner(entry: "Entry") -> bool:
-    """Whether the claim compares methods; one that cannot be imported is left to `plan`, which says so in a line."""
+def _refusal(entry: "Entry", mine: str) -> str:
+    """Why the claim does not take the learner, "" where it does; one that cannot be imported is left to `plan`."""
     try:
-        return all("methods" in config for config in entry.load().config.values())
+        claim = entry.load()
     except Exception:
-        return True
+        return ""
+    if not all("methods" in config for config in claim.config.values()):
+        return TAKES_NONE
+    return claim.refuses(mine) if claim.refuses is not None else ""
+
+
+TAKES_NONE = "takes none"
+
+
+def _why(left: dict[str, str]) -> str:
+    """Those that take no learner at all together, the others with their reasons."""
+    plain = [name for name, why in left.items() if why == TAKES_NONE]
+    words = [f"{', '.join(plain)} (take{'s' * (len(plain) == 1)} none)"] if plain else []
+    return "; ".join(words + [f"{name} ({why})" for name, why in left.items() if why != TAKES_NONE])
 
 
 def _changes(given: list[str], profile: str, entries: "list[Entry]") -> dict[str, Any]:

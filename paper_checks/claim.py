@@ -142,6 +142,7 @@ class Claim:
       then run with the same code and bounds; every finding marked `controlled` must come out *fails*.
     - `notes`: what was found out where the claim does not hold although it should, or an argued bound; paragraphs
       with an empty line between them.
+    - `refuses`: why a user's learner (by its name, see `own`) cannot be among the methods, "" where it can.
     - `source`: paper and section.
     """
 
@@ -157,6 +158,7 @@ class Claim:
     control: Callable[[Config], Config] | None = None
     control_words: str = ""
     notes: str = ""
+    refuses: Callable[[str], str] | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -187,7 +189,7 @@ class Claim:
         """The profile's configuration, some of its entries changed, with the number of seeds replaced, and a learner
         and the benchmark's results added, where it has them.
 
-        ValueError: `changes` of what it has not, or of another kind.
+        ValueError: `changes` of what it has not, or of another kind; a learner that the claim refuses.
         """
         config = copy.deepcopy(dict(self.config[profile]))
         for key, value in (changes or {}).items():
@@ -200,6 +202,8 @@ class Claim:
         if seeds is not None and "seeds" in config:
             config["seeds"] = seeds
         if learner is not None and "methods" in config:
+            if self.refuses is not None and (why := self.refuses(learner)):
+                raise ValueError(why)
             config["methods"] = [*config["methods"], learner]
         if "bench" in config:
             config["bench"] = [*config["bench"], *bench]

@@ -29,7 +29,6 @@ Source: Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5.
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 from itertools import product
 from typing import Any
 
@@ -49,7 +48,6 @@ from ssl_theory.learners import Learner, SimCLR, SimVAE, fit
 METHODS = ("SimCLR", "SimVAE, Gaussian prior")
 RATIO, KEEP, VIEWS = "σs / σc", "p_keep", "J"
 DEPTH = "head depth"  # the rows of SimCLR's plane of J; of all others they are temperatures
-FIELDS = {"temperature": ("τ", 1.0), "style_variance": ("τ = 2σ²", 0.5)}  # of a user's learner: words, a unit of tau
 WIDTH = 128  # of hidden layers, and of the representation before a head
 CONTENT_STD = math.sqrt(2.0**2 + 0.5**2)  # of a content coordinate: class means and the spread within classes
 STYLE, ACCURACY, RETAINED = "style R2, nonlinear", "label accuracy, linear", "retained style"
@@ -168,7 +166,7 @@ def plane_of_own(
     """The same of a user's own learner. One temperature after another: its loss need not take a tensor of them."""
     tables = []
     for there, row in product([places] if axis != VIEWS else [[place] for place in places], at):
-        members, made = list(product(there, range(seeds))), own_at(method, row)
+        members, made = list(product(there, range(seeds))), own.at(method, row)
         worlds = [world_at(axis, place, p_keep, seed).to(device) for place, seed in members]
         fitted = fit(
             [made] * len(there),
@@ -185,19 +183,6 @@ def plane_of_own(
         tables.append(pd.DataFrame(members, columns=["place", "seed"]).assign(row=row, **found))
     table = pd.concat(tables, ignore_index=True).melt(["place", "row", "seed"], var_name="measure")
     return table.assign(axis=axis)
-
-
-def own_at(method: str, temperature: float) -> Learner:
-    """A user's own learner at the temperature, or as it is where it has none."""
-    kind, field = own.load(method), field_of(method)
-    made: Learner = kind(**{field: temperature * FIELDS[field][1]}) if field else kind()
-    return made
-
-
-def field_of(method: str) -> str | None:
-    """Which of `FIELDS` a user's own learner has."""
-    there = {field.name for field in fields(own.load(method)) if field.init}
-    return next((name for name in FIELDS if name in there), None)
 
 
 def tasks(config: Config) -> list[Task]:
@@ -221,7 +206,7 @@ def _task(config: Config, axis: str, method: str) -> Task:
 
 def _own_task(config: Config, axis: str, method: str) -> Task:
     where = {"method": method, "axis": axis, "places": config[axis]} | {key: config[key] for key in SHARED}
-    where |= {"at": config["temperatures"] if field_of(method) else [0.0]}
+    where |= {"at": config["temperatures"] if own.temperature_of(method) else [0.0]}
     where |= {"p_keep": config.get("shared style", 0.0) if axis == RATIO else 0.0}
     return Task(plane_of_own, where, cost=_cost(where), columns={"method": own.short(method)})
 
@@ -334,8 +319,8 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
 def row_label(method: str, axis: str) -> str:
     """What the rows of a plane are called; nothing where there is but one, of a learner without temperature."""
     if method not in METHODS:
-        field = field_of(method)
-        return FIELDS[field][0] if field else ""
+        field = own.temperature_of(method)
+        return own.TEMPERATURES[field][0] if field else ""
     return DEPTH if rows_of(method, axis) == DEPTH else "τ = 2σ²" if method == METHODS[1] else "τ"
 
 

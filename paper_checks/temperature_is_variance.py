@@ -14,6 +14,9 @@ Bounds, fixed beforehand. The model's own ratio grows as tau^0.84 over this swee
 at least 0.25 for each method, so that tightness moves by a factor of 2.3 or more while tau moves by 30; the two slopes
 differ by at most 0.5, half of the power 1 that a variance has.
 
+A learner of a user's own that has a field `temperature` or `style_variance` is swept too and asked for the first bound;
+without a decoder it is looked at on unit vectors, as SimCLR is.
+
 Control: representations free to choose their scale (InfoNCE of squared distances between unnormalised vectors; SimVAE
 with the flat prior). Then tau is a unit only: z -> a z, tau -> a^2 tau leaves InfoNCE as it is and shifts ELBO_SSL by
 a constant, so at the optimum nothing free of scale can depend on tau. It sweeps the two ends only.
@@ -36,8 +39,9 @@ from torch import Tensor, nn
 
 import synthetic
 from figures import canvas, control_mark, legend, line_with_band, mark, theory_line
+from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task
-from paper_checks.trained import READ_BY, SHARED, SIZES, fresh, represented
+from paper_checks.trained import READ_BY, SHARED, SIZES, displayed, fresh, represented, sampler, tidy
 from ssl_theory.analysis import collapse, probes
 from ssl_theory.learners import AlignUniform, JointEmbedding, Learner, SimCLR, SimVAE, fit
 from ssl_theory.losses.contrastive import info_nce
@@ -47,10 +51,10 @@ APART = "SimCLR, τ of the prior alone"  # no part of the claim: it tells why th
 KERNEL = 0.5  # the temperature at which the density estimate then stays
 TIGHT, CLASSES, STYLE = "collapse ratio", "class collapse ratio", "style R2, nonlinear"
 
-CONFIG = {
-    "smoke": SIZES["smoke"] | {"temperatures": [0.05, 1.5]},
-    "quick": SIZES["quick"] | {"temperatures": [0.05, 0.3, 1.5]},
-    "full": SIZES["full"] | {"temperatures": [0.05, 0.1, 0.2, 0.4, 0.8, 1.5]},
+CONFIG = {  # methods: a user's own
+    "smoke": SIZES["smoke"] | {"temperatures": [0.05, 1.5], "methods": []},
+    "quick": SIZES["quick"] | {"temperatures": [0.05, 0.3, 1.5], "methods": []},
+    "full": SIZES["full"] | {"temperatures": [0.05, 0.1, 0.2, 0.4, 0.8, 1.5], "methods": []},
 }
 
 
@@ -101,6 +105,24 @@ def swept(
     return table.assign(method=method)
 
 
+def swept_own(
+    *, method: str, temperatures: list[float], seeds: int, steps: int, points: int, batch_size: int, device: str = "cpu"
+) -> pd.DataFrame:
+    """The same of a user's own learner. One temperature after another: its loss need not take a tensor of them."""
+    worlds = [synthetic.preset("block", seed=seed).to(device) for seed in range(seeds)]
+    drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
+    tables = []
+    for temperature in temperatures:
+        made = own.at(method, temperature)
+        seen = [sampler(made, world, seed) for seed, world in enumerate(worlds)]
+        fitted = fit(made, seen, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
+        r = represented(fitted, torch.stack([data.x for data in drawn]), "representation")
+        if not own.generative(method):
+            r = nn.functional.normalize(r, dim=-1)
+        tables.append(tidy(tightness(r, drawn), temperature=temperature))
+    return pd.concat(tables, ignore_index=True)
+
+
 def tightness(r: Tensor, drawn: Sequence[synthetic.Views]) -> dict[str, Tensor]:
     """How tight the clusters of data points and of classes are, and the style that a network still reads from them."""
     half = r.shape[1] // 2
@@ -119,12 +141,29 @@ def tasks(config: Config) -> list[Task]:
     swept_by = dict.fromkeys(METHODS, sweep)
     if pinned := config.get("pinned", True):
         swept_by[APART] = ends(config)
-    shared = {key: config[key] for key in SHARED} | {"pinned": pinned}
+    shared = {key: config[key] for key in SHARED}
     cost = config["seeds"] * config["steps"] * config["batch_size"] / 2**19
     return [
-        Task(swept, {"method": method, "temperatures": each} | shared, cost=cost * len(each))
-        for method, each in swept_by.items()
+        *(
+            Task(swept, {"method": method, "temperatures": each} | shared | {"pinned": pinned}, cost=cost * len(each))
+            for method, each in swept_by.items()
+        ),
+        *(
+            Task(
+                swept_own,
+                {"method": method, "temperatures": sweep} | shared,
+                cost=cost * len(sweep),
+                columns={"method": own.short(method)},
+            )
+            for method in config["methods"]
+        ),
     ]
+
+
+def refuses(method: str) -> str:
+    """A learner without a temperature has nothing to sweep."""
+    there = own.temperature_of(method) is not None
+    return "" if there else f"expected a field {' or '.join(own.TEMPERATURES)}, found none in {own.short(method)}"
 
 
 def ends(config: Config) -> list[float]:
@@ -133,7 +172,7 @@ def ends(config: Config) -> list[float]:
 
 
 def control(config: Config) -> Config:
-    return config | {"pinned": False, "temperatures": ends(config)}
+    return config | {"pinned": False, "temperatures": ends(config), "methods": []}  # a user's own cannot be freed
 
 
 def by_temperature(table: pd.DataFrame, method: str, measure: str) -> pd.DataFrame:
@@ -159,7 +198,11 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     ]
     gap = slopes[METHODS[0]] - slopes[METHODS[1]]
     alike = "half of the power 1 with which a variance grows"
-    return [*each, Finding.near("slope, SimCLR − SimVAE", gap, 0.0, 0.5, reason=alike)]
+    mine = [
+        Finding.from_seeds(f"slope of log ratio on log τ, {m}", slope(table, m), ">=", 0.25, reason=tightens)
+        for m in displayed(config["methods"])
+    ]
+    return [*each, Finding.near("slope, SimCLR − SimVAE", gap, 0.0, 0.5, reason=alike), *mine]
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
@@ -167,7 +210,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
     titles = {TIGHT: "Views about their data point", CLASSES: "Data about their class", STYLE: "Style, decoded"}
     names = {TIGHT: "tr Cov(r|y) / tr Cov(r)", CLASSES: "tr Cov(r|k) / tr Cov(r)", STYLE: "R² of style"}
     for panel, (measure, title) in zip(axes[0], titles.items(), strict=True):
-        _draw_measure(panel, table, control_table, measure)
+        _draw_measure(panel, table, control_table, measure, displayed(config["methods"]))
         panel.set(xscale="log", xlabel="temperature τ = 2σ²", ylabel=names[measure])
         panel.set_xticks(ticks := [0.05, 0.15, 0.5, 1.5], [f"{tick:g}" for tick in ticks])
         panel.minorticks_off()
@@ -179,9 +222,12 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
     return figure
 
 
-def _draw_measure(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, measure: str) -> None:
+def _draw_measure(
+    axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, measure: str, mine: Sequence[str]
+) -> None:
     apart: dict[str, Any] = mark(APART) | {"linestyle": "--", "marker": "<"}
-    for method, look in ((METHODS[0], mark(METHODS[0])), (METHODS[1], mark(METHODS[1])), (APART, apart)):
+    looks = {method: mark(method) for method in (*METHODS, *mine)} | {APART: apart}
+    for method, look in looks.items():
         values = by_temperature(table, method, measure)
         line_with_band(axes, values.columns, *_interval(values, measure == TIGHT), label=method, **look)
     if control_table is not None:
@@ -199,7 +245,7 @@ def _interval(values: pd.DataFrame, of_logs: bool) -> NDArray[np.float64]:
 
 
 def caption(found: Sequence[Finding]) -> str:
-    contrastive, generative, _ = found
+    contrastive, generative = found[:2]
     return (
         "Left: spread of the views of a data point over the spread of all, against the temperature; log–log slope "
         f"{contrastive.estimate:.2f} [{contrastive.low:.2f}, {contrastive.high:.2f}] for SimCLR, "
@@ -242,5 +288,6 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=f"{NOTES}\n\n{READ_BY}",
+    refuses=refuses,
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4",
 )

@@ -11,7 +11,6 @@ from matplotlib.text import Text
 from figures import look
 from paper_checks import __main__, own, registry
 from paper_checks.claim import Claim, Finding
-from paper_checks.phase_diagram import field_of
 from paper_checks.style_collapse import judged
 from paper_checks.trained import SIMVAE, training
 from tests.paper_checks.conftest import LEARNER
@@ -28,8 +27,10 @@ NAMED = (  # the claims with findings of each method's own
     "reconstructions",
     "style-collapse",
     "style-is-small",
+    "temperature-is-variance",
 )
 TAKING = sorted((*NAMED, "more-views"))
+REFUSED = {("projection-head", "Bare"), ("temperature-is-variance", "Mine"), ("temperature-is-variance", "Bare")}
 
 
 def claim(name: str) -> Claim:
@@ -43,7 +44,7 @@ def test_findings_of_ones_own_are_those_that_name_the_class():
 
 
 def test_readme_names_the_claims_that_take_a_learner() -> None:
-    said = re.search(r"Eleven claims take one: (.*?)\.", README, flags=re.S)
+    said = re.search(r"Twelve claims take one: (.*?)\.", README, flags=re.S)
     assert said
     taking = [entry.name for entry in registry.known() if "methods" in entry.load().config["quick"]]
     assert re.findall(r"`([\w-]+)`", said.group(1)) == taking == TAKING
@@ -72,9 +73,11 @@ def test_a_generative_learner_is_asked_what_simvae_is_and_has_no_part_in_the_bes
 def test_ones_own_is_judged_and_drawn_beside_what_the_claim_compares(
     name: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    if (name, kind) == ("projection-head", "Bare"):
-        return  # refused, see below
     checked, mine = claim(name), request.getfixturevalue(kind.lower())
+    if (name, kind) in REFUSED:
+        with pytest.raises(ValueError, match=f"found (none in )?{kind}"):
+            checked.settings("smoke", learner=mine)
+        return
     assert checked.control is not None
     config, plain = (checked.settings("smoke", learner=given) | {"steps": 3, "points": 160} for given in (mine, None))
     tasks = checked.tasks(config)
@@ -107,7 +110,7 @@ def test_the_example_of_readme_is_under_twenty_lines_and_a_learner(tmp_path: Pat
     assert lines.count("\n") < 20
     path = tmp_path / "my_loss.py"
     path.write_text(lines)
-    assert field_of(own.name(f"{path}:MyLoss")) == "temperature"
+    assert own.temperature_of(own.name(f"{path}:MyLoss")) == "temperature"
 
 
 def test_the_command_names_the_claims_that_it_left_out(
@@ -120,14 +123,27 @@ def test_the_command_names_the_claims_that_it_left_out(
     monkeypatch.setattr(sys, "argv", words)
     assert __main__.main() == 1  # the plans
     assert capsys.readouterr().err == (
-        "--learner: in 1 claims; left out, as they take none: neural-collapse, temperature-is-variance\n"
+        "--learner: in 1 claims; left out: neural-collapse (takes none); temperature-is-variance (expected a field "
+        "temperature or style_variance, found none in Mine)\n"
+    )
+
+
+def test_a_claim_asked_for_by_name_that_refuses_the_learner_is_an_error(
+    mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["paper-checks", "temperature-is-variance", "elbo-bound", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", [*words, "--learner", mine.partition("#")[0]])
+    assert __main__.main() == 2
+    assert capsys.readouterr().err == (
+        "paper-checks: --learner changes nothing in elbo-bound (takes none); temperature-is-variance (expected a field "
+        "temperature or style_variance, found none in Mine): leave out or choose others\n"
     )
 
 
 def test_a_learner_without_a_head_is_refused_where_a_head_is_judged(bare: str) -> None:
     checked = claim("projection-head")
     with pytest.raises(ValueError, match="expected a JointEmbedding, which has a projection head, found Bare"):
-        checked.tasks(checked.settings("smoke", learner=bare))
+        checked.settings("smoke", learner=bare)
 
 
 def test_a_learner_is_trained_again_when_what_it_imports_from_beside_it_has_changed(

@@ -1,11 +1,15 @@
 """temperature-is-variance: the verdict follows the slopes, the control frees the scale, smoke runs whole."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 
 from figures import look
+from paper_checks import own
 from paper_checks import temperature_is_variance as claim
 from paper_checks.claim import Config, Verdict
 from paper_checks.judge import judge
@@ -111,6 +115,57 @@ def test_an_ensemble_over_temperatures_is_the_lone_run_of_each() -> None:
     both = fit(learners, world, steps=3, seeds=[0], batch_size=16, device="cpu").transform(x)
     lone = fit(learners[1], world, steps=3, seeds=[0], batch_size=16, device="cpu").transform(x)
     torch.testing.assert_close(both[1:], lone, rtol=1e-4, atol=1e-5)
+
+
+WARM = """
+from dataclasses import dataclass
+
+from ssl_theory.learners import JointEmbedding, SimVAE
+from ssl_theory.losses import contrastive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm(JointEmbedding):
+    temperature: float = 0.5
+
+    def loss(self, modules, x, noise=None):
+        return contrastive.info_nce(self.embed(modules, x), temperature=float(self.temperature))
+
+
+class Loose(SimVAE):
+    pass
+"""
+
+
+@pytest.mark.parametrize("kind", ["Warm", "Loose"])
+def test_a_learner_of_ones_own_is_swept_as_the_method_it_equals(kind: str, tmp_path: Path) -> None:
+    (path := tmp_path / "warm.py").write_text(WARM)
+    name = own.name(f"{path}:{kind}")
+    config = claim.CLAIM.settings("smoke", learner=name) | {"steps": 5, "points": 120}
+    theirs = {task.columns.get("method", task.kwargs["method"]): task for task in claim.tasks(config)}
+    mine, like = theirs[kind], theirs["SimCLR" if kind == "Warm" else "SimVAE, Gaussian prior"]
+    ours, table = (task.labelled(task.run("cpu")) for task in (mine, like))
+    for measure in (claim.TIGHT, claim.CLASSES, claim.STYLE):
+        found, wanted = (claim.by_temperature(t, n, measure) for t, n in ((ours, kind), (table, table.method.iloc[0])))
+        assert found.to_numpy() == pytest.approx(wanted.to_numpy(), rel=1e-3, abs=1e-3)
+    assert kind not in {t.columns.get("method") for t in claim.tasks(claim.control(config))}
+
+
+def test_a_learner_of_ones_own_has_a_finding_a_curve_and_no_part_in_the_others(tmp_path: Path) -> None:
+    (path := tmp_path / "warm.py").write_text(WARM)
+    config = QUICK | {"methods": [own.name(f"{path}:Warm")]}
+    table = made_up(0.8, 0.6, QUICK["temperatures"])
+    rows = table[table.method == "SimCLR"]
+    flat = rows.assign(method="Warm", value=rows.temperature**0.1 * (1 + rows.seed))
+    both = pd.concat([table, rows.assign(method=claim.APART), flat], ignore_index=True)
+    found = claim.findings(both, config)
+    assert [f.as_json() for f in found[:3]] == [f.as_json() for f in claim.findings(table, QUICK)]
+    assert [(f.name, f.verdict, f.controlled) for f in found[3:]] == [
+        ("slope of log ratio on log τ, Warm", Verdict.FAILS, False)
+    ]
+    with look():
+        figure = claim.draw(both, None, found, config)
+    assert "Warm" in [text.get_text() for text in figure.findobj(Text)]
 
 
 def test_smoke_runs_from_tasks_to_caption() -> None:
