@@ -55,7 +55,7 @@ def examined(*, method: str, images: str, seeds: int, steps: int, device: str = 
     with tempfile.TemporaryDirectory() as folder:
         views = published.named(None, splits.shape)
         job = run.Job.of(named(method)[0], splits, views, settings, Path(folder))
-        return run.run([job], workers=1, fresh=True, report=lambda *_: None)[method].rows
+        return run.run([job], workers=1, fresh=True, report=lambda *_: None)[0].rows
 
 
 def measured(*, folder: str, digest: str) -> pd.DataFrame:

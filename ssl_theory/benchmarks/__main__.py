@@ -7,11 +7,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -25,7 +22,7 @@ except ImportError:  # typer that still stands on click
 from ssl_theory.benchmarks.errors import InputError
 
 if TYPE_CHECKING:
-    from ssl_theory.benchmarks.run import Job, Settings
+    from ssl_theory.benchmarks.grid import Bench
 
 HELP = """\
 Trains self-supervised methods on real images, several seeds each, and prints what their representations kept.
@@ -89,7 +86,7 @@ def bench(
         typer.Argument(
             metavar="NAME",
             help="Data set: digits, sprites, mnist, fashion_mnist, cifar10, celeba, owner/name of the hub, or folder; "
-            "several are done one after the other. [default: digits]",
+            "of several, every method of each is one list of work. [default: digits]",
             show_default=False,
         ),
     ] = None,
@@ -184,9 +181,9 @@ def bench(
     """See HELP."""
     names = list(dict.fromkeys(names or ["digits"]))
     _check_numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
-    _check_scale(cluster, devices * nodes, precision, len(names))
+    _check_scale(cluster, devices * nodes, precision)
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
-    from ssl_theory.benchmarks import board, cache, data, run
+    from ssl_theory.benchmarks import board, data, grid, run
     from ssl_theory.benchmarks import methods as known
     from ssl_theory.benchmarks import published as views
 
@@ -207,8 +204,9 @@ def bench(
         if published and augmentation is None and splits.world is None:
             wanted = "crop" if splits.shape[0] == 1 else "crop-colour"
         seen[name] = views.chosen(wanted, splits, compiled=compiled)
+    benches = []
     for name, splits in loaded.items():
-        started, small = time.monotonic(), name == "digits"
+        small = name == "digits"
         depth = head if head is not None else 0 if small else 1
         design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
         usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
@@ -216,69 +214,24 @@ def bench(
         settings = run.Settings(members, steps or usual, batch, device=place, precision=precision)
         folder = _folder(out / name)
         todo = [run.Job.of(m, splits, seen[name], settings, folder / "cache") for m in known.named(methods, design)]
-        boards = folder / "tensorboard" if tensorboard else None
-        with ExitStack() as held:
-            lock = partial(held.enter_context, cache.alone(folder, "cache"))
-            results = _results(todo, settings, jobs, cluster, (devices, nodes), fresh, boards, lock)
-            if results is not None:  # else another process writes them
-                _finish(folder, results, todo, time.monotonic() - started, _command())
+        benches.append(grid.Bench(folder, todo))
+    means = grid.Means(place, jobs or min(2, os.cpu_count() or 1), cluster, devices, nodes, precision)
+    if grid.work(benches, means, _command(), fresh=fresh, boards=tensorboard):
+        for done in benches:
+            _show(done)
 
 
-def _results(
-    todo: list[Job],
-    settings: Settings,
-    jobs: int,
-    cluster: str | None,
-    scale: tuple[int, int],
-    fresh: bool,
-    boards: Path | None,
-    lock: Callable[[], object],
-) -> dict[str, Any] | None:
-    """Everything computed, in this process, in several, on several devices or on a cluster; None where this process
-    only helps another. The one that writes has the `lock`."""
-    from ssl_theory.benchmarks import board, run
-    from ssl_theory.benchmarks.progress import shown
-
-    workers = jobs or min(2, os.cpu_count() or 1)
-    elsewhere: Callable[[Any], None] | None = None
-    fabric = None
-    if scale != (1, 1) or settings.precision != "32-true":
-        from ssl_theory.benchmarks import ranks
-
-        fabric = ranks.launched(settings.device, *scale, settings.precision)
-        if fabric.global_rank > 0:
-            ranks.follow(todo, fabric)
-            return None
-    try:
-        lock()
-    except InputError:
-        if fabric is not None:
-            ranks.lead([], lambda *_: None, fabric)  # the others wait for what there is to do: nothing
-        raise
-    with shown([job.method for job in todo]) as terminal:
-        progress = terminal if boards is None else board.following(terminal, todo, boards)
-        if fabric is not None:
-            elsewhere = partial(ranks.lead, report=progress, fabric=fabric)
-        elif cluster is not None:
-            from ssl_theory.benchmarks import cluster as dask
-
-            elsewhere = partial(dask.evaluate, address=cluster, processes=workers, report=progress)
-        alone = 1 if settings.device != "cpu" else workers
-        return run.run(todo, workers=alone, fresh=fresh, report=progress, elsewhere=elsewhere)
-
-
-def _finish(folder: Path, results: dict[str, Any], todo: list[Job], seconds: float, command: str) -> None:
-    """Write everything, and print the table."""
+def _show(done: Bench) -> None:
+    """Print the table of a data set."""
     from ssl_theory.benchmarks import report, table
 
-    report.write(folder, results, todo, seconds, command)
-    rows, names = report.tidy(results), report.titles([job.method for job in todo])
+    rows, names = report.tidy(done.results()), report.titles([job.method for job in done.jobs])
     console = Console(highlight=False)
     for drawn in table.terminal(rows, names):
         console.print(drawn)
-    console.print(report.caption(todo, rows))
+    console.print(report.caption(done.jobs, rows))
     console.print(table.choices(rows, names))
-    console.print(f"Written to {folder}.", soft_wrap=True)
+    console.print(f"Written to {done.folder}.", soft_wrap=True)
 
 
 @compare_app.command(help=COMPARE)
@@ -367,13 +320,11 @@ def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, de
         raise InputError(f"--batch {batch}: not to be divided among {devices * nodes} devices; choose a multiple.")
 
 
-def _check_scale(cluster: str | None, devices: int, precision: str, data_sets: int) -> None:
+def _check_scale(cluster: str | None, devices: int, precision: str) -> None:
     if precision not in ("32-true", "bf16-mixed"):
         raise InputError(f"--precision {precision}: give 32-true or bf16-mixed.")
     if cluster is not None and (devices > 1 or precision != "32-true"):
         raise InputError("--cluster gives each method to one device in 32 bits: leave out --devices, --precision.")
-    if data_sets > 1 and (devices > 1 or precision != "32-true"):
-        raise InputError("--devices, --nodes and --precision take one data set a command.")
 
 
 def _device(name: str) -> str:

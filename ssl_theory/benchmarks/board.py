@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ssl_theory.benchmarks import cache
 from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.benchmarks.progress import FINISHED
 from ssl_theory.benchmarks.run import Job, Report
 
 
@@ -28,23 +29,23 @@ def writer() -> Any:
 
 
 def following(report: Report, jobs: Sequence[Job], folder: Path) -> Report:
-    """`report`, which also writes a method's losses, a run a seed: those of each checkpoint while it trains, whichever
-    process trains it, and what is left when it is done.
+    """`report`, which also writes the losses of these jobs, a run a seed: those of each checkpoint while one trains,
+    whichever process trains it, and what is left when it is done.
 
     In place of what an earlier command left in `folder`; diverged members simply end.
     """
-    make, known = writer(), {job.method.key: job for job in jobs}
+    make, known = writer(), {job.name: job for job in jobs}
     shutil.rmtree(folder, ignore_errors=True)
-    boards = {key: Board(make, folder / key) for key in known}
+    boards = {name: Board(make, folder / job.method.key) for name, job in known.items()}
 
-    def told(method: str, stage: str, done: int, total: int) -> None:
-        report(method, stage, done, total)
-        if stage == "training":
-            boards[method].add(so_far(known[method].beside("checkpoint")))
-        elif stage in ("done", "cached"):
-            result = cache.read(known[method].entry)
-            boards[method].add(result.history if result else NOTHING)
-            boards[method].close()
+    def told(name: str, stage: str, done: int, total: int) -> None:
+        report(name, stage, done, total)
+        if name in known and stage == "training":
+            boards[name].add(so_far(known[name].beside("checkpoint")))
+        elif name in known and stage in FINISHED:
+            result = cache.read(known[name].entry)
+            boards[name].add(result.history if result else NOTHING)
+            boards[name].close()
 
     return told
 

@@ -34,6 +34,7 @@ LOOKS = {
     "compare.py",
     "download.py",
     "draw.py",
+    "grid.py",
     "latex.py",
     "processes.py",
     "progress.py",

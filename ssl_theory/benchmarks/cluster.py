@@ -4,10 +4,10 @@
     dask worker tcp://HOST:8786 --nthreads 1           on each of the others, with this package installed
     ssl-bench mnist --cluster tcp://HOST:8786          where the results are to be
 
-The images travel once to each worker. Where a worker sees the folder of results (by the same path), it writes its
-checkpoints there, so that a method goes on where a killed run or a lost worker left it; any other worker computes in a
-folder of its own, and a run that is killed computes anew what had not arrived. A worker whose source or torch
-differs from this process's refuses, instead of returning other numbers.
+The images of a data set travel once to each worker that has a job of it. Where a worker sees the folder of results
+(by the same path), it writes its checkpoints there, so that a method goes on where a killed run or a lost worker left
+it; any other worker computes in a folder of its own, and a run that is killed computes anew what had not arrived. A
+worker whose source or torch differs from this process's refuses, instead of returning other numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,15 @@ def evaluate(jobs: Sequence[run.Job], address: str, processes: int, report: run.
     """Every job by a worker of the scheduler at `address`, or of one started here with so many for "local"."""
     if not jobs:
         return
-    with _client(address, processes) as client, _sign(jobs[0].entry.parent) as sign:
-        splits = client.scatter(jobs[0].splits)
-        futures = {client.submit(answer, _light(job), splits, cache.runtime(), sign, pure=False): job for job in jobs}
+    with _client(address, processes) as client, ExitStack() as signs:
+        of_folder = {job.entry.parent: job.splits for job in jobs}  # a data set has a folder
+        sent = {folder: client.scatter(splits) for folder, splits in of_folder.items()}
+        sign = {folder: signs.enter_context(_sign(folder)) for folder in of_folder}
+        futures = {}
         for job in jobs:
-            report(job.method.key, "on the cluster", 0, 1)
+            images, there = sent[job.entry.parent], sign[job.entry.parent]
+            futures[client.submit(answer, _light(job), images, cache.runtime(), there, pure=False)] = job
+            report(job.name, "on the cluster", 0, 1)
         try:
             for future in as_completed(futures):
                 _keep(futures[future], future, report)
@@ -101,7 +105,7 @@ def _keep(job: run.Job, future: Any, report: run.Report) -> None:
         raise InputError(result)
     job.entry.parent.mkdir(parents=True, exist_ok=True)
     cache.write(job.entry, result)
-    report(job.method.key, "done", 1, 1)
+    report(job.name, "done", 1, 1)
 
 
 @contextmanager

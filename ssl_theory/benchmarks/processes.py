@@ -24,8 +24,8 @@ def evaluate(jobs: Sequence[run.Job], workers: int, report: run.Report) -> None:
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.pop(0)
-                running[job.method.key] = context.Process(target=_work, args=(job, messages), daemon=True)
-                running[job.method.key].start()
+                running[job.name] = context.Process(target=_work, args=(job, messages), daemon=True)
+                running[job.name].start()
             _listen(messages, report)
             for name in [name for name, process in running.items() if not process.is_alive()]:
                 _listen(messages, report)
@@ -71,9 +71,9 @@ def _work(job: run.Job, messages: Any) -> None:
     try:
         run.evaluate(job, report)
     except InputError as error:
-        messages.put((job.method.key, "refused", str(error)))
+        messages.put((job.name, "refused", str(error)))
     except OSError as error:
         what = ("no space", str(error)) if error.errno == errno.ENOSPC else ("failed", traceback.format_exc())
-        messages.put((job.method.key, *what))
+        messages.put((job.name, *what))
     except Exception:
-        messages.put((job.method.key, "failed", traceback.format_exc()))
+        messages.put((job.name, "failed", traceback.format_exc()))

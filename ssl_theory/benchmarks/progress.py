@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from ssl_theory.benchmarks.methods import Method
-from ssl_theory.benchmarks.run import REFUSED, Report
+from ssl_theory.benchmarks.run import REFUSED, Job, Report
+
+FINISHED = ("done", "cached")  # the stages that a job ends with
 
 
 @contextmanager
-def shown(methods: Sequence[Method]) -> Iterator[Report]:
-    """A function to report (method, stage, steps done, steps in all) to."""
+def shown(jobs: Sequence[Job]) -> Iterator[Report]:
+    """A function to report (name of a job, stage, steps done, steps in all) to."""
     console = Console(stderr=True)
-    titles = {method.key: method.title for method in methods}
+    several = len({job.splits.name for job in jobs}) > 1
+    titles = {job.name: f"{job.splits.name}, {job.method.title}" if several else job.method.title for job in jobs}
     if not console.is_terminal:
         yield _Lines(console, titles)
         return
@@ -27,20 +29,22 @@ def shown(methods: Sequence[Method]) -> Iterator[Report]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        tasks = {key: progress.add_task(title, total=1, stage="waiting", start=False) for key, title in titles.items()}
+        tasks = {
+            name: progress.add_task(title, total=1, stage="waiting", start=False) for name, title in titles.items()
+        }
         yield _Bars(progress, tasks, titles)
 
 
 class _Lines:
-    """Prints a line whenever a method enters a new stage."""
+    """Prints a line whenever a job enters a new stage."""
 
     def __init__(self, console: Console, titles: dict[str, str]) -> None:
         self.console, self.titles, self.last = console, titles, dict[str, str]()
 
-    def __call__(self, method: str, stage: str, done: int, total: int) -> None:
-        if self.last.get(method) != stage:
-            self.last[method] = stage
-            _say(self.console, f"{self.titles[method]}: {stage}")
+    def __call__(self, name: str, stage: str, done: int, total: int) -> None:
+        if self.last.get(name) != stage:
+            self.last[name] = stage
+            _say(self.console, f"{self.titles[name]}: {stage}")
 
 
 def _say(console: Console, line: str) -> None:
@@ -52,12 +56,12 @@ class _Bars:
     def __init__(self, progress: Progress, tasks: dict[str, TaskID], titles: dict[str, str]) -> None:
         self.progress, self.tasks, self.titles = progress, tasks, titles
 
-    def __call__(self, method: str, stage: str, done: int, total: int) -> None:
+    def __call__(self, name: str, stage: str, done: int, total: int) -> None:
         if stage.startswith(REFUSED):  # above the bars, to stay there
-            _say(self.progress.console, f"{self.titles[method]}: {stage}")
+            _say(self.progress.console, f"{self.titles[name]}: {stage}")
             return
-        task = self.tasks[method]
-        finished = stage in ("done", "cached")
+        task = self.tasks[name]
+        finished = stage in FINISHED
         text = f"{stage} {done}/{total}" if stage == "training" else stage
         if not finished:
             self.progress.start_task(task)

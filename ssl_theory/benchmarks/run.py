@@ -33,7 +33,7 @@ from ssl_theory.learners.parallel import Fabric
 from ssl_theory.learners.pieces import short_of_memory
 
 Style = Augmentation | Redrawing  # what makes views
-Report = Callable[[str, str, int, int], None]  # method, stage, steps done, steps in all
+Report = Callable[[str, str, int, int], None]  # name of a job, stage, steps done, steps in all
 Many = Callable[[Sequence["Job"]], None]  # evaluates jobs elsewhere and stores their results
 REFUSED = "cannot go on from"  # how a stage begins that is none: something to be told
 SHARES = (0.25, 0.5, 1.0)  # the training lengths to choose from, as shares of the longest
@@ -79,6 +79,11 @@ class Job:
         return cls(method, splits, augmentation, settings, folder / f"{method.key}-{cache.key(facts)}")
 
     @property
+    def name(self) -> str:
+        """By which it is reported on: of its data set and its method."""
+        return f"{self.splits.name}/{self.method.key}"
+
+    @property
     def lengths(self) -> list[int]:
         """The training lengths to choose from; one of no steps where there is nothing to train."""
         longest = self.settings.steps
@@ -97,7 +102,7 @@ class Job:
 
 def run(
     jobs: Sequence[Job], *, workers: int, fresh: bool, report: Report, elsewhere: Many | None = None
-) -> dict[str, Result]:
+) -> list[Result]:
     """The result of every job, from the cache where it is there, in the order of the jobs.
 
     What is missing is computed here, one job after the other, by so many `workers` (processes), or `elsewhere`."""
@@ -105,7 +110,7 @@ def run(
     missing = [job for job in jobs if cache.read(job.entry) is None]
     for job in jobs:
         if job not in missing:
-            report(job.method.key, "cached", 1, 1)
+            report(job.name, "cached", 1, 1)
     if elsewhere is not None:
         elsewhere(missing)
     elif workers > 1 and len(missing) > 1:
@@ -115,7 +120,7 @@ def run(
     else:
         for job in missing:
             evaluate(job, report)
-    return {job.method.key: _stored(job) for job in jobs}
+    return [stored(job) for job in jobs]
 
 
 def forget(jobs: Sequence[Job]) -> None:
@@ -125,10 +130,11 @@ def forget(jobs: Sequence[Job]) -> None:
         job.clear()
 
 
-def _stored(job: Job) -> Result:
+def stored(job: Job) -> Result:
+    """The result of a job that is done."""
     result = cache.read(job.entry)
     if result is None:
-        raise RuntimeError(f"{job.method.key}: the result vanished from {job.entry} while the run went on.")
+        raise RuntimeError(f"{job.name}: the result vanished from {job.entry} while the run went on.")
     return result
 
 
@@ -137,11 +143,11 @@ def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
     job.entry.parent.mkdir(parents=True, exist_ok=True)
     with _one_thread(job.settings.device), _memory_watched(job):
         trained = _trained(job, report, fabric)
-        report(job.method.key, "examining", 1, 1)
+        report(job.name, "examining", 1, 1)
         result = _examined(job, trained)
     cache.write(job.entry, result)
     job.clear()
-    report(job.method.key, "done", 1, 1)
+    report(job.name, "done", 1, 1)
 
 
 def train(job: Job, report: Report, fabric: Fabric) -> None:
@@ -261,7 +267,7 @@ def _refuse(file: Path, job: Job, error: Exception, report: Report) -> None:
     """Remove what an earlier run left, and say so: training begins anew."""
     file.unlink(missing_ok=True)
     why = " ".join(f"{type(error).__name__}: {error}".split())
-    report(job.method.key, f"{REFUSED} {file.name}, trained anew ({why})", 0, 1)
+    report(job.name, f"{REFUSED} {file.name}, trained anew ({why})", 0, 1)
 
 
 def _train(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitted:
@@ -274,7 +280,7 @@ def _train(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitte
         batch_size=job.settings.batch_size,
         views=job.settings.views,
         device=job.settings.device if fabric is None else "auto",
-        progress=lambda done, _: report(job.method.key, "training", done, job.lengths[-1]),
+        progress=lambda done, _: report(job.name, "training", done, job.lengths[-1]),
         checkpoint=job.beside("checkpoint"),
         fabric=fabric,
     )

@@ -38,12 +38,12 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Block:
-    """One table: the aspects it shows, of some probes where it is about probes.
+    """One table: the aspects it shows, of some probes where it is about probes; a title for each, or one for all.
 
     More targets than `MOST_COLUMNS` are shown by their mean, and `each` one for itself too where that is asked for. A
     `sparse` block leaves out the methods and the columns for which nothing was measured."""
 
-    title: str
+    title: str | tuple[str, ...]
     aspects: tuple[str, ...]
     probes: tuple[str, ...] = ()
     each: bool = False
@@ -58,6 +58,14 @@ class Block:
             mean = mean.assign(aspect=self.aspects[0], target=many)
             return pd.concat([mean, rows], ignore_index=True) if self.each else mean
         return rows
+
+    def heading(self, means: pd.DataFrame) -> str:
+        """The title, of the aspects that are there."""
+        if isinstance(self.title, str):
+            return self.title
+        there = set(means["aspect"])
+        said = ", and ".join(said for said, aspect in zip(self.title, self.aspects, strict=True) if aspect in there)
+        return said[:1].upper() + said[1:]
 
     def column(self, aspect: str, measure: str, target: str) -> str:
         return target if self.probes else TITLES.get((aspect, measure), measure)
@@ -74,7 +82,7 @@ BLOCKS = (
     ),
     Block("Known of the images: linear probe, R² or adjusted balanced accuracy", ("attribute", "factor"), ("linear",)),
     Block(
-        "Style over that of the pixels, and squared error a pixel of reconstructions",
+        ("style over that of the pixels", "squared error a pixel of reconstructions"),
         ("retained", "reconstruction"),
         sparse=True,
     ),
@@ -159,8 +167,9 @@ def blocks(
 ) -> list[tuple[str, pd.DataFrame]]:
     """Title and cells (as text) of every block of which anything is there: a row a method and layer, in the order of
     `names`, and a column a measure or factor."""
-    made = [(block.title, _cells(block, tidy, names, written)) for block in BLOCKS]
-    return [part for title, cells in made if cells.size for part in _parted(title, cells)]
+    made = [(block, _means(block, tidy)) for block in BLOCKS]
+    told = [(block.heading(means), _cells(block, means, names, written)) for block, means in made if len(means)]
+    return [part for title, cells in told for part in _parted(title, cells)]
 
 
 def _parted(title: str, cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -170,13 +179,17 @@ def _parted(title: str, cells: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(f"{title}, continued" if start else title, cells.iloc[:, start : start + width]) for start in starts]
 
 
-def _cells(
-    block: Block, tidy: pd.DataFrame, names: dict[str, str], written: Callable[[float, float], str]
-) -> pd.DataFrame:
+def _means(block: Block, tidy: pd.DataFrame) -> pd.DataFrame:
     means = summary(block.rows(tidy))
     if block.sparse:
         means = means[means.groupby(ROW)["seeds"].transform("sum") > 0]
         means = means[means.groupby(["aspect", "measure"])["seeds"].transform("sum") > 0]
+    return means
+
+
+def _cells(
+    block: Block, means: pd.DataFrame, names: dict[str, str], written: Callable[[float, float], str]
+) -> pd.DataFrame:
     row = [row_name(m, layer, names) for m, layer in zip(means["method"], means["layer"], strict=True)]
     title = [block.column(*key) for key in zip(means["aspect"], means["measure"], means["target"], strict=True)]
     text = [written(m, h) for m, h in zip(means["mean"], means["half_width"], strict=True)]

@@ -32,7 +32,6 @@ from tests.benchmarks.shell import bench
         (["digits", "--nodes", 0], "at least 1"),
         (["digits", "--precision", "16-mixed"], "bf16-mixed"),
         (["digits", "--cluster", "local", "--devices", 2], "leave out"),
-        (["digits", "sprites", "--precision", "bf16-mixed"], "one data set a command"),
         (["digits", "sprtes"], "did you mean sprites"),
         (["mnist", "sprites", "--data-dir", "/nowhere"], "/nowhere/mnist: no such folder"),
         (["digits", "--config", "plain"], "--label-column or --config"),
@@ -143,10 +142,10 @@ def test_defaults_follow_from_the_data_and_options_come_before_them(monkeypatch,
 
 def test_one_command_for_several_data_sets(monkeypatch, scans, tmp_path, capsys):
     seen = []
-    monkeypatch.setattr(command, "_finish", lambda folder, *_: seen.append(folder))
-    monkeypatch.setattr(run, "run", lambda jobs, **_: seen.append((jobs[0].splits.name, jobs[0].settings.seeds)) or {})
+    monkeypatch.setattr(command, "_show", lambda done: seen.append(done.folder))
+    monkeypatch.setattr(run, "run", lambda jobs, **_: seen.append([(j.splits.name, j.settings.seeds) for j in jobs]))
     (tmp_path / "data").mkdir()
     (tmp_path / "data/folder").symlink_to(scans)
     options = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out", "--methods", "pixels", "--device", "cpu"]
     assert bench("folder", "digits", *options) == 0
-    assert seen == [("folder", 3), tmp_path / "out/folder", ("digits", 5), tmp_path / "out/digits"]
+    assert seen == [[("folder", 3), ("digits", 5)], tmp_path / "out/folder", tmp_path / "out/digits"]

@@ -53,12 +53,14 @@ def silent(*_: object) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, short_probes):
     folder = tmp_path_factory.mktemp("whole")
-    return run.run([job(folder)], workers=1, fresh=False, report=silent)["simclr"]
+    return run.run([job(folder)], workers=1, fresh=False, report=silent)[0]
 
 
 def test_every_seed_and_measure_has_one_row(tmp_path):
-    results = run.run([job(tmp_path, m) for m in ("pixels", "random", "vae")], workers=1, fresh=False, report=silent)
-    assert list(results) == ["pixels", "random", "vae"]
+    keys = ("pixels", "random", "vae")
+    found = run.run([job(tmp_path, key) for key in keys], workers=1, fresh=False, report=silent)
+    assert [result.rows["method"].unique().tolist() for result in found] == [["pixels"], ["random"], ["vae"]]
+    results = dict(zip(keys, found, strict=True))
     for key, result in results.items():
         counts = result.rows.groupby(["aspect", "measure", "target"])["seed"].apply(list)
         assert (counts.map(len) == (1 if key == "pixels" else 2)).all()
@@ -83,13 +85,13 @@ def test_every_seed_and_measure_has_one_row(tmp_path):
 
 
 def test_a_second_run_computes_nothing(tmp_path, monkeypatch):
-    first = run.run([job(tmp_path, "random")], workers=1, fresh=False, report=silent)["random"]
+    first = run.run([job(tmp_path, "random")], workers=1, fresh=False, report=silent)[0]
 
     def refuse(*_):
         raise AssertionError("computed again")
 
     monkeypatch.setattr(run, "evaluate", refuse)
-    again = run.run([job(tmp_path, "random")], workers=1, fresh=False, report=silent)["random"]
+    again = run.run([job(tmp_path, "random")], workers=1, fresh=False, report=silent)[0]
     pd.testing.assert_frame_equal(first.rows, again.rows)
     for changed in (job(tmp_path, "random", seeds=3), job(tmp_path, "random", steps=201)):
         with pytest.raises(AssertionError, match="computed again"):
@@ -134,7 +136,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, uninterrupted, stop,
     monkeypatch.setattr(run, "_fitted", lambda *a: lengths.append(of(*a)) or lengths[-1])
     resumed = run.run(
         [job(tmp_path)], workers=1, fresh=False, report=lambda _, stage, done, __: seen.append((stage, done))
-    )["simclr"]
+    )[0]
     assert min(done for stage, done in seen if stage == "training") >= 20
     assert [fitted.steps for fitted in lengths] == [50, 100, 200]  # not what the checkpoint had reached
     pd.testing.assert_frame_equal(resumed.rows, uninterrupted.rows)
@@ -169,11 +171,11 @@ def test_on_the_cpu_a_method_has_one_thread_wherever_it_is_computed(tmp_path, mo
 def test_damaged_checkpoint_and_damaged_result_are_made_again(tmp_path, uninterrupted):
     one = job(tmp_path)
     one.beside("checkpoint").write_bytes(b"not a checkpoint")
-    result = run.run([one], workers=1, fresh=False, report=silent)["simclr"]
+    result = run.run([one], workers=1, fresh=False, report=silent)[0]
     pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
     rows = one.entry / "rows.parquet"
     rows.write_bytes(rows.read_bytes()[:-30])
-    result = run.run([one], workers=1, fresh=False, report=silent)["simclr"]
+    result = run.run([one], workers=1, fresh=False, report=silent)[0]
     pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
 
 
@@ -181,8 +183,8 @@ def test_damaged_checkpoint_and_damaged_result_are_made_again(tmp_path, uninterr
 def test_what_cannot_be_gone_on_from_is_told_of_in_one_line(tmp_path, uninterrupted, name, capsys):
     one = job(tmp_path)
     one.beside(name).write_bytes(b"half of a file")
-    with progress.shown([one.method]) as terminal:
-        result = run.run([one], workers=1, fresh=False, report=terminal)["simclr"]
+    with progress.shown([one]) as terminal:
+        result = run.run([one], workers=1, fresh=False, report=terminal)[0]
     pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
     told = [line for line in capsys.readouterr().err.splitlines() if run.REFUSED in line]
     assert len(told) == 1
@@ -212,7 +214,7 @@ def test_bad_input_is_not_taken_for_a_damaged_checkpoint(tmp_path, monkeypatch):
 
 def test_longer_ensemble_contains_the_shorter(tmp_path, uninterrupted):
     """Members are independent, so at the same length a third seed changes nothing for the first two."""
-    three = run.run([job(tmp_path, seeds=3)], workers=1, fresh=False, report=silent)["simclr"]
+    three = run.run([job(tmp_path, seeds=3)], workers=1, fresh=False, report=silent)[0]
     both = three.history.merge(uninterrupted.history, on=["step", "seed"])
     whole = both[both["step"] % 50 == 0]  # other rows are means over what is left of a length
     assert set(whole["seed"]) == {0, 1}
@@ -229,7 +231,7 @@ def test_both_sides_of_a_head_are_examined_and_chosen_by_one(tmp_path):
     headed = named("simclr", Design(head=1))[0]
     one = Job.of(headed, SPLITS, VIEWS, replace(SETTINGS, steps=8), tmp_path)
     assert one.entry != job(tmp_path, steps=8).entry
-    result = run.run([one], workers=1, fresh=False, report=silent)["simclr"]
+    result = run.run([one], workers=1, fresh=False, report=silent)[0]
     assert not result.rows.duplicated([name for name in run.COLUMNS if name != "value"]).any()
     sides = dict(list(result.rows.groupby("layer")))
     assert set(sides) == {"representation", "encoder"}
@@ -324,9 +326,9 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     keys = ("random", "vae", "simclr")
     alone = run.run([job(tmp_path / "one", k) for k in keys], workers=1, fresh=False, report=silent)
     together = run.run([job(tmp_path / "two", k) for k in keys], workers=2, fresh=False, report=silent)
-    for key in keys:
+    for pair in zip(alone, together, strict=True):
         exact = ["steps", "k", "mse"]  # probes and decoders differ: those of this process are shortened
-        a, b = (r[key].rows[r[key].rows["measure"].isin(exact)].reset_index(drop=True) for r in (alone, together))
+        a, b = (result.rows[result.rows["measure"].isin(exact)].reset_index(drop=True) for result in pair)
         pd.testing.assert_frame_equal(a, b, rtol=1e-4)
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -64,12 +65,33 @@ def test_a_worker_returns_what_this_process_computes(here, tmp_path):
     keys = ("random", "vae")
     there = on_cluster([job(tmp_path / "there", k, steps=8) for k in keys], lambda m, s, *_: stages.append((m, s)))
     alone = run.run([job(tmp_path / "alone", k, steps=8) for k in keys], workers=1, fresh=False, report=silent)
-    for key in keys:
-        pd.testing.assert_frame_equal(there[key].rows, alone[key].rows)
-    assert set(stages) == {(m, s) for m in keys for s in ("on the cluster", "done")}
+    for one, other in zip(there, alone, strict=True):
+        pd.testing.assert_frame_equal(one.rows, other.rows)
+    assert set(stages) == {(f"folder/{m}", s) for m in keys for s in ("on the cluster", "done")}
     stages.clear()
     on_cluster([job(tmp_path / "there", k, steps=8) for k in keys], lambda m, s, *_: stages.append((m, s)))
-    assert set(stages) == {(m, "cached") for m in keys}
+    assert set(stages) == {(f"folder/{m}", "cached") for m in keys}
+
+
+def test_the_methods_of_several_data_sets_are_at_the_cluster_at_once_each_with_its_images_and_folder(
+    here, tmp_path, monkeypatch
+):
+    seen = []
+
+    def answered(light, splits, runtime, sign):
+        seen.append((light.name, splits, sign.parent))
+        return cache.Result(pd.DataFrame({"value": [1.0]}), run._no_history())
+
+    monkeypatch.setattr(cluster, "answer", answered)
+    other = replace(SPLITS, name="other")
+    jobs = [job(tmp_path / "a", key) for key in ("random", "vae")]
+    jobs += [replace(one, splits=other, entry=tmp_path / "b" / one.entry.name) for one in jobs]
+    stages = []
+    on_cluster(jobs, lambda *said: stages.append(said[:2]))
+    assert [(name, folder) for name, _, folder in seen] == [(one.name, one.entry.parent) for one in jobs]
+    assert all(splits is one.splits for (_, splits, _), one in zip(seen, jobs, strict=True))
+    assert stages[: len(jobs)] == [(one.name, "on the cluster") for one in jobs]
+    assert [path.name for path in (tmp_path / "b").iterdir()] == [one.entry.name for one in jobs[2:]]
 
 
 def test_images_do_not_travel_with_every_job(tmp_path):

@@ -110,6 +110,23 @@ def test_what_no_method_has_is_not_shown_and_what_one_lacks_is_a_dash():
     assert cells_of(kept, "Content").loc["SimCLR", "k-NN"] == "–"
 
 
+def test_the_title_names_what_is_there():
+    """Without the pixels there is no style over theirs."""
+
+    def titles(rows):
+        return [title for title, _ in table.blocks(rows, NAMES) if "reconstructions" in title]
+
+    both = "Style over that of the pixels, and squared error a pixel of reconstructions"
+    rows = tidy()
+    derived = rows.assign(aspect="retained", measure="linear", target="all factors")
+    rows = pd.concat([rows, derived.drop_duplicates(["method", "seed"])], ignore_index=True)
+    retained = rows["aspect"] == "retained"
+    assert titles(rows) == [both]
+    rows.loc[retained, "value"] = np.nan
+    assert titles(rows) == ["Squared error a pixel of reconstructions"]
+    assert titles(rows[~retained]) == ["Squared error a pixel of reconstructions"]
+
+
 def test_many_attributes_are_shown_by_their_mean():
     names = [f"attribute {i}" for i in range(table.MOST_COLUMNS + 1)]
     base = {"method": "vae", "layer": "representation", "aspect": "attribute", "measure": "mlp"}
