@@ -12,6 +12,7 @@ import errno
 import io
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -270,8 +271,9 @@ def _pixels(table: Any, column: str, where: str, shaped: Callable[[Image], Image
     _column(table, column, "--image-column", where)
     found = ", ".join(table.column_names)
     try:
-        encoded = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-        first = encoded[0][column]
+        with warnings.catch_warnings(action="ignore"):  # of numbers taken for pixels; their mode is told
+            encoded = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+            first = encoded[0][column]
     except Exception as error:
         raise InputError(
             f"{where}: column {column!r} holds no images; columns found: {found}. Choose with --image-column."

@@ -349,3 +349,11 @@ def test_fingerprint_sees_a_pixel_a_label_and_the_shape():
         Images(images.pixels.view(4, 1, 1, 4), images.labels),
     ]
     assert len({one.fingerprint() for one in (images, *others)}) == 4
+
+
+def test_numbers_taken_for_pixels_are_refused_in_one_line(tmp_path, recwarn):
+    """`datasets` makes images of lists of numbers, and warns of how it does."""
+    pq.write_table(pa.table({"image": [[1, 2], [3, 4]], "label": [0, 1]}), tmp_path / "train.parquet")
+    with pytest.raises(InputError, match="image 0 has mode I; L \\(grey\\) or RGB expected"):
+        load("folder", folder=tmp_path)
+    assert [str(warning.message) for warning in recwarn if "Downcasting" in str(warning.message)] == []
