@@ -112,7 +112,8 @@ def check(
     seeded = any("seeds" in made.config for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
     if left:
-        print(f"--learner: in {len(entries)} claims; left out: {_why(left)}", file=sys.stderr)
+        several = "s" * (len(entries) != 1)
+        print(f"--learner: in {len(entries)} claim{several}; left out: {_why(left)}", file=sys.stderr)
     raise typer.Exit(_run(plans, settings))
 
 

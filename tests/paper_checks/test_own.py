@@ -123,7 +123,7 @@ def test_the_command_names_the_claims_that_it_left_out(
     monkeypatch.setattr(sys, "argv", words)
     assert __main__.main() == 1  # the plans
     assert capsys.readouterr().err == (
-        "--learner: in 1 claims; left out: neural-collapse (takes none); temperature-is-variance (expected a field "
+        "--learner: in 1 claim; left out: neural-collapse (takes none); temperature-is-variance (expected a field "
         "temperature or style_variance, found none in Mine)\n"
     )
 
