@@ -130,7 +130,10 @@ def test_a_figure_opens_and_closes_and_a_verdict_is_filtered_by_the_keyboard(bro
 
     sized(browser, 1280)
     browser.get(pages[0])
-    press = lambda key: ActionChains(browser).send_keys(key).perform()  # noqa: E731
+
+    def press(key: str) -> None:
+        ActionChains(browser).send_keys(key).perform()
+
     dialog = "return [document.querySelector('#zoom').open, document.querySelector('#zoom img').naturalWidth]"
     browser.execute_script("document.querySelector('figure button').focus()")
     press(Keys.ENTER)
