@@ -22,7 +22,7 @@ lies above I, and is judged on that side.
 *Learned.* A separable critic, evaluated on fresh pairs, is below I = 2 for every mixing: one trained on a pool of
 pairs, which it comes to know by heart, and one trained on fresh pairs at every step, which comes nearer to I.
 
-Control: the critic is evaluated on its own training pairs. The "lower bound" then exceeds the truth.
+Control: the critic of a pool is evaluated on its own training pairs. The "lower bound" then exceeds the truth.
 
 Source: Poole et al. (2019), arXiv 1905.06922; McAllester and Stratos (2018), arXiv 1811.04251; Cheng et al. (2020),
 arXiv 2006.12013; Song and Ermon (2020), arXiv 1910.06222; Barber and Agakov (2003).
@@ -300,7 +300,7 @@ CLAIM = Claim(
     config=CONFIG,
     tasks=tasks,
     control=control,
-    control_words="the learned critic is evaluated on the pairs that it was trained on",
+    control_words="the critic of a pool is evaluated on the pairs that it was trained on",
     findings=findings,
     draw=draw,
     caption=caption,
