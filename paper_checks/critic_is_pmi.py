@@ -291,8 +291,8 @@ full --seeds 40`), decide that it fails, if barely: 0.892 [0.884, 0.900], by see
 Training for longer does not mend it. After four times the steps (`critic-is-pmi --profile full --set steps=8000`) the
 same ten seeds have 0.906 instead of 0.907, although over plausible pairs alone (PMI above -3 nats, two fifths of all)
 the correlation rises from 0.938 to 0.949. What is missing lies in pairs that hardly occur: their PMI reaches -38 to
--90 nats by seed, the trained critic's lowest score -14 to -35 (both in the claim's table). A pair weighs about exp of its score in the gradient of
-InfoNCE, so that nothing teaches how impossible it is."""
+-90 nats by seed, the trained critic's lowest score -14 to -35 (both in the claim's table). A pair weighs about exp of
+its score in the gradient of InfoNCE, so that nothing teaches how impossible it is."""
 
 CLAIM = Claim(
     name="critic-is-pmi",
