@@ -86,7 +86,7 @@ class Grid:
         """(setting, decoder variances, style variances), each with every learner."""
         plane = [(base, (decoder,), self.style) for decoder in self.decoder]
         moved = [replace(base, **{name: value}) for name in AXES for value in getattr(self, name)]
-        return [*plane, *((where, self.decoders_elsewhere, (BASE_STYLE,)) for where in moved if where != base)]
+        return [*plane, *((where, self.decoders_elsewhere, (BASE_STYLE,)) for where in moved)]
 
     @property
     def plane(self) -> Grid:
