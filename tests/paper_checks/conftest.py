@@ -1,9 +1,11 @@
 """Toy claims, in a folder of the test's own, that log every task which is computed."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +148,11 @@ class House:
     @property
     def out(self) -> Path:
         return self.folder / "out"
+
+    def record(self, name: str = "toy") -> dict[str, Any]:
+        """What the last run wrote of a claim."""
+        plain: dict[str, Any] = json.loads((self.out / name / "findings.json").read_text())
+        return plain
 
     def run(self, *words: object) -> int:
         """The command line in this process, with one worker and into this folder; returns the exit code.

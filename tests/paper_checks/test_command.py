@@ -1,29 +1,18 @@
-"""The command line, whole: verdicts, exit codes, what is computed again and what not, killing and resuming."""
+"""The command line, whole: verdicts, exit codes, what is computed again and what not, bad input."""
 
 import errno
-import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
-from paper_checks import workers
 from tests.paper_checks.conftest import House
 
 Cli = Callable[..., int]
-
-
-def record(house: House, name: str = "toy") -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads((house.out / name / "findings.json").read_text())
-    return plain
 
 
 def test_a_claim_that_holds_exits_0_and_leaves_everything(house: House, cli: Cli, capsys: pytest.CaptureFixture[str]):
@@ -44,22 +33,22 @@ def test_a_claim_that_holds_exits_0_and_leaves_everything(house: House, cli: Cli
         "index.html",
     }
     assert len(pd.read_parquet(house.out / "toy" / "table.parquet")) == 5
-    about = record(house)["provenance"]
+    about = house.record()["provenance"]
     assert about["profile"] == "quick"
     assert about["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     assert about["computed"] == about["tasks"] == 10
-    assert record(house)["config"]["seeds"] == 5
+    assert house.record()["config"]["seeds"] == 5
 
 
 def test_a_second_run_computes_nothing_and_says_the_same(house: House, cli: Cli):
     claim = house.claim()
     cli(claim)
-    first, figure = record(house), (house.out / "toy" / "figure.pdf").read_bytes()
+    first, figure = house.record(), (house.out / "toy" / "figure.pdf").read_bytes()
     assert len(house.computed) == 10
     assert cli(claim) == 0
     assert len(house.computed) == 10
-    assert record(house)["findings"] == first["findings"]
-    assert record(house)["provenance"]["computed"] == 0
+    assert house.record()["findings"] == first["findings"]
+    assert house.record()["provenance"]["computed"] == 0
     assert (house.out / "toy" / "figure.pdf").read_bytes() == figure
 
 
@@ -68,15 +57,15 @@ def test_more_seeds_compute_only_the_new_ones(house: House, cli: Cli):
     cli(claim)
     cli(claim, "--seeds", 6)
     assert house.computed[10:] == ["seed 5 mean 1.0", "seed 5 mean -1.0"]
-    assert record(house)["findings"][0]["seeds"] == 6
+    assert house.record()["findings"][0]["seeds"] == 6
 
 
 def test_another_setting_is_computed_with_and_said(house: House, cli: Cli, capsys: pytest.CaptureFixture[str]):
     claim = house.claim()
     assert cli(claim, "--set", "mean=0.2", "--set", "rest=0") == 1
-    assert record(house)["findings"][0]["estimate"] == pytest.approx(0.2, abs=0.01)
-    assert record(house)["config"]["mean"] == 0.2
-    assert record(house)["provenance"]["changes"] == {"mean": 0.2, "rest": 0}
+    assert house.record()["findings"][0]["estimate"] == pytest.approx(0.2, abs=0.01)
+    assert house.record()["config"]["mean"] == 0.2
+    assert house.record()["provenance"]["changes"] == {"mean": 0.2, "rest": 0}
     assert "with mean = 0.2, with rest = 0" in (house.out / "summary.md").read_text()
     capsys.readouterr()
     assert cli(claim) == 0
@@ -104,18 +93,18 @@ def test_a_setting_that_is_none_is_refused_in_a_line(
 def test_a_changed_imported_file_computes_again_and_a_changed_figure_does_not(house: House, cli: Cli):
     claim = house.claim()
     cli(claim)
-    before = record(house)["findings"][0]["estimate"]
+    before = house.record()["findings"][0]["estimate"]
     claim.write_text(
         claim.read_text().replace('set_xlabel("mean")', 'set_xlabel("other words")').replace("a half", "0.5")
     )
     cli(claim)
     assert len(house.computed) == 10
-    assert "0.5" in record(house)["statement"]
+    assert "0.5" in house.record()["statement"]
     inner = next(house.folder.glob("*_inner.py"))
     inner.write_text(inner.read_text().replace("return torch.randn", "return 1 + torch.randn"))
     cli(claim)
     assert len(house.computed) == 20
-    assert record(house)["findings"][0]["estimate"] == pytest.approx(before + 0.01)
+    assert house.record()["findings"][0]["estimate"] == pytest.approx(before + 0.01)
 
 
 def test_figures_that_are_gone_come_back_the_same_by_several_processes(house: House, cli: Cli):
@@ -137,34 +126,12 @@ def test_a_claim_that_ends_the_process_which_judges_it_is_inconclusive_and_the_o
     deadly = house.claim("deadly", broken_draw="import os; os.kill(os.getpid(), 9)")
     capsys.readouterr()
     assert cli(deadly, *others, "--jobs", 2) == 1
-    assert [record(house, name)["verdict"] for name in ("one", "two", "three")] == ["holds"] * 3
-    assert record(house, "deadly")["verdict"] == "inconclusive"
-    (reason,) = record(house, "deadly")["reasons"]
+    assert [house.record(name)["verdict"] for name in ("one", "two", "three")] == ["holds"] * 3
+    assert house.record("deadly")["verdict"] == "inconclusive"
+    (reason,) = house.record("deadly")["reasons"]
     assert "its process was ended by the system" in reason
     assert reason in capsys.readouterr().out
     assert len(house.computed) == 40
-
-
-def test_copies_that_judge_leave_with_their_parent(house: House, cli: Cli):
-    claims = [house.claim(name) for name in ("one", "two")]
-    cli(*claims)
-    pids = house.folder / "pids"
-    pids.mkdir()
-    slow = f"import os; Path({str(pids)!r}, str(os.getpid())).touch(); time.sleep(60)"
-    claims = [house.claim(name, broken_draw=slow) for name in ("one", "two")]
-    words = [*claims, "--out", house.out, "--jobs", 2, "--device", "cpu"]
-    command = [sys.executable, "-m", "paper_checks", *(str(word) for word in words)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: len(list(pids.iterdir())) == 2)
-    process.kill()
-    process.wait()
-    until(lambda: not any(runs(int(path.name)) for path in pids.iterdir()), seconds=20)
-
-
-def runs(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_figure_is_drawn_again_only_where_it_would_be_another(house: House, cli: Cli):
@@ -201,12 +168,12 @@ def test_fresh_computes_again(house: House, cli: Cli):
 def test_a_damaged_entry_is_computed_again_alone(house: House, cli: Cli):
     claim = house.claim()
     cli(claim)
-    before = record(house)["findings"]
+    before = house.record()["findings"]
     entry = sorted((house.out / "cache").rglob("*.parquet"))[0]
     entry.write_bytes(entry.read_bytes()[:-20])
     cli(claim)
     assert len(house.computed) == 11
-    assert record(house)["findings"] == before
+    assert house.record()["findings"] == before
 
 
 def test_equal_tasks_of_two_claims_are_computed_once(house: House, cli: Cli):
@@ -216,7 +183,7 @@ def test_equal_tasks_of_two_claims_are_computed_once(house: House, cli: Cli):
     twin.write_text(lines.replace("import pandas as pd", f"import pandas as pd\nfrom {claim.stem} import measure"))
     assert cli(claim, twin) == 0
     assert len(house.computed) == 5
-    assert record(house, "twin")["findings"] == record(house)["findings"]
+    assert house.record("twin")["findings"] == house.record()["findings"]
 
 
 NOT_HOLDS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -239,11 +206,11 @@ def test_what_is_not_holds_exits_1_with_its_reason_while_others_go_on(
 ):
     files = [house.claim(name, **changes) for name, (changes, _, _) in NOT_HOLDS.items()]
     assert cli(*files, house.claim("good")) == 1
-    assert record(house, "good")["verdict"] == "holds"
+    assert house.record("good")["verdict"] == "holds"
     printed = capsys.readouterr().out
     for name, (changes, verdict, words) in NOT_HOLDS.items():
-        reasons = record(house, name)["reasons"]
-        assert record(house, name)["verdict"] == verdict
+        reasons = house.record(name)["reasons"]
+        assert house.record(name)["verdict"] == verdict
         assert any(words in reason for reason in reasons)
         assert len(reasons) <= 2
         assert not any("\n" in reason for reason in reasons)
@@ -283,7 +250,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
         assert "make room" in complaint
         assert {path: path.read_bytes() for path in (house.out / "toy").iterdir()} == before
     assert cli(claim, "--seeds", 6) == 0
-    assert record(house)["findings"][0]["seeds"] == 6
+    assert house.record()["findings"][0]["seeds"] == 6
 
 
 def test_a_claim_file_that_does_not_import_is_inconclusive(house: House, cli: Cli):
@@ -292,9 +259,9 @@ def test_a_claim_file_that_does_not_import_is_inconclusive(house: House, cli: Cl
     torn = house.claim("torn")
     torn.write_text(torn.read_text() + "def (:\n")
     assert cli(bad, torn, house.claim("good")) == 1
-    assert "ModuleNotFoundError" in record(house, "bad")["reasons"][0]
-    assert record(house, "bad")["statement"].startswith("The mean")
-    assert [record(house, "good")["verdict"], record(house, torn.stem.replace("_", "-"))["verdict"]] == [
+    assert "ModuleNotFoundError" in house.record("bad")["reasons"][0]
+    assert house.record("bad")["statement"].startswith("The mean")
+    assert [house.record("good")["verdict"], house.record(torn.stem.replace("_", "-"))["verdict"]] == [
         "holds",
         "inconclusive",
     ]
@@ -356,7 +323,7 @@ def test_cuda_that_is_not_there_is_refused_and_auto_falls_back(
     assert cli(house.claim(), "--device", "cuda") == 2
     assert "no CUDA device here" in capsys.readouterr().err
     assert cli(house.claim(), "--device", "auto") == 0
-    assert record(house)["provenance"]["device"] == "cpu"
+    assert house.record()["provenance"]["device"] == "cpu"
 
 
 def test_a_name_nearly_right_is_suggested(cli: Cli, house: House, capsys: pytest.CaptureFixture[str], monkeypatch):
@@ -377,36 +344,6 @@ def test_list_reads_without_importing(house: House, cli: Cli, capsys: pytest.Cap
     assert path.stem not in sys.modules
 
 
-def test_ctrl_c_exits_130_and_says_how_to_go_on(
-    house: House, cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    whole = workers._compute
-
-    def interrupted(job: Any, *rest: Any) -> Any:
-        if job.task.kwargs["seed"] == 3:
-            raise KeyboardInterrupt
-        return whole(job, *rest)
-
-    claim = house.claim()
-    monkeypatch.setattr(workers, "_compute", interrupted)
-    assert cli(claim) == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
-    monkeypatch.undo()
-    assert cli(claim) == 0
-    assert len(house.computed) == 10
-
-
-def test_after_an_interrupted_fresh_run_the_same_command_would_begin_anew_and_is_not_named(
-    house: House, cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    def interrupted(*given: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(workers, "_compute", interrupted)
-    assert cli(house.claim(), "--fresh") == 130
-    assert "the same command without --fresh goes on from there" in capsys.readouterr().err
-
-
 def test_a_claim_file_that_does_not_import_is_one_line_with_a_learner_too(
     house: House, cli: Cli, capsys: pytest.CaptureFixture[str]
 ):
@@ -416,54 +353,3 @@ def test_a_claim_file_that_does_not_import_is_one_line_with_a_learner_too(
     mine.write_text("from ssl_theory.learners import SimCLR\n\n\nclass Mine(SimCLR):\n    pass\n")
     assert cli(bad, "--learner", f"{mine}:Mine") == 1
     assert "planning: ModuleNotFoundError: No module named 'no_such_thing'" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_killed_run_resumes_to_identical_numbers(house: House, cli: Cli, jobs: int):
-    """SIGKILL in the middle of a run; what was finished is not computed again."""
-    claim = house.claim(rest=0.15)
-    words = [
-        sys.executable,
-        "-m",
-        "paper_checks",
-        str(claim),
-        "--out",
-        str(house.out),
-        "--jobs",
-        str(jobs),
-        "--device",
-        "cpu",
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["."])}
-    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: len(entries(house.out)) >= 2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    settle(house)
-    finished, started = len(entries(house.out)), len(house.computed)
-    assert 2 <= finished < 10
-    assert not (house.out / "toy").exists()
-    assert cli(claim) == 0
-    assert len(house.computed) == started + 10 - finished
-    resumed = record(house)["findings"]
-    assert cli(claim, "--out", house.folder / "whole") == 0
-    assert json.loads((house.folder / "whole" / "toy" / "findings.json").read_text())["findings"] == resumed
-
-
-def entries(out: Path) -> list[Path]:
-    return list((out / "cache").rglob("*.json"))
-
-
-def until(reached: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, "not reached in time"
-        time.sleep(0.02)
-
-
-def settle(house: House) -> None:
-    """Wait until orphaned workers, which leave with their parent, have written their last."""
-    before = -1
-    while before != len(entries(house.out)) + len(house.computed):
-        before = len(entries(house.out)) + len(house.computed)
-        time.sleep(0.4)
