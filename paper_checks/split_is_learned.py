@@ -58,18 +58,7 @@ import synthetic
 from figures import canvas, control_mark, legend
 from paper_checks import trained
 from paper_checks.claim import Claim, Config, Finding, Side, Task, Verdict, per_seed
-from paper_checks.trained import (
-    OBSERVATION,
-    READ_BY,
-    SIZES,
-    SPRITES,
-    fresh,
-    observed,
-    represented,
-    sampler,
-    tidy,
-    training,
-)
+from paper_checks.trained import OBSERVATION, READ_BY, SIZES, SPRITES, observed, sampler, tidy, training
 from ssl_theory.analysis import probes
 from ssl_theory.learners import Fitted, SimVAE, fit
 
@@ -112,24 +101,17 @@ def split(
     worlds = [trained.of_name(world, seed).to(device) for seed in range(seeds)]
     learner = SimVAE(prior="split", latent_dim=latent_dim)
     samplers = [sampler(learner, each, seed, pairing) for seed, each in enumerate(worlds)]
+    sizes: dict[str, Any] = {"batch_size": batch_size, "views": views, "device": device}
+    sizes["checkpoint_every"] = max(steps, 1)
     tables = []
     with TemporaryDirectory() as folder:
         for step in sorted({round(share * steps) for share in ALONG}):
-            fitted = fit(
-                learner,
-                samplers,
-                steps=step,
-                seeds=range(seeds),
-                batch_size=batch_size,
-                views=views,
-                device=device,
-                checkpoint=Path(folder) / "run",
-                checkpoint_every=max(steps, 1),
-            )
+            kept = Path(folder) / "run"
+            fitted = fit(learner, samplers, steps=step, seeds=range(seeds), checkpoint=kept, **sizes)
             tables.append(each_dimension("rho along", correlations(fitted)).assign(step=step))
-    drawn = [fresh(each, points, seed) for seed, each in enumerate(worlds)]
+    drawn = [trained.fresh(each, points, seed) for seed, each in enumerate(worlds)]
     x = torch.stack([data.x for data in drawn])
-    z = represented(fitted, x, "representation")[:, :, 0]
+    z = trained.represented(fitted, x, "representation")[:, :, 0]
     tables += [explained(z, correlations(fitted), drawn), each_dimension(SHARE, share_of_mean(fitted, x[:, :, :1]))]
     return pd.concat(tables, ignore_index=True).assign(setting=setting)
 

@@ -10,19 +10,20 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from figures import look
 from paper_checks import gap_budget as claim
+from paper_checks import gaussian_gap
 from paper_checks.claim import Config, Verdict
 from paper_checks.judge import judge
-from ssl_theory.losses import generative, priors
+from ssl_theory.losses import decoders, generative, priors
 from tests.paper_checks.conftest import empty_panels
 
 SMOKE: Config = claim.CLAIM.settings("smoke")
 RATIOS = SMOKE["ratios"]
 
 
-def model(seed: int = 0, style: float = 0.3, content: float = 0.8, bias: float = 0.2) -> claim.Model:
+def model(seed: int = 0, style: float = 0.3, content: float = 0.8, bias: float = 0.2) -> gaussian_gap.Model:
     generator = torch.Generator().manual_seed(seed)
     weight, offset = (torch.randn(*size, generator=generator, dtype=torch.float64) for size in ((5, 3), (5,)))
-    return claim.Model(weight, bias * offset, style, content)
+    return gaussian_gap.Model(weight, bias * offset, style, content)
 
 
 def made_up(
@@ -82,8 +83,8 @@ def test_the_control_forgets_common_content_alone() -> None:
 @pytest.mark.parametrize("content", [0.0, 0.1, 2.0, 30.0])
 def test_the_closed_form_is_the_divergence_of_the_best_factorised_posterior(content: float) -> None:
     ours = model(content=content)
-    joint, apart = (MultivariateNormal(q.offset, q.covariance) for q in claim.posteriors(ours, ours)[:2])
-    closed = claim.factorising(ours.weight, ours.style, ours.content)
+    joint, apart = (MultivariateNormal(q.offset, q.covariance) for q in gaussian_gap.posteriors(ours, ours)[:2])
+    closed = gaussian_gap.factorising(ours.weight, ours.style, ours.content)
     assert float(kl_divergence(apart, joint)) == pytest.approx(closed, abs=1e-10)
     assert (closed > 0) == (content > 0)
 
@@ -93,9 +94,9 @@ def test_the_distance_is_that_of_the_library_s_bound() -> None:
     prior = priors.Gaussian(ours.style, ours.content)
     evidence = -float(MultivariateNormal(torch.zeros(10).double(), world.seen()).entropy())
     encoder = torch.randn(6, 5, generator=torch.Generator().manual_seed(2)).double() / 3, torch.ones(6).double() / 5
-    for q in claim.posteriors(world, ours, encoder):
-        bound = claim.expected_bound(world, ours, q, prior)
-        assert evidence - bound == pytest.approx(claim.distance(world, ours, q), abs=1e-10)
+    for q in gaussian_gap.posteriors(world, ours, encoder):
+        bound = gaussian_gap.expected_bound(world, ours, q, prior)
+        assert evidence - bound == pytest.approx(gaussian_gap.distance(world, ours, q), abs=1e-10)
 
 
 def test_the_trained_posterior_s_bound_is_that_of_a_large_sample() -> None:
@@ -110,45 +111,48 @@ def test_the_trained_posterior_s_bound_is_that_of_a_large_sample() -> None:
     decoded = z @ ours.weight.T + ours.bias
     prior = priors.Gaussian(ours.style, ours.content)
     each = generative.evidence_bound(
-        x, decoded, z, generative.entropy(log_variance), prior=prior, decoder=claim.decoders.Gaussian(claim.NOISE)
+        x, decoded, z, generative.entropy(log_variance), prior=prior, decoder=decoders.Gaussian(gaussian_gap.NOISE)
     )
-    expected = claim.expected_bound(world, ours, claim.trained(world, (weight, offset)), prior)
+    expected = gaussian_gap.expected_bound(world, ours, gaussian_gap.trained(world, (weight, offset)), prior)
     assert float(each.mean()) == pytest.approx(expected, abs=5 * float(each.std()) / math.sqrt(len(each)))
 
 
 def test_no_other_decoder_is_likelier_and_no_other_encoder_of_one_view_nearer() -> None:
     world = model(0, bias=0.0)
-    best = claim.best_decoder(world, 0.15, 1.0)
-    least = claim.distance(world, best, claim.posteriors(world, best)[0])
-    alone = claim.posteriors(world, best)[3]
-    nearest = claim.distance(world, best, alone)
+    best = gaussian_gap.best_decoder(world, 0.15, 1.0)
+    least = gaussian_gap.distance(world, best, gaussian_gap.posteriors(world, best)[0])
+    alone = gaussian_gap.posteriors(world, best)[3]
+    nearest = gaussian_gap.distance(world, best, alone)
     generator = torch.Generator().manual_seed(1)
     for size in (1e-3, 1e-1):
         for _ in range(20):
             step = size * torch.randn(best.weight.shape, generator=generator, dtype=torch.float64)
-            other = claim.Model(best.weight + step, best.bias, best.style, best.content)
-            assert claim.distance(world, other, claim.posteriors(world, other)[0]) > least
-            weight = alone.weight + claim.each_view(step.T)
-            assert claim.distance(world, best, claim.Posterior(weight, alone.offset, alone.covariance)) > nearest
+            other = gaussian_gap.Model(best.weight + step, best.bias, best.style, best.content)
+            assert gaussian_gap.distance(world, other, gaussian_gap.posteriors(world, other)[0]) > least
+            weight = alone.weight + gaussian_gap.each_view(step.T)
+            assert (
+                gaussian_gap.distance(world, best, gaussian_gap.Posterior(weight, alone.offset, alone.covariance))
+                > nearest
+            )
 
 
 def test_the_right_prior_misfits_nowhere_and_its_best_decoder_is_the_world_s() -> None:
     world = model(0, bias=0.0)
-    best = claim.best_decoder(world, world.style, world.content)
+    best = gaussian_gap.best_decoder(world, world.style, world.content)
     torch.testing.assert_close(best.weight, world.weight)
-    assert claim.distance(world, best, claim.posteriors(world, best)[0]) == pytest.approx(0, abs=1e-12)
+    assert gaussian_gap.distance(world, best, gaussian_gap.posteriors(world, best)[0]) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_plug_in_prior_over_its_mass_is_a_gaussian_prior() -> None:
-    z = torch.randn(7, claim.J, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    density = priors.Gaussian(0.3, 0.8 - 0.3 / claim.J).log_prob(z)
-    log_mass = 1.5 * math.log(claim.J / (2 * math.pi * 0.3))
+    z = torch.randn(7, gaussian_gap.J, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    density = priors.Gaussian(0.3, 0.8 - 0.3 / gaussian_gap.J).log_prob(z)
+    log_mass = 1.5 * math.log(gaussian_gap.J / (2 * math.pi * 0.3))
     torch.testing.assert_close(priors.PlugIn(0.3, 0.8).log_prob(z), density + log_mass)
 
 
 def test_one_view_alone_costs_what_the_docstring_says_at_the_world_s_decoder() -> None:
-    world = claim.Model(claim.eye(1), torch.zeros(1).double(), claim.STYLE, claim.STYLE)
-    distances = [claim.distance(world, world, q) for q in claim.posteriors(world, world)]
+    world = gaussian_gap.Model(gaussian_gap.eye(1), torch.zeros(1).double(), claim.STYLE, claim.STYLE)
+    distances = [gaussian_gap.distance(world, world, q) for q in gaussian_gap.posteriors(world, world)]
     _, views, coordinates, alone = np.diff([0.0, *distances])
     assert alone / (views + coordinates + alone) == pytest.approx(0.78, abs=0.005)
 
