@@ -19,7 +19,7 @@ help:
 	@echo "make test     the fast tests          make test-slow  the slow ones too"
 	@echo "make lint     ruff and mypy           make mutants    plant faults in the losses, see the tests go red"
 	@echo "make docs     worlds, measures and losses in docs/; its verdicts: python docs/verdicts.py RESULTS"
-	@echo "make clean    remove what was built (results/ is kept)"
+	@echo "make clean    remove builds, caches and .venv (results/ is kept)"
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -24,7 +24,14 @@ def table(records: Sequence[Record]) -> str:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ValueError(f"expected one {BEGIN!r} and one {END!r} in README.md; put them back")
     before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{summary.markdown(records)}{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}\n{linked(summary.markdown(records), records)}{END}{rest.partition(END)[2]}"
+
+
+def linked(verdicts: str, records: Sequence[Record]) -> str:
+    """The table with each claim's name leading to its section."""
+    for name in (record["claim"] for record in records):
+        verdicts = verdicts.replace(f"| {name} |", f"| [{name}](docs/claims.md#{name}) |")
+    return verdicts
 
 
 def pages(records: Sequence[Record], figures: str) -> str:
@@ -36,8 +43,8 @@ def pages(records: Sequence[Record], figures: str) -> str:
 
 def section(record: Record, figures: str) -> str:
     name = record["claim"]
-    profile = record["provenance"]["profile"]
-    lines = [f"## {name}: {record['verdict']} ({profile} profile)", "", record["statement"], ""]
+    verdict = f"**{record['verdict']}** ({record['provenance']['profile']} profile)"
+    lines = [f"## {name}", "", f"{record['statement']} {verdict}", ""]
     lines += [f"![{name}]({figures}/{name}.png)", "", f"*{record['caption']}*", ""]
     lines += ["| finding | estimate | interval | bound | verdict | in the control |", "|---|---|---|---|---|---|"]
     broken = {found["name"]: found for found in record["control"] or []}

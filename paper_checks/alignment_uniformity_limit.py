@@ -157,7 +157,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
                 controlled=True,
             ),
         ]
-    uniform = table[(table.world == "uniform") & table.library.notna()]
+    uniform = table[(table.world == "uniform") & (table.K.max() == table.K)]
     reason = "chance of the sample; and pairs of points are not independent"
     found.append(
         Finding.near(

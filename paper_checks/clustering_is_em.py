@@ -176,24 +176,29 @@ def control(config: Config) -> Config:
 
 def rises(table: pd.DataFrame) -> "pd.Series[float]":
     """Change of the mean `log p(z^{1:J}, yhat)` in every half-step."""
-    return table[table.part == "EM"].groupby(["draw", "K", "d"]).log_joint.diff().dropna()
+    rows = table[table.part == "EM"]
+    return rows.groupby(["draw", "K", "d"]).log_joint.diff()[rows.step > 0]
 
 
 def rates(table: pd.DataFrame) -> "pd.Series[float]":
     """Fitted slope of the log marginal error over the theory's log lambda_2, a draw: mean over its epsilons."""
-    ratios = []
-    for (draw, _), rows in table[table.part == "Sinkhorn"].groupby(["draw", "epsilon"]):
+    ratios: dict[Any, list[float]] = {}
+    soft = table[(table.part == "Sinkhorn") & (table.iterations > 0)]
+    for (draw, _), rows in soft.groupby(["draw", "epsilon"]):
         inside = rows[(rows.marginal < FIRST_OF_RATE) & (rows.marginal > LAST_OF_RATE)]
-        if len(inside) >= 3:
+        if rows.marginal.isna().any():
+            ratios.setdefault(draw, []).append(math.nan)
+        elif len(inside) >= 3:
             slope = np.polyfit(inside.iterations.astype(float), np.log(inside.marginal.astype(float)), 1)[0]
-            ratios.append((draw, slope / rows.rate.iloc[0]))
-    return pd.DataFrame(ratios, columns=["draw", "ratio"]).astype(float).groupby("draw").ratio.mean()
+            ratios.setdefault(draw, []).append(slope / rows.rate.iloc[0])
+    return pd.Series({draw: float(np.mean(found)) for draw, found in ratios.items()}, dtype=float)
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
-    hard = table[(table.part == "EM") & table.objective.notna()]
-    soft = table[table.part == "Sinkhorn"].groupby(["draw", "epsilon"]).last().reset_index()
-    lowest, beyond = float(rises(table).min()), float((soft.off_best - soft.epsilon * np.log(soft.K)).max())
+    hard = table[(table.part == "EM") & (table.step % 1 == 0)]  # after an assignment
+    soft = table[table.part == "Sinkhorn"].groupby(["draw", "epsilon"]).tail(1)
+    lowest = float(np.min(rises(table).to_numpy()))
+    beyond = float(np.max((soft.off_best - soft.epsilon * np.log(soft.K)).to_numpy()))
     numbers: dict[str, Any] = {"unit": "nats", "controlled": True}
     reason = "linear convergence, Knight (2008)"
     return [

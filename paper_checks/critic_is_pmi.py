@@ -200,7 +200,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         worst = float(above.max())
         found.append(Finding(name=name, estimate=worst, low=worst, high=worst, bound=2.0, side="<=", reason=reason))
         enough = rows[60 * np.exp(rows.information) <= rows.K]
-        far = enough.iloc[int(enough.gap.argmax())]
+        far = enough.iloc[int(enough.gap.to_numpy().argmax())]
         name, reason = f"{world}: I − (log K − L), worst K ≥ 60 eᴵ", "the bias is of order exp(PMI)/K"
         found.append(Finding.from_standard_error(name, far.gap, far.gap_error, "<=", 0.05, unit="nats", reason=reason))
     for world, rows in table[table.part == "style"].groupby("world", sort=False):

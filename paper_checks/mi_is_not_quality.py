@@ -132,7 +132,7 @@ def control(config: Config) -> Config:
 
 def by_strength(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Values of a measure, a row a seed, a column a strength."""
-    return table[table.measure == measure].pivot_table("value", "seed", "strength")
+    return table[table.measure == measure].pivot(index="seed", columns="strength", values="value")
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:

@@ -5,9 +5,9 @@
 
 sigma_s and sigma_c: standard deviations of a style and of a content coordinate of the world; p_keep: the probability
 with which all views of a data point share a style coordinate; J: views of a data point; head depth: affine layers of
-the projection head, 0 for none. Every cell trains its own networks, for 500 steps of 32 data points:
-a quarter of the steps, of a third of the points, of the other claims' full profile, since there are some hundred
-cells.
+the projection head, 0 for none. Every cell trains its own networks, for 500 steps of 32 data points, read on 2,000:
+a quarter of the steps, of half as many data points, read on a third of those of the other claims' full profile, since
+there are some hundred cells.
 
 Theory draws one line into the first plane. SimVAE's prior takes content to have variance 1 and style sigma^2; the
 world has style of variance (sigma_s / sigma_c)^2 in units of content's. Both agree on tau = 2 (sigma_s / sigma_c)^2.

@@ -256,11 +256,11 @@ def caption(found: Sequence[Finding]) -> str:
     return (
         "Above: representations of 300 fresh views (one seed) at one scale, coloured by class, of the same prior and "
         f"beside it: nothing (a; total variance {alone:.0e} of b's); the entropy of all z (b; NMI {clusters_b:.2f} "
-        f"above the untrained encoder's, retained style {style_b:.2f}); the posteriors' entropy alone (c; draws of q, "
-        "and crosses: their means, which a standardised probe reads however small they are, with a variance "
-        f"{means:.0e} of the prior's; R² of content and style from a draw at most {max(content_c, style_c):.3f}); and "
-        f"reconstruction (d; draws of q; NMI {clusters_d:.2f} above, retained style {style_d:.2f}). Below: what z "
-        "tells (c: a draw of q), 95 % intervals over seeds; hollow: encoders frozen at random (control)."
+        f"above the untrained encoder's, retained style {style_b:.2f}); the posteriors' entropy alone (c; draws of q; "
+        f"black: their means, whose variance is {means:.0e} of the prior's; R² of content and style from a draw at "
+        f"most {max(content_c, style_c):.3f}); and reconstruction (d; draws of q; NMI {clusters_d:.2f} above, retained "
+        f"style {style_d:.2f}). Below: what z tells (c: a draw of q; crosses: its means, which a standardised probe "
+        "reads however small they are), 95 % intervals over seeds; hollow: encoders frozen at random (control)."
     )
 
 

@@ -108,9 +108,12 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
             )
         )
     least = table[table.scale == table.groupby(["d", "draw"]).scale.transform("min")]
-    shares = remainder(least).groupby(least.d).sum() / least.third.abs().groupby(least.d).sum()
+    each = [parts.groupby(least.d) for parts in (remainder(least), least.third.abs())]
+    left, third = (groups.agg(lambda part: part.sum(skipna=False)) for groups in each)
     reason = "the constant of the third order, with the tolerance of its exponent"
-    found.append(Finding.exact("remainder over |tr E³| / 3, less 1", shares - 1, 0.15, reason=reason, controlled=True))
+    found.append(
+        Finding.exact("remainder over |tr E³| / 3, less 1", left / third - 1, 0.15, reason=reason, controlled=True)
+    )
     return found
 
 

@@ -161,7 +161,7 @@ def control(config: Config) -> Config:
 def excess(table: pd.DataFrame, conditional: str, column: str = "measured") -> pd.DataFrame:
     """`log N - loss - I(z; y)`, a row a draw, a column a ratio."""
     rows = table[(table.part == "information") & (table.conditional == conditional)]
-    return rows.assign(excess=rows[column] - rows.information).pivot_table("excess", "draw", "ratio")
+    return rows.assign(excess=rows[column] - rows.information).pivot(index="draw", columns="ratio", values="excess")
 
 
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
@@ -177,7 +177,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
             Finding.near(f"{name}: {ATTAINED}", over[1.0], 0.0, 0.01, unit="nats", reason=reason, controlled=True)
         )
         wrong = over.drop(columns=1.0)
-        worst = wrong[wrong.mean().idxmax()]
+        worst = wrong.iloc[:, int(wrong.mean(skipna=False).to_numpy().argmax())]
         reason = "a wrong posterior costs a divergence, at every temperature"
         found.append(Finding.from_seeds(f"{name}: {BEYOND}", worst, "<=", 0.0, unit="nats", reason=reason))
     return found

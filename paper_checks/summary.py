@@ -3,6 +3,7 @@
 import io
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +19,22 @@ QUIET = "#59616b"
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """A table of verdicts, part by part, with profile, date and machine below."""
-    lines = ["| part | claim | verdict | profile | decided by |", "|---|---|---|---|---|"]
+    """How many hold, and a table of verdicts, part by part, with profile, date and machine below."""
+    lines = [counted(records), "", "| part | claim | verdict | decided by |", "|---|---|---|---|"]
+    several = len({record["provenance"]["profile"] for record in records}) > 1
     for record in records:
-        verdict, profile = f"{record['sign']} {record['verdict']}", record["provenance"]["profile"]
-        cells = (record["part"], record["claim"], verdict, profile, decided_by(record))
+        verdict = f"{record['sign']} {record['verdict']}" + f" ({record['provenance']['profile']})" * several
+        cells = (record["part"], record["claim"], verdict, decided_by(record))
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join([*lines, "", *(f"Made with {line}." for line in origins(records)), ""])
+
+
+def counted(records: Sequence[Record]) -> str:
+    """How many claims there are, and how many of each verdict."""
+    found = Counter(record["verdict"] for record in records)
+    return (
+        f"Verdicts of {len(records)} claims: " + ", ".join(f"{verdict} {found[verdict]}" for verdict in COLOURS) + "."
+    )
 
 
 def decided_by(record: Record) -> str:

@@ -255,7 +255,8 @@ def noisy(z: Float[Tensor, "E n d"], fitted: int, share: float = NOISE) -> Float
 READ_BY = (
     "R² by a nonlinear probe is that of the better of two, a small MLP and kernel ridge, chosen for each number and "
     "seed on rows that are not scored. Until all verdicts had been seen it was the MLP alone, which reads less of "
-    "what discriminative methods leave of style (speed/results/probes.md)."
+    "what discriminative methods leave of style (speed/results/probes.md; all verdicts so read: docs/claims.md at "
+    "commit 2ad9a0a)."
 )
 """For the notes of every claim that reads style or content so."""
 

@@ -1,4 +1,4 @@
-"""Time and peak memory of the README's commands, installation excluded, against what was promised for 2 CPU cores.
+"""Time and peak memory of the README's commands, installation excluded, against what is aimed at on 2 CPU cores.
 
     python speed/targets.py                      checks (and twice more, for new colours), bench and test
     python speed/targets.py full                 the evidence: `make checks ARGS="--profile full"`, up to an hour
@@ -38,14 +38,14 @@ HEAD = """# Time and memory of the README's commands
 Command: `python speed/targets.py TARGET`. Installation excluded, empty caches. The same command again computes nothing,
 and draws what a changed colour would: the figure of one claim, or of all where the colour is of all.
 
-| command | minutes | promised | peak GiB | promised | exit code | kept | when and where |
+| command | minutes | aim | peak GiB | aim | exit code | kept | when and where |
 |---|---|---|---|---|---|---|---|
 """
 
 
 @dataclass(frozen=True)
 class Target:
-    """A make target with its arguments, what was promised of it, and what it is called beside `make`."""
+    """A make target with its arguments, what is aimed at, and what it is called beside `make`."""
 
     make: str
     arguments: str

@@ -128,10 +128,10 @@ class PlugIn:
 class IntraClass:
     """Each latent dimension with its own intra-class correlation rho: content where rho -> 1, style where rho -> 0.
 
-    `y_d ~ N(0, rho_d)`, `z^j_d | y ~ N(y_d, 1 - rho_d)`, so that every marginal is N(0, 1), and
+    `y_d ~ N(0, rho_d)`, `z^j_d | y ~ N(y_d, 1 - rho_d)`, so that every marginal is N(0, 1):
 
-    log p = -1/2 sum_d [ (J-1) log(1-rho) + log(1-rho + J rho) + J log 2pi
-                         + sum_j (z^j - zbar)^2 / (1-rho) + J zbar^2 / (1-rho + J rho) ]
+    log p(z^{1:J}) = -1/2 sum_d [ (J-1) log(1-rho) + log(1-rho + J rho) + J log 2pi
+                                  + sum_j (z^j - zbar)^2 / (1-rho) + J zbar^2 / (1-rho + J rho) ]
 
     `correlation` and `complement` = 1 - rho have shape (d,) or (*batch, d) or () for one rho in all dimensions.
     Learn rho through `from_logits`, which keeps 1 - rho accurate as rho -> 1.

@@ -10,7 +10,7 @@ from figures import look
 from paper_checks.claim import Claim, Config, Finding, Verdict
 from paper_checks.judge import judge
 from paper_checks.trained import OBSERVATION, SIMVAE, WITH_NOISE, displayed, retained_style
-from tests.paper_checks.conftest import empty_panels
+from tests.paper_checks.conftest import empty_panels, hold_on_what_is_left
 
 DISCRIMINATIVE = ("SimCLR", "VICReg")  # as the smoke profile compares
 SHOWN = (*DISCRIMINATIVE, *SIMVAE, "VAE", "Random")
@@ -41,6 +41,13 @@ def test_an_identity_holds_and_its_control_fails(run) -> None:
     assert judge(findings, control, []) == (Verdict.HOLDS, [])
     assert {f.verdict for f in control if f.controlled} == {Verdict.FAILS}
     assert [f.name for f in control] == [f.name for f in findings]
+
+
+def test_what_is_no_number_is_not_left_out_of_a_finding_that_holds(run) -> None:
+    claim, config, table, *_ = run
+    known = {"J", "d", "n", "K", "draw", "world", "ratio", "temperature", "style_variance", "content_variance"}
+    measured = [name for name in table if table[name].dtype.kind == "f" and name not in known]
+    assert hold_on_what_is_left(claim, table, config, measured) == set()
 
 
 def test_figure_and_caption_are_drawn_with_and_without_the_control(run) -> None:

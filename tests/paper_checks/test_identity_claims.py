@@ -17,7 +17,7 @@ from paper_checks import critic_is_pmi as critic
 from paper_checks import mi_bounds, mi_is_not_quality, redundancy_is_entropy, softmax_is_posterior
 from paper_checks.claim import Claim, Config, Verdict
 from paper_checks.judge import judge
-from tests.paper_checks.conftest import empty_panels
+from tests.paper_checks.conftest import empty_panels, hold_on_what_is_left
 
 IDENTITIES = (
     "softmax_is_posterior",
@@ -31,6 +31,16 @@ NOISY = {
     "Gaussian: correlation of trained critic and PMI",
     "mixture: correlation of trained critic and PMI",
     "change of information, blind, strength 1",
+}
+
+MEASURED = {
+    "softmax-is-posterior": ("loss", "reading", "information", "measured"),
+    "clustering-is-em": ("log_joint", "objective", "reading", "marginal", "off_posterior", "off_best"),
+    "redundancy-is-entropy": ("VICReg", "Barlow Twins", "energy", "log_det", "third"),
+    "alignment-uniformity-limit": ("bias", "library", "constant", "limit"),
+    "mi-bounds": ("value", "excess", "error"),
+    "critic-is-pmi": ("value", "error", "gap", "gap_error", "before", "after"),
+    "mi-is-not-quality": ("value",),
 }
 
 Run = tuple[Claim, Config, pd.DataFrame, Config, pd.DataFrame]
@@ -63,6 +73,11 @@ def test_a_claim_holds_and_its_control_fails(run: Run) -> None:
     assert {f.verdict for f in control if f.controlled and f.name not in NOISY} == {Verdict.FAILS}
     if not NOISY & {f.name for f in findings}:
         assert judge(findings, control, []) == (Verdict.HOLDS, [])
+
+
+def test_what_is_no_number_is_not_left_out_of_a_finding_that_holds(run: Run) -> None:
+    claim, config, table, *_ = run
+    assert hold_on_what_is_left(claim, table, config, MEASURED[claim.name]) == set()
 
 
 def test_figure_and_caption_are_drawn_with_and_without_the_control(run: Run) -> None:

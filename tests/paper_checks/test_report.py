@@ -195,10 +195,11 @@ def test_a_control_that_was_not_run_or_was_asked_nothing_is_not_said_to_fail(tmp
 
 def test_summary_is_a_table_with_date_and_machine(made: House):
     lines = (made.out / "summary.md").read_text().splitlines()
-    assert lines[2].startswith(
-        "| model | bad | ✗ fails | quick | mean: 0.2 [0.199, 0.201], asked ≥ 0.5; the whole interval breaks the bound |"
+    assert lines[0] == "Verdicts of 3 claims: holds 1, fails 1, inconclusive 1."
+    assert lines[4].startswith(
+        "| model | bad | ✗ fails | mean: 0.2 [0.199, 0.201], asked ≥ 0.5; the whole interval breaks the bound |"
     )
-    assert lines[3].startswith("| model | good | ✓ holds | quick | mean: 1 [")
+    assert lines[5].startswith("| model | good | ✓ holds | mean: 1 [")
     assert re.match(r"Made with profile quick, \d{4}-\d\d-\d\d, torch ", lines[-1])
 
 

@@ -13,7 +13,7 @@ from paper_checks.split_is_learned import CLAIM, COMMON, MORE_VIEWS, PLAIN
 from paper_checks.trained import OBSERVATION
 from ssl_theory.learners import SimVAE, fit
 from ssl_theory.losses.priors import IntraClass
-from tests.paper_checks.conftest import empty_panels
+from tests.paper_checks.conftest import empty_panels, hold_on_what_is_left
 
 CONFIG: Config = {"settings": [PLAIN, MORE_VIEWS]}
 SPLIT, TOGETHER = (0.9, 0.85, 0.05, 0.02), (0.03, 0.02, 0.01, 0.0)
@@ -50,6 +50,12 @@ def test_the_verdict_follows_the_table_and_the_control() -> None:
     control = CLAIM.findings(made_up(TOGETHER), CONFIG)
     assert judge(found, control, []) == (Verdict.HOLDS, [])
     assert judge(found, found, [])[0] is Verdict.INCONCLUSIVE
+
+
+def test_what_is_no_number_is_not_left_out_of_a_finding_that_holds() -> None:
+    table = made_up(SPLIT)
+    table["value"] += 1e-3 * table.dimension.fillna(0)  # no two dimensions are alike
+    assert hold_on_what_is_left(CLAIM, table, CONFIG, ["value"]) == set()
 
 
 @pytest.mark.parametrize("broken", [{"content": 0.3}, {"style": 0.5}, {"low": 0.1}, {"mixed": 0.4}, {"share": 0.6}])
