@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import sys
-import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -179,11 +180,10 @@ def bench(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier results of these settings.")] = False,
 ) -> None:
     """See HELP."""
-    names = list(dict.fromkeys(names or ["digits"]))
     _check_numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
     _check_scale(cluster, devices * nodes, precision)
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
-    from ssl_theory.benchmarks import board, data, grid, run
+    from ssl_theory.benchmarks import board, data, grid, report, run
     from ssl_theory.benchmarks import methods as known
     from ssl_theory.benchmarks import published as views
 
@@ -191,8 +191,9 @@ def bench(
         board.writer()
     known.named(methods)  # a mistyped one is refused before the images are read
     place = _device(device)
+    names = list(dict.fromkeys(data.listed(name) for name in names or ["digits"]))
     folders = {name: data_dir and (data_dir / name if len(names) > 1 else data_dir) for name in names}
-    if len(names) > 1:
+    if not set(names) <= set(data.BUILT_IN):  # else they refuse it
         folders |= dict.fromkeys(data.BUILT_IN)
     loaded = {
         name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column, config=config)
@@ -212,7 +213,7 @@ def bench(
         usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
         members = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
         settings = run.Settings(members, steps or usual, batch, device=place, precision=precision)
-        folder = _folder(out / name)
+        folder = _folder(out / name, report.FILES)
         todo = [run.Job.of(m, splits, seen[name], settings, folder / "cache") for m in known.named(methods, design)]
         benches.append(grid.Bench(folder, todo))
     means = grid.Means(place, jobs or min(2, os.cpu_count() or 1), cluster, devices, nodes, precision)
@@ -226,7 +227,7 @@ def _show(done: Bench) -> None:
     from ssl_theory.benchmarks import report, table
 
     rows, names = report.tidy(done.results()), report.titles([job.method for job in done.jobs])
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for drawn in table.terminal(rows, names):
         console.print(drawn)
     console.print(report.caption(done.jobs, rows))
@@ -242,7 +243,7 @@ def compare(
     """See COMPARE."""
     from ssl_theory.benchmarks.compare import print_comparison
 
-    print_comparison(first, second, Console(highlight=False))
+    print_comparison(first, second, Console(highlight=False, markup=False))
 
 
 @download_app.command(help=DOWNLOAD)
@@ -253,7 +254,7 @@ def download(
     """See DOWNLOAD."""
     from ssl_theory.benchmarks.download import fetch
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     fetch(name, to or Path("data") / name, lambda line: console.print(line, soft_wrap=True))
 
 
@@ -286,17 +287,18 @@ def content_map(
     from ssl_theory.benchmarks import published as views
 
     place = _device(device)
+    name = data.listed(name)
     splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column, config=config)
     usual = views.named(augmentation, splits.shape)
-    folder = _folder(out / name, "parts")
+    folder = _folder(out / name, mapping.FILES, "parts")
     run = mapping.Run(splits, usual, steps, seeds, place)
     grid = mapping.NARROW if narrow else mapping.Grid()
     parts = mapping.Part.all_of(run, grid.plane if plane else grid, folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
-    console, started = Console(stderr=True, highlight=False), time.monotonic()
+    console = Console(stderr=True, highlight=False, markup=False)
     with cache.alone(folder, "parts"):
         rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
-        mapping.write(folder, name, rows, run, time.monotonic() - started, _command())
+        mapping.write(folder, name, rows, run, mapping.effort(parts), _command())
     console.print(f"Written to {folder}.", soft_wrap=True)
 
 
@@ -332,14 +334,26 @@ def _device(name: str) -> str:
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        raise InputError(f"--device {name}: not to be had here; give auto, cpu or cuda.") from error
+    if not (re.fullmatch(r"cpu|cuda(:\d+)?", name) and _there(name)):  # torch knows more, none of which computes here
+        raise InputError(f"--device {name}: not to be had here; give auto, cpu or cuda.")
     return name
 
 
-def _folder(path: Path, below: str = "cache") -> Path:
+def _there(device: str) -> bool:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # a build without CUDA asserts
+        return False
+    return True
+
+
+def _folder(path: Path, files: Iterable[str], below: str = "cache") -> Path:
+    """The folder of results, made if need be; its `files` can be written."""
+    for file in files:
+        if (path / file).is_dir():
+            raise InputError(f"--out: {path / file} is a folder, where a file is to go; move it or name another --out.")
     try:
         (path / below).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,20 +1,24 @@
 """Results kept on disk, each under a key that names all it depends on, so that a second run computes nothing.
 
-The key hashes the settings, the images, torch's version, the device's kind and the source of every module
-that could change a number; how tables and figures look is left out. An entry is a folder that appears in one
-rename: a killed run leaves no half of one. What is being written has a name of its own, `.NAME.PROCESS.partial`; it is
-removed where writing fails, and by the next run (`sweep`) where a process was killed."""
+The key hashes the settings, the images, the device's kind, the versions of the packages that compute and the source of
+every module that could change a number; how tables and figures look is left out. An entry is a folder that appears in
+one rename: a killed run leaves no half of one. Its record holds the SHA-256 of every file, and what the result took; an
+entry whose bytes have another one is as good as absent. What is being written has a name of its own,
+`.NAME.PROCESS.partial`; it is removed where writing fails, and by the next run (`sweep`) where a process was killed."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import importlib.metadata
+import io
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +29,11 @@ from filelock import FileLock, Timeout
 
 import ssl_theory
 from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.benchmarks.machine import Effort
+
+COMPUTING = ("numpy", "scipy", "scikit-learn")  # the packages that numbers come from, besides torch
+RECORD = "record.json"  # of an entry: the SHA-256 of its other files, seconds and processor
+FILES = ("rows.parquet", "history.parquet", "arrays.npz")  # of a method's result
 
 # Of this room: no number comes from them.
 LOOKS = {
@@ -36,12 +45,14 @@ LOOKS = {
     "draw.py",
     "grid.py",
     "latex.py",
+    "machine.py",
     "processes.py",
     "progress.py",
     "provenance.py",
     "ranks.py",
     "report.py",
     "table.py",
+    "workers.py",
 }
 
 
@@ -49,11 +60,12 @@ LOOKS = {
 class Result:
     """What one method came to: tidy `rows`, the training `history`, and what is drawn, by name: images `(m, C, H, W)`
     that it redrew ("decoded" by its own decoder, "decoded-LAYER" by one trained afterwards), "samples" of its prior,
-    and the "confusion-LAYER" of classes and clusters."""
+    and the "confusion-LAYER" of classes and clusters; and the `effort` it took."""
 
     rows: pd.DataFrame
     history: pd.DataFrame
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    effort: Effort = field(default_factory=Effort)
 
 
 def key(facts: dict[str, object]) -> str:
@@ -63,8 +75,13 @@ def key(facts: dict[str, object]) -> str:
 
 
 def runtime() -> str:
-    """What computes: the source of this package, and torch's version."""
-    return f"{source()} {torch.__version__}"
+    """What computes: the source of this package, and the versions of the packages below it."""
+    return " ".join([source(), f"torch {torch.__version__}", *(f"{name} {_version(name)}" for name in COMPUTING)])
+
+
+@cache
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
 
 
 @cache
@@ -84,26 +101,66 @@ def _files(root: Path) -> Iterator[Path]:
 
 def read(entry: Path) -> Result | None:
     """The result at `entry`, None where there is none or where the disk has damaged it."""
+    found = fetch(entry, FILES)
+    if found is None:
+        return None
+    rows, history, arrays = (io.BytesIO(data) for data in found[0])
     try:
-        with open(entry / "arrays.npz", "rb") as stored, np.load(stored) as file:
-            arrays = dict(file)
-        return Result(pd.read_parquet(entry / "rows.parquet"), pd.read_parquet(entry / "history.parquet"), arrays)
-    except (OSError, ValueError, zipfile.BadZipFile):
+        with np.load(arrays) as file:
+            return Result(pd.read_parquet(rows), pd.read_parquet(history), dict(file), found[1])
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         return None
 
 
 def write(entry: Path, result: Result) -> None:
-    """Write beside `entry`, then rename: whole or not at all."""
+    """Keep a result at `entry`, whole or not at all."""
+    arrays = io.BytesIO()
+    np.savez(arrays, **result.arrays)  # type: ignore[arg-type]
+    data = (parquet(result.rows), parquet(result.history), arrays.getvalue())
+    store(entry, dict(zip(FILES, data, strict=True)), result.effort)
+
+
+def parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def fetch(entry: Path, names: Iterable[str]) -> tuple[list[bytes], Effort] | None:
+    """The files of these names at `entry`, and what they took; None where one is missing or not what was written."""
+    try:
+        record = json.loads((entry / RECORD).read_bytes())
+        files = {name: (entry / name).read_bytes() for name in names}
+        if any(record["sha256"][name] != _sum(data) for name, data in files.items()):
+            return None
+        return list(files.values()), Effort(float(record["seconds"]), str(record["processor"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def store(entry: Path, files: dict[str, bytes], effort: Effort) -> None:
+    """Write files and their record beside `entry`, then rename: whole or not at all."""
+    record = {"sha256": {name: _sum(data) for name, data in files.items()}, **asdict(effort)}
     partial = _beside(entry)
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        result.rows.to_parquet(partial / "rows.parquet")
-        result.history.to_parquet(partial / "history.parquet")
-        np.savez(partial / "arrays.npz", **result.arrays)  # type: ignore[arg-type]
+        for name, data in (files | {RECORD: json.dumps(record, indent=1).encode()}).items():
+            (partial / name).write_bytes(data)
+            _flush(partial / name)
         shutil.rmtree(entry, ignore_errors=True)
         partial.rename(entry)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _flush(file: Path) -> None:
+    """Have it on the disk before it gets its name: a machine that fails then leaves no empty file."""
+    with file.open("r+b") as stream:
+        os.fsync(stream.fileno())
 
 
 @contextmanager
@@ -112,6 +169,7 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = _beside(path)
     try:
         yield partial
+        _flush(partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -133,7 +191,9 @@ def alone(folder: Path, *below: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"another ssl-bench is writing to {folder}: wait for its end or give another --out.") from None
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         raise InputError(f"--out: cannot write to {folder} ({error.strerror}); name another folder.") from error
     try:
         for place in (folder, *(folder / name for name in below)):

@@ -7,7 +7,8 @@
 The images of a data set travel once to each worker that has a job of it. Where a worker sees the folder of results
 (by the same path), it writes its checkpoints there, so that a method goes on where a killed run or a lost worker left
 it; any other worker computes in a folder of its own, and a run that is killed computes anew what had not arrived. A
-worker whose source or torch differs from this process's refuses, instead of returning other numbers.
+worker whose source, or a package it computes with, differs from this process's refuses, instead of returning other
+numbers.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def answer(job: run.Job, splits: Splits, runtime: str, sign: Path) -> cache.Resu
     """On a worker: the result of a job, or why the user's input does not allow one; one thread, as everywhere. Beside
     `sign` where that can be seen, so that a checkpoint of before counts and this one's will."""
     if cache.runtime() != runtime:
-        raise RuntimeError("this worker has another source or another torch; install the same and restart it")
+        needed = f"source, torch, {', '.join(cache.COMPUTING)}"
+        raise RuntimeError(f"this worker differs in one of {needed}; install the same and restart it")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as own, threadpool_limits(1):
         here = replace(job, splits=splits, entry=(sign.parent if sign.exists() else Path(own)) / job.entry.name)

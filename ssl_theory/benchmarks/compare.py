@@ -18,6 +18,7 @@ from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.methods import METHODS
 
 MARK = "*"
+COLUMNS = (*table.KEYS, "seed", "value")
 SAID = ("data", "augmentation", "settings", "methods", "image features", "versions", "source")  # of a provenance
 WHOLE = ("source", "versions")  # said to differ, not shown
 ASPECTS = ("content", "style", "attribute", "factor", "retained", "reconstruction", "generation", "evidence")
@@ -25,12 +26,12 @@ ASPECTS = ("content", "style", "attribute", "factor", "retained", "reconstructio
 
 def print_comparison(first: Path, second: Path, console: Console) -> None:
     results = [_read(folder) for folder in (first, second)]
-    console.print(f"A: {first}\nB: {second}", soft_wrap=True)
+    console.print(f"A: {first}\nB: {second}", soft_wrap=True, markup=False)
     for line in differences(*(said for _, said in results)):
         console.print(f"differs: {line}", soft_wrap=True, markup=False)
     for side, (rows, _) in zip("AB", results, strict=True):
         if lost := table.lost(rows, _titles(rows["method"])):
-            console.print(f"{side}: {lost}", soft_wrap=True)
+            console.print(f"{side}: {lost}", soft_wrap=True, markup=False)
     both = side_by_side(*(rows for rows, _ in results))
     if both.empty:
         raise InputError(f"{first} and {second} have no method and measure in common: nothing to compare.")
@@ -42,12 +43,22 @@ def print_comparison(first: Path, second: Path, console: Console) -> None:
 
 def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
-        return pd.read_parquet(folder / "table.parquet"), json.loads((folder / "provenance.json").read_text())
+        rows, said = pd.read_parquet(folder / "table.parquet"), json.loads((folder / "provenance.json").read_text())
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder}: no results there (table.parquet and provenance.json, as ssl-bench writes them to OUT/NAME): "
-            f"{error}"
-        ) from error
+        raise InputError(_no_results(folder, str(error))) from error
+    if missing := [name for name in COLUMNS if name not in rows.columns]:
+        raise InputError(_no_results(folder, f"table.parquet has no column {', '.join(missing)}"))
+    if not pd.api.types.is_numeric_dtype(rows["value"]):
+        raise InputError(_no_results(folder, f"column value of table.parquet holds {rows['value'].dtype}, no numbers"))
+    if not isinstance(said, dict):
+        raise InputError(_no_results(folder, f"provenance.json holds no object but a {type(said).__name__}"))
+    return rows, said
+
+
+def _no_results(folder: Path, why: str) -> str:
+    return (
+        f"{folder}: no results there (table.parquet and provenance.json, as ssl-bench writes them to OUT/NAME): {why}"
+    )
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:

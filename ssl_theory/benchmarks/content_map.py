@@ -18,15 +18,15 @@ Content is read from plain test images: linear accuracy, k-NN accuracy, and the 
 components as classes; style is the mean R² of the augmentation's parameters under a linear probe. Tuned against tuned:
 each learner's cell of the plane and length is chosen by validation accuracy and scored on test images.
 
-Finished parts are kept in OUT/NAME/parts and not computed again.
+Finished parts are kept in OUT/NAME/parts, with their checksum and what they took, and not computed again.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import multiprocessing
-import signal
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -42,14 +42,17 @@ from threadpoolctl import threadpool_limits
 from figures import look
 from ssl_theory.analysis.clustering import mixture_clustering
 from ssl_theory.analysis.probes import accuracy, r2
-from ssl_theory.benchmarks import cache, draw
+from ssl_theory.benchmarks import cache, draw, machine
 from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, unit
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.examination import Examination
+from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.methods import design
 from ssl_theory.benchmarks.provenance import made_by, of_images
 from ssl_theory.benchmarks.published import Colour, Crop
 from ssl_theory.benchmarks.run import SHARES
+from ssl_theory.benchmarks.table import half_width
+from ssl_theory.benchmarks.workers import each
 from ssl_theory.learners import VAE, Fitted, SimVAE, fit
 
 IMAGES = 128  # a step, over all views
@@ -57,6 +60,8 @@ ROWS = 4000  # images that a probe learns on, and that it is scored on, at most
 BASE_DECODER, BASE_STYLE = 0.01, 0.15  # the benchmark's, as published
 LEAST_AREA = 0.05  # of a crop, however strong
 CHOSEN_BY = "validation"  # the measure that choices are made by
+ROWS_FILE = "rows.parquet"  # of a stored part
+FILES = ("content-map.parquet", "content-map.md", "plane.png", "axes.png", "provenance.json")  # that a map leaves
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class Part:
     setting: Setting
     decoders: tuple[float, ...]
     styles: tuple[float, ...]
-    stored: Path  # Parquet
+    stored: Path  # a folder
 
     @classmethod
     def all_of(cls, run: Run, grid: Grid, folder: Path) -> list[Part]:
@@ -128,7 +133,7 @@ class Part:
         common, parts = repr((run.splits.fingerprint(), run.usual, run.steps, run.seeds, run.device)), []
         for where in grid.parts(run.base):
             name = cache.key({"run": common, "part": repr(where)})
-            parts.append(cls(run, *where, folder / f"{name}.parquet"))
+            parts.append(cls(run, *where, folder / name))
         return parts
 
     def augmentation(self) -> Augmentation:
@@ -157,7 +162,8 @@ def strengthened(usual: Augmentation, share: float) -> Augmentation:
 
 
 def compute(part: Part) -> None:
-    """Train and examine; one file at the end, so that a killed run leaves no half of one."""
+    """Train and examine; stored at the end in one rename, so that a killed run leaves no half of it."""
+    began = time.monotonic()
     torch.set_num_threads(1)
     exam = Examination.of(part.run.splits, part.augmentation(), seed=0)
     tables = []
@@ -165,9 +171,8 @@ def compute(part: Part) -> None:
         for kind in (VAE, SimVAE):
             styles, learners = zip(*(pair for pair in part.learners() if isinstance(pair[1], kind)), strict=True)
             tables += trained(part, exam, learners, styles)
-    part.stored.parent.mkdir(parents=True, exist_ok=True)
-    with cache.replacing(part.stored) as partial:
-        pd.concat(tables, ignore_index=True).to_parquet(partial)
+    rows = cache.parquet(pd.concat(tables, ignore_index=True))
+    cache.store(part.stored, {ROWS_FILE: rows}, Effort.since(began, part.run.device))
 
 
 def trained(
@@ -236,19 +241,23 @@ def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], N
             compute(part)
             report(done, len(missing))
     else:
-        deaf = (signal.SIGINT, signal.SIG_IGN)  # to Ctrl-C, which the parent answers
-        with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)), signal.signal, deaf) as pool:
-            for done, _ in enumerate(pool.imap_unordered(compute, missing, chunksize=1), start=1):
-                report(done, len(missing))
-    return pd.concat([pd.read_parquet(part.stored) for part in parts], ignore_index=True)
+        each(compute, missing, min(workers, len(missing)), report)
+    tables = [_stored(part) for part in parts]
+    if any(table is None for table in tables):
+        raise RuntimeError(f"a part vanished from {parts[0].stored.parent} while the run went on.")
+    return pd.concat(tables, ignore_index=True)
 
 
 def _stored(part: Part) -> pd.DataFrame | None:
     """None where there is nothing, or what the disk has damaged."""
-    try:
-        return pd.read_parquet(part.stored)
-    except (OSError, ValueError):
-        return None
+    found = cache.fetch(part.stored, [ROWS_FILE])
+    return None if found is None else pd.read_parquet(io.BytesIO(found[0][0]))
+
+
+def effort(parts: Sequence[Part]) -> Effort:
+    """What the parts that are stored took, whichever command computed them."""
+    found = [cache.fetch(part.stored, [ROWS_FILE]) for part in parts]
+    return machine.together(one[1] for one in found if one is not None)
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
@@ -273,11 +282,13 @@ def at_base(table: pd.DataFrame, base: Setting) -> pd.DataFrame:
 
 
 def tuned(rows: pd.DataFrame, base: Setting) -> pd.DataFrame:
-    """Each learner at the cell of the plane and the length that validation accuracy chooses, and their difference."""
+    """Each learner at the cell of the plane and the length that validation accuracy chooses, among those that the most
+    seeds survived, and their difference."""
     cell, plane = ["decoder_variance", "style_variance", "steps"], at_base(rows, base)
     best, lines = {}, []
     for name, own in plane.groupby("learner"):
-        scores = own[own["measure"] == CHOSEN_BY].groupby(cell, dropna=False)["value"].mean()
+        found = own[own["measure"] == CHOSEN_BY].groupby(cell, dropna=False)["value"].agg(["mean", "count"])
+        scores = found["mean"].where(found["count"] == found["count"].max()).fillna(-np.inf)
         chosen = scores.index[int(np.argmax(scores))]
         here = np.logical_and.reduce(
             [own[c].eq(v) | (own[c].isna() & pd.isna(v)) for c, v in zip(cell, chosen, strict=True)]
@@ -288,8 +299,8 @@ def tuned(rows: pd.DataFrame, base: Setting) -> pd.DataFrame:
 
 
 def _told(table: pd.DataFrame) -> dict[str, str]:
-    half = stats.t.ppf(0.975, len(table) - 1) * table.std() / np.sqrt(len(table))
-    return {name: f"{table[name].mean():.3f} ± {half[name]:.3f}" for name in draw.MAPPED}
+    """Mean and half of the 95 % t interval, over the seeds that did not diverge."""
+    return {name: f"{table[name].mean():.3f} ± {half_width(table[name]):.3f}" for name in draw.MAPPED}
 
 
 def markdown(rows: pd.DataFrame, found: pd.DataFrame, base: Setting, command: str) -> str:
@@ -328,13 +339,13 @@ def _table(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def write(folder: Path, name: str, rows: pd.DataFrame, run: Run, seconds: float, command: str) -> None:
+def write(folder: Path, name: str, rows: pd.DataFrame, run: Run, took: Effort, command: str) -> None:
     """The rows, the tables, the figures and where they come from, each in one rename."""
     found = differences(rows)
     with cache.replacing(folder / "content-map.parquet") as partial:
         rows.to_parquet(partial)
     cache.replace_text(folder / "content-map.md", markdown(rows, found, run.base, command) + "\n")
-    about = of_images(run.splits, run.usual) | made_by(run.device, seconds, command)
+    about = of_images(run.splits, run.usual) | made_by(took, command)
     cache.replace_text(folder / "provenance.json", json.dumps(about, indent=1))
     last, plane = rows["steps"].max(), at_base(found, run.base)
     along = _along(rows, run.base)

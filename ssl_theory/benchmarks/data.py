@@ -168,7 +168,7 @@ def load(
     >>> load("digits").shape
     (1, 12, 12)
     """
-    name = {source.hub: known for known, source in SOURCES.items() if source.hub}.get(name, name)
+    name = listed(name)
     source = _source(name)
     if name in BUILT_IN:
         _refuse(name, folder, image_column, label_column, config)
@@ -186,6 +186,11 @@ def load(
     parts, classes = decoded.kept(facts, partial(hub.read, place, columns, source.classes, recipe, found, config))
     attributes = recipe.attributes if recipe else ()
     return _three(name, _all_padded(parts, source), classes, split_seed, attributes=attributes)
+
+
+def listed(name: str) -> str:
+    """The name that a data set is listed by here, for one given by its name on the hub; any other as it is."""
+    return {source.hub: known for known, source in SOURCES.items() if source.hub}.get(name, name)
 
 
 def _built_in(name: str, source: Source, seed: int) -> Splits:
@@ -262,7 +267,22 @@ def _three(name: str, parts: dict[str, Images], classes: int, seed: int, **known
     if validation is None:
         share = VALIDATION if "test" in parts else VALIDATION / (1 - TEST)
         train, validation = _cut(train, share, classes, torch.Generator().manual_seed(seed + 1))
+    _check_parts(name, {"train": train, "validation": validation, "test": test}, classes)
     return Splits(name, classes, train, validation, test, **known)
+
+
+def _check_parts(name: str, parts: dict[str, Images], classes: int) -> None:
+    """What probes and choices need; a data set that brings its own parts may have less than a cut would leave."""
+    for part, images in parts.items():
+        if len(images) < 2:
+            raise InputError(f"{name}, split {part}: at least 2 images are needed, found {len(images)}: add some.")
+    counts = parts["train"].labels.bincount(minlength=classes)
+    if missing := (counts == 0).nonzero()[:, 0].tolist():
+        shown = ", ".join(map(str, missing[:SHOWN])) + (", ..." if len(missing) > SHOWN else "")
+        raise InputError(
+            f"{name}, split train: expected images of all {classes} classes, found none of class {shown}: add some, or "
+            "drop the class and number the labels anew."
+        )
 
 
 def _cut(images: Images, share: float, classes: int, generator: torch.Generator) -> tuple[Images, Images]:

@@ -4,6 +4,7 @@ must not wait for one."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ssl_theory.benchmarks import data
@@ -38,6 +39,7 @@ def _snapshot(hub: str, folder: Path) -> None:
         raise InputError(
             "fetching needs the package datasets, which is not installed: pip install 'ssl-theory[bench]'."
         ) from None
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with quiet():
@@ -45,6 +47,9 @@ def _snapshot(hub: str, folder: Path) -> None:
                 raise ConnectionError
             snapshot_download(hub, repo_type="dataset", local_dir=folder)
     except Exception as error:  # of the hub's client, of what it fetches with, or of the disk
+        for path in new:
+            with suppress(OSError):  # what was fetched stays, and is gone on with
+                path.rmdir()
         raise InputError(_why(hub, folder, error)) from error
 
 

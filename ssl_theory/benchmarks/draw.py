@@ -26,11 +26,11 @@ def content_against_style(tidy: pd.DataFrame, dataset: str) -> Figure:
 
     Bars are 95 % intervals over seeds; the dashed line is what the same probe reads off the pixels. A thin line leads
     to the small point of the layer before the head. Autoencoders, which lie close together, are drawn once more,
-    enlarged, where there are several.
+    enlarged, where there are several that did not diverge.
     """
     points = coordinates(tidy)
     methods = [str(method) for method in points.index.get_level_values("method").unique()]
-    crowd = [method for method in methods if METHODS[method].generative]
+    crowd = [method for method in methods if METHODS[method].generative and _found(points.loc[[method]])]
     panels = 2 if len(crowd) > 2 else 1
     figure, axes = canvas(1, panels, width="page" if panels == 2 else "column", height=2.9)
     for axis, shown in zip(axes[0], (methods, crowd), strict=False):
@@ -48,6 +48,11 @@ def content_against_style(tidy: pd.DataFrame, dataset: str) -> Figure:
         axes[0, 0].plot([], [], marker=".", color=QUIET, linewidth=0.7, label="before the head")
     legend(figure)
     return figure
+
+
+def _found(points: pd.DataFrame) -> bool:
+    """Whether a method has a place: one of which every seed diverged has none."""
+    return bool(np.isfinite(points[["content", "style"]].to_numpy(float)).all())
 
 
 def _enlarge(whole: Axes, part: Axes, points: pd.DataFrame) -> None:

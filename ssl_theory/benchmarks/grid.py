@@ -3,7 +3,6 @@ own."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -90,7 +89,6 @@ def _elsewhere(means: Means, told: Report, fabric: Any) -> Callable[[Sequence[Jo
 
 def _writing(told: Report, benches: Sequence[Bench], command: str) -> Report:
     """`told`, which also writes a data set's table and figures when the last of its methods is done."""
-    began = time.monotonic()
     left = [(bench, {job.name for job in bench.jobs}) for bench in benches]
 
     def both(name: str, stage: str, done: int, total: int) -> None:
@@ -99,6 +97,6 @@ def _writing(told: Report, benches: Sequence[Bench], command: str) -> Report:
             if name in names:
                 names.remove(name)
                 if not names:
-                    report.write(bench.folder, bench.results(), bench.jobs, time.monotonic() - began, command)
+                    report.write(bench.folder, bench.results(), bench.jobs, command)
 
     return both

@@ -188,13 +188,11 @@ def named(keys: str | None, design: Design | None = None) -> list[Method]:
 
 def _asked(keys: str | None) -> list[str]:
     asked = list(CORE) if keys is None else [key.strip().lower() for key in keys.split(",") if key.strip()]
-    if EVERY in asked:
-        return list(METHODS)
     for key in asked:
-        if key not in METHODS:
+        if key not in METHODS and key != EVERY:
             near = difflib.get_close_matches(key, METHODS, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}? " if near else ""
             raise InputError(f"unknown method {key!r}: {hint}Known: {', '.join(METHODS)}.")
     if not asked:
         raise InputError(f"--methods is empty; give one or more of {', '.join(METHODS)}, separated by commas.")
-    return [key for key in METHODS if key in asked]
+    return [key for key in METHODS if key in asked or EVERY in asked]

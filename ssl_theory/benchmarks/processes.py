@@ -14,6 +14,8 @@ from typing import Any
 from ssl_theory.benchmarks import run
 from ssl_theory.benchmarks.errors import InputError
 
+KILLED = -9  # the code of a process that the system ended
+
 
 def evaluate(jobs: Sequence[run.Job], workers: int, report: run.Report) -> None:
     """Every job, `workers` at a time, each result stored by its process."""
@@ -54,8 +56,14 @@ def _listen(messages: Any, report: run.Report) -> None:
 
 
 def _check(name: str, code: int | None) -> None:
+    """Where a process ended without a word: by the system, which kills where memory runs out, or by a fault of ours."""
+    if code == KILLED:
+        raise InputError(
+            f"{name}: its process was killed (out of memory?); what is finished is kept: try a smaller --batch, or "
+            "--jobs 1."
+        )
     if code != 0:
-        raise RuntimeError(f"{name}: its process ended with code {code} (-9: killed, often for want of memory).")
+        raise RuntimeError(f"{name}: its process ended with code {code}.")
 
 
 def _work(job: run.Job, messages: Any) -> None:

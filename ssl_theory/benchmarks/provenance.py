@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -13,13 +12,14 @@ from pathlib import Path
 
 from ssl_theory.benchmarks import cache, generation
 from ssl_theory.benchmarks.data import Splits
+from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.run import Job
 
-PACKAGES = ("torch", "numpy", "scikit-learn", "pandas", "ssl-theory")
+PACKAGES = ("torch", *cache.COMPUTING, "pandas", "ssl-theory")
 
 
-def provenance(jobs: Sequence[Job], seconds: float, command: str) -> dict[str, object]:
-    """Of a benchmark, plain JSON; `command` as it was given, `seconds` that it took."""
+def provenance(jobs: Sequence[Job], effort: Effort, command: str) -> dict[str, object]:
+    """Of a benchmark, plain JSON; `command` as it was given, `effort` that its results took when they were computed."""
     settings = jobs[0].settings
     return {
         **of_images(jobs[0].splits, jobs[0].augmentation),
@@ -27,7 +27,7 @@ def provenance(jobs: Sequence[Job], seconds: float, command: str) -> dict[str, o
         "seeds": list(range(settings.seeds)),
         "methods": {job.method.key: repr(job.method.learner) for job in jobs},
         "image features": generation.extractor(),
-        **made_by(settings.device, seconds, command),
+        **made_by(effort, command),
     }
 
 
@@ -45,18 +45,19 @@ def of_images(splits: Splits, augmentation: object) -> dict[str, object]:
     }
 
 
-def made_by(device: str, seconds: float, command: str) -> dict[str, object]:
-    """The command, what it ran on, when and for how long."""
+def made_by(effort: Effort, command: str) -> dict[str, object]:
+    """The command, when it was given, what the results were computed on and for how long: by it or by one before it,
+    with the same versions of the packages that compute."""
     return {
         "command": command,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": processor(device),
+        "processor": effort.processor,
         "source": cache.source(),
         "commit": commit(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
+        "seconds": round(effort.seconds, 1),
     }
 
 
@@ -66,21 +67,6 @@ def _installed(name: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-def processor(device: str) -> str:
-    """What computed: the processor with its cores, and the accelerator where one was used."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    words = f"{named[0] if named else platform.processor() or 'unknown'}, {os.cpu_count()} cores"
-    if device.startswith("cuda"):
-        import torch
-
-        words += f", {torch.cuda.get_device_name(device)}"
-    return words
 
 
 def commit() -> str | None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures import look
-from ssl_theory.benchmarks import cache, draw, table
+from ssl_theory.benchmarks import cache, draw, machine, table
 from ssl_theory.benchmarks.cache import Result
 from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.methods import Method
@@ -21,6 +21,8 @@ from ssl_theory.benchmarks.run import Job
 
 FIGURES = ("content-against-style", "reconstructions", "samples", "clusters", "training")
 SUFFIXES = ("png", "pdf")
+TABLES = ("table.parquet", "table.json", "table.md", "table.tex", "provenance.json")
+FILES = (*TABLES, *(f"{name}.{suffix}" for name in FIGURES for suffix in SUFFIXES))  # that a benchmark leaves
 
 
 def tidy(results: dict[str, Result]) -> pd.DataFrame:
@@ -44,18 +46,19 @@ def caption(jobs: Sequence[Job], rows: pd.DataFrame) -> str:
     ).rstrip()
 
 
-def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], seconds: float, command: str) -> list[Path]:
+def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], command: str) -> list[Path]:
     """Write table, figures and provenance to `folder`, and remove figures of an earlier command that this one does not
     draw; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, names = tidy(results), titles([job.method for job in jobs])
+    effort = machine.together(result.effort for result in results.values())
     with cache.replacing(folder / "table.parquet") as partial:
         rows.to_parquet(partial)
     texts = {
         "table.json": table.as_json(rows),
         "table.md": table.markdown(rows, names, caption(jobs, rows)),
         "table.tex": table.latex(rows, names, caption(jobs, rows)),
-        "provenance.json": json.dumps(provenance(jobs, seconds, command), indent=1),
+        "provenance.json": json.dumps(provenance(jobs, effort, command), indent=1),
     }
     for name, text in texts.items():
         cache.replace_text(folder / name, text)

@@ -9,9 +9,10 @@ several methods at a time."""
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from ssl_theory.benchmarks.cache import Result
 from ssl_theory.benchmarks.data import Splits
 from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.examination import Examination, usable
+from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.methods import Method
 from ssl_theory.learners import Fitted, fit
 from ssl_theory.learners.parallel import Fabric
@@ -108,8 +110,9 @@ def run(
     What is missing is computed here, one job after the other, by so many `workers` (processes), or `elsewhere`."""
     forget(jobs if fresh else ())
     missing = [job for job in jobs if cache.read(job.entry) is None]
+    absent = {job.entry for job in missing}
     for job in jobs:
-        if job not in missing:
+        if job.entry not in absent:
             report(job.name, "cached", 1, 1)
     if elsewhere is not None:
         elsewhere(missing)
@@ -140,12 +143,13 @@ def stored(job: Job) -> Result:
 
 def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
     """Train, choose, examine, and store the result."""
+    began = time.monotonic()
     job.entry.parent.mkdir(parents=True, exist_ok=True)
     with _one_thread(job.settings.device), _memory_watched(job):
         trained = _trained(job, report, fabric)
         report(job.name, "examining", 1, 1)
         result = _examined(job, trained)
-    cache.write(job.entry, result)
+    cache.write(job.entry, replace(result, effort=Effort.since(began, job.settings.device)))
     job.clear()
     report(job.name, "done", 1, 1)
 
@@ -305,12 +309,12 @@ def _examined(job: Job, trained: Sequence[Trained]) -> Result:
 
 
 def _best(scores: Tensor) -> tuple[int, int]:
-    """The (length, k) with the highest mean over members of `scores (lengths, ks, E)`; the shorter and
-    smaller of equals.
+    """The (length, k) with the highest mean over members of `scores (lengths, ks, E)`, among those at which the most
+    members have not diverged; the shorter and smaller of equals.
 
-    Members that diverged count for nothing; a length at which all did is never taken unless there is no
-    other."""
-    mean = scores.nanmean(-1).nan_to_num(nan=-1.0)
+    So a length that one seed survived never comes before one that all did, however good that one is."""
+    left = scores.isfinite().sum(-1)
+    mean = scores.nanmean(-1).where((left == left.max()) & (left > 0), -1.0)
     at = int(mean.flatten().argmax())
     return at // mean.shape[1], at % mean.shape[1]
 

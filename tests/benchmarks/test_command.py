@@ -1,11 +1,14 @@
 """The command as a user meets it: one-line refusals, exit codes, help, defaults and what it hands on."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ssl_theory.benchmarks import __main__ as command
-from ssl_theory.benchmarks import run
+from ssl_theory.benchmarks import content_map, data, report, run
+from ssl_theory.benchmarks import table as tables
 from tests.benchmarks.scans import table
 from tests.benchmarks.shell import bench
 
@@ -24,6 +27,10 @@ from tests.benchmarks.shell import bench
         (["digits", "--augmentation", "crop-colour"], "needs RGB images"),
         (["digits", "sprites", "--augmentation", "world"], "choose another one"),
         (["digits", "--device", "abacus"], "auto, cpu or cuda"),
+        (["digits", "--device", "meta"], "auto, cpu or cuda"),
+        (["digits", "--device", "cpu:0"], "auto, cpu or cuda"),
+        (["digits", "sprites", "--data-dir", "/nowhere"], "take no --data-dir"),
+        (["digits", "--methods", "all,simclx"], "did you mean simclr"),
         (["digits", "--jobs", -1], "--jobs"),
         (["digits", "--encoder", "vit"], "auto, mlp, conv, resnet18"),
         (["digits", "--head", -1], "0 for no head"),
@@ -39,7 +46,8 @@ from tests.benchmarks.shell import bench
         (["mnist", "--data-dir", "/nowhere/at/all"], "no such folder"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(arguments, said, tmp_path, capsys):
+def test_bad_input_is_one_line_and_exit_2(arguments, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "run", lambda *_, **__: pytest.fail("computed"))
     out = tmp_path / "out"
     assert bench(*arguments, "--out", out) == 2
     shown = capsys.readouterr()
@@ -65,6 +73,43 @@ def test_out_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert bench("digits", "--out", tmp_path / "file", "--methods", "random") == 2
     assert "--out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [(["digits", "--methods", "random"], "table.md"), (["map", "digits", "--steps", 1], "content-map.md")],
+)
+def test_a_folder_where_a_file_is_to_go_is_refused_before_anything_is_computed(
+    words, file, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(run, "run", lambda *_, **__: pytest.fail("computed"))
+    monkeypatch.setattr(content_map, "computed", lambda *_: pytest.fail("computed"))
+    (tmp_path / "digits" / file).mkdir(parents=True)
+    assert bench(*words, "--out", tmp_path, "--device", "cpu") == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert f"{tmp_path / 'digits' / file} is a folder" in said.err
+    assert [path.name for path in (tmp_path / "digits").iterdir()] == [file]
+
+
+def test_a_data_set_named_twice_is_one(monkeypatch, tmp_path):
+    seen, loaded = [], data.load("digits")
+    monkeypatch.setattr(command, "_show", lambda done: seen.append(done.folder))
+    monkeypatch.setattr(run, "run", lambda jobs, **_: seen.append([job.method.key for job in jobs]))
+    monkeypatch.setattr(data, "load", lambda name, **_: replace(loaded, name=name))
+    words = ["mnist", "ylecun/mnist", "--methods", "pixels", "--device", "cpu", "--out", tmp_path]
+    assert bench(*words) == 0
+    assert seen == [["pixels"], tmp_path / "mnist"]
+
+
+def test_where_results_went_is_said_as_it_is(monkeypatch, tmp_path, capsys):
+    done = SimpleNamespace(folder=tmp_path / "a[bold]b", jobs=[], results=dict)
+    monkeypatch.setattr(report, "tidy", lambda _: None)
+    monkeypatch.setattr(report, "caption", lambda *_: "")
+    monkeypatch.setattr(tables, "terminal", lambda *_: [])
+    monkeypatch.setattr(tables, "choices", lambda *_: "")
+    command._show(done)
+    assert f"Written to {done.folder}." in capsys.readouterr().out
 
 
 def test_faults_of_ours_are_not_dressed_up_as_bad_input(tmp_path, monkeypatch):

@@ -1,12 +1,14 @@
 """Two results side by side: differences, marks where intervals do not overlap, and what else differs first."""
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from ssl_theory.benchmarks import compare, table
+from ssl_theory.benchmarks.errors import InputError
 
 
 def rows(values: list[float], measure: str = "linear") -> pd.DataFrame:
@@ -42,6 +44,40 @@ def test_a_side_that_lost_seeds_says_so(tmp_path):
     said = console.file.getvalue()
     assert "B: Seeds that diverged are left out: VAE has 1 of 2 seeds." in said
     assert "A: Seeds" not in said
+
+
+def results(folder: Path, table: pd.DataFrame, said: str = "{}") -> Path:
+    folder.mkdir()
+    table.to_parquet(folder / "table.parquet")
+    (folder / "provenance.json").write_text(said)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "why"),
+    [
+        (pd.DataFrame({"a": [1]}), "{}", "no column method, layer, aspect, measure, target, seed, value"),
+        (rows([0.5]).drop(columns="target"), "{}", "no column target"),
+        (rows([0.5]).assign(value="much"), "{}", "no numbers"),
+        (rows([0.5]), "[1]", "no object but a list"),
+        (rows([0.5]), '"text"', "no object but a str"),
+        (rows([0.5]), "{", "Expecting property name"),
+    ],
+)
+def test_what_is_no_folder_of_results_is_one_line(tmp_path, table, said, why):
+    good, bad = results(tmp_path / "good", rows([0.5])), results(tmp_path / "bad", table, said)
+    for pair in ((good, bad), (bad, good)):
+        with pytest.raises(InputError, match="bad: no results there") as told:
+            compare.print_comparison(*pair, Console(file=io.StringIO()))
+        assert why in str(told.value)
+        assert "\n" not in str(told.value)
+
+
+def test_folders_are_named_as_they_are(tmp_path):
+    folder = results(tmp_path / "a[bold]b[", rows([0.5, 0.6]))
+    console = Console(file=io.StringIO(), width=300)
+    compare.print_comparison(folder, folder, console)
+    assert f"A: {folder}\nB: {folder}\n" in console.file.getvalue()
 
 
 def test_differences_are_named_and_long_ones_only_named():

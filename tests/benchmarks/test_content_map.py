@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,9 @@ import pytest
 import torch
 from scipy import stats
 
-from ssl_theory.benchmarks import content_map, data
+from ssl_theory.benchmarks import content_map, data, draw, machine
 from ssl_theory.benchmarks.content_map import CHOSEN_BY, Grid, Part, Run, Setting
+from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.published import Colour, Crop, named
 from ssl_theory.learners import VAE, SimVAE, fit
 from tests.benchmarks.scans import table
@@ -73,6 +75,30 @@ def test_tuned_chooses_by_validation_and_tells_of_test():
     assert told.loc["VAE", "decoder_variance"] == 0.01
     assert told.loc["SimVAE", "steps"] == 16
     assert told.loc["difference", "linear"] == "0.100 ± 0.000"
+
+
+def lost(cells: dict[tuple[str, float, int], list[float]]) -> pd.DataFrame:
+    """Rows of every measure with the same values, NaN where a seed diverged."""
+    return pd.concat([made(cells, name) for name in (*draw.MAPPED, CHOSEN_BY)], ignore_index=True)
+
+
+def test_tuned_prefers_what_more_seeds_survived():
+    nan = float("nan")
+    vae = {("VAE", 0.01, 8): [0.99, nan, nan], ("VAE", 0.1, 8): [0.5, 0.6, 0.7], ("VAE", 0.3, 8): [nan] * 3}
+    simvae = {("SimVAE", 0.01, 8): [0.8, nan, 0.8], ("SimVAE", 0.1, 8): [nan, nan, 0.9]}
+    told = content_map.tuned(lost(vae | simvae), BASE).set_index("learner")
+    assert told.loc["VAE", "decoder_variance"] == 0.1
+    assert told.loc["SimVAE", "decoder_variance"] == 0.01
+
+
+def test_intervals_of_tuned_learners_count_the_seeds_that_are_left():
+    nan = float("nan")
+    cells = {("VAE", 0.1, 8): [0.5, 0.6, 0.7, 0.8], ("SimVAE", 0.1, 8): [0.6, 0.8, nan, nan]}
+    told = content_map.tuned(lost(cells), BASE).set_index("learner")
+    half = stats.t.ppf(0.975, 1) * np.std([0.6, 0.8], ddof=1) / np.sqrt(2)
+    assert told.loc["SimVAE", "linear"] == f"0.700 ± {half:.3f}"
+    half = stats.t.ppf(0.975, 1) * np.std([0.1, 0.2], ddof=1) / np.sqrt(2)
+    assert told.loc["difference", "linear"] == f"0.150 ± {half:.3f}"
 
 
 def test_both_learners_begin_and_see_alike(tmp_path):
@@ -156,7 +182,10 @@ def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(content_map, "fit", None)
     again = content_map.computed(parts, 1, lambda *_: None)
     pd.testing.assert_frame_equal(rows, again)
-    content_map.write(tmp_path, "digits", rows, run, 1.0, "COMMAND")
+    took = content_map.effort(parts)
+    assert took.seconds == pytest.approx(sum(content_map.effort([part]).seconds for part in parts))
+    assert took == content_map.effort(parts)  # not what this command has taken so far
+    content_map.write(tmp_path, "digits", rows, run, took, "COMMAND")
     assert {path.name for path in tmp_path.iterdir()} == {
         "parts",
         "content-map.md",
@@ -167,6 +196,8 @@ def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
     }
     about = json.loads((tmp_path / "provenance.json").read_text())
     assert about["command"] == "COMMAND"
+    assert about["seconds"] == round(took.seconds, 1) > 0
+    assert about["processor"] == took.processor == machine.processor("cpu")
     assert about["data"]["sha256"] == run.splits.fingerprint()
     assert about["augmentation"] == repr(run.usual)
     told = (tmp_path / "content-map.md").read_text()
@@ -178,13 +209,23 @@ def test_every_length_is_told_once(tmp_path):
     (part, *_) = Part.all_of(digits(2), ONE, tmp_path)  # two lengths only: a quarter and a half are one
     rows = content_map.computed([part], 1, lambda *_: None)
     assert not rows.duplicated(["learner", "style_variance", "seed", "steps", "measure"]).any()
-    assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"]
+    assert [path.name for path in tmp_path.iterdir()] == [part.stored.name]
 
 
-def test_a_part_that_cannot_be_read_is_missing(tmp_path):
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+def change(file: Path) -> None:
+    """Whole for Parquet, which keeps no checksum of its own, and another number."""
+    pd.read_parquet(file).assign(value=0.5).to_parquet(file)
+
+
+@pytest.mark.parametrize("damage", [cut, change, Path.unlink])
+def test_a_part_that_is_not_what_was_written_is_missing(tmp_path, damage):
     (part, *_) = Part.all_of(digits(1), ONE, tmp_path)
     rows = content_map.computed([part], 1, lambda *_: None)
-    part.stored.write_bytes(part.stored.read_bytes()[:-30])
+    damage(part.stored / content_map.ROWS_FILE)
     reports: list[tuple[int, int]] = []
     again = content_map.computed([part], 1, lambda *said: reports.append(said))
     assert reports == [(0, 1), (1, 1)]
@@ -200,7 +241,7 @@ def test_a_full_disk_leaves_an_earlier_map_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(pd.DataFrame, "to_parquet", half)
     rows = made({("VAE", 0.1, 8): [0.5, 0.6], ("SimVAE", 0.1, 8): [0.5, 0.6]})
     with pytest.raises(OSError, match="No space"):
-        content_map.write(tmp_path, "digits", rows, digits(1), 1.0, "")
+        content_map.write(tmp_path, "digits", rows, digits(1), Effort(), "")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 

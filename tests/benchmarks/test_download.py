@@ -6,6 +6,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
+from ssl_theory.benchmarks import download
 from ssl_theory.benchmarks.data import load
 from ssl_theory.benchmarks.download import fetch
 from ssl_theory.benchmarks.errors import InputError
@@ -88,6 +89,27 @@ def test_where_to_must_be_said(hub):
 def test_what_goes_wrong_is_one_line(hub, tmp_path, error, message):
     hub.error = error
     assert message in refused("mnist", tmp_path)
+
+
+def test_a_fetch_that_brought_nothing_leaves_no_folder(hub, tmp_path, monkeypatch):
+    hub.error = ConnectionError("no route")
+    refused("mnist", tmp_path / "data" / "mnist")
+    monkeypatch.setattr(download, "reached", lambda _: False)
+    refused("mnist", tmp_path / "data" / "mnist")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    refused("mnist", tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_what_was_fetched_before_it_was_cut_off_stays(tmp_path, monkeypatch):
+    def cut_off(_, *, local_dir, **__):
+        (local_dir / "half").write_text("")
+        raise ConnectionError
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cut_off)
+    refused("mnist", tmp_path / "mnist")
+    assert [path.name for path in (tmp_path / "mnist").iterdir()] == ["half"]
 
 
 def test_a_file_in_the_way(hub, tmp_path):

@@ -61,3 +61,17 @@ def test_autoencoders_on_one_spot_are_enlarged_where_there_are_several():
     shown = set(part.get_legend_handles_labels()[1])
     assert shown == {METHODS[key].title for key in crowd} | {METHODS["pixels"].title}
     assert "enlarged" in part.get_title(loc="left") + part.get_title()
+
+
+@pytest.mark.parametrize(("diverged", "panels"), [(3, 1), (2, 1), (1, 2)])
+def test_only_autoencoders_that_did_not_diverge_are_enlarged(diverged, panels):
+    crowd = ("vae", "betavae", "crvae", "simvae")[: 4 if panels == 2 else 3]
+    rows = scores(("pixels", "simclr", *crowd))
+    rows.loc[rows["method"].isin(crowd[:diverged]), "value"] = np.nan
+    figure = draw.content_against_style(rows, "mine")
+    assert len(figure.axes) == panels
+    for axes in figure.axes:
+        assert np.isfinite([*axes.get_xlim(), *axes.get_ylim()]).all()
+    if panels == 2:
+        shown = set(figure.axes[1].get_legend_handles_labels()[1])
+        assert shown == {METHODS[key].title for key in (*crowd[diverged:], "pixels")}

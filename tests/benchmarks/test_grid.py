@@ -35,7 +35,7 @@ def said(monkeypatch) -> list[object]:
             happened.append(one.name)
             report(one.name, stage, 1, 1)
 
-    def written(folder, results, jobs, seconds, command):
+    def written(folder, results, jobs, command):
         happened.append((folder.name, {key: result.rows["value"].item() for key, result in results.items()}, command))
 
     monkeypatch.setattr(run, "run", ended)

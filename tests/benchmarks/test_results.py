@@ -3,12 +3,14 @@
 import json
 import shlex
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from ssl_theory.benchmarks import provenance, report, run
+from ssl_theory.benchmarks import cache, machine, provenance, report, run
+from ssl_theory.benchmarks.machine import Effort
 from tests.benchmarks.shell import bench
 
 
@@ -53,7 +55,7 @@ def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(pd.DataFrame, "to_parquet", half)
     monkeypatch.setattr(Figure, "savefig", half)
     with pytest.raises(OSError, match="No space"):
-        report.write(tmp_path, {}, [], 0.0, "")
+        report.write(tmp_path, {}, [], "")
     with pytest.raises(OSError, match="No space"):
         report._save(Figure(), tmp_path / "training")
     assert list(tmp_path.iterdir()) == []
@@ -90,7 +92,8 @@ def test_the_commit_says_whether_files_differ_from_it(tmp_path, monkeypatch):
 
 def test_second_run_computes_nothing_and_prints_the_same(finished, monkeypatch, capsys):
     monkeypatch.setattr(run, "evaluate", lambda *_: pytest.fail("computed again"))
-    before = (finished[0] / "table.parquet").read_bytes()
+    monkeypatch.setattr(machine, "processor", lambda _: "another machine")
+    before, said = (finished[0] / "table.parquet").read_bytes(), provenance_of(finished[0])
     assert bench(*finished[1]) == 0
     shown = capsys.readouterr()
     assert "SimVAE, Gaussian prior: cached" in shown.err
@@ -98,6 +101,24 @@ def test_second_run_computes_nothing_and_prints_the_same(finished, monkeypatch, 
     assert "Style" in shown.out
     assert "validation" in shown.out
     assert (finished[0] / "table.parquet").read_bytes() == before
+    again = provenance_of(finished[0])
+    assert {name for name in said if said[name] != again[name]} <= {"written"}  # nor is this command said to have
+
+
+def provenance_of(folder: Path) -> dict[str, object]:
+    said: dict[str, object] = json.loads((folder / "provenance.json").read_text())
+    return said
+
+
+def test_seconds_and_processors_are_those_of_all_results(finished):
+    kept = [cache.read(entry) for entry in (finished[0] / "cache").iterdir()]
+    took = [result.effort.seconds for result in kept if result is not None]
+    said = provenance_of(finished[0])
+    assert len(took) == 3
+    assert min(took) > 0
+    assert said["seconds"] == pytest.approx(sum(took), abs=0.051)
+    together = machine.together([Effort(1.5, "a"), Effort(2.5, "b"), Effort(1.0, "a"), Effort()])
+    assert together == Effort(5.0, "a; b")
 
 
 def test_compare_with_itself_and_with_other_settings(finished, tmp_path, capsys):

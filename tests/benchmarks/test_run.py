@@ -46,6 +46,9 @@ def job(folder: Path, method: str = "simclr", **changes) -> Job:
     return Job.of(METHODS[method], SPLITS, VIEWS, replace(SETTINGS, **changes), folder)
 
 
+EMPTY = cache.Result(pd.DataFrame({"value": [1.0]}), run._no_history())
+
+
 def silent(*_: object) -> None:
     return None
 
@@ -225,6 +228,8 @@ def test_best_choice_by_mean_over_members():
     scores = torch.tensor([[[0.5, 0.5], [0.6, 0.2]], [[0.9, 0.4], [0.7, 0.7]], [[0.7, 0.7], [0.1, 0.1]]])
     assert run._best(scores) == (1, 1)
     assert run._best(torch.tensor([[[math.nan, math.nan]], [[0.1, math.nan]]])) == (1, 0)
+    assert run._best(torch.tensor([[[0.9, math.nan]], [[0.5, 0.3]], [[0.2, 0.5]]])) == (1, 0)  # more are left
+    assert run._best(torch.full((2, 3, 2), math.nan)) == (0, 0)
 
 
 def test_both_sides_of_a_head_are_examined_and_chosen_by_one(tmp_path):
@@ -330,6 +335,25 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         exact = ["steps", "k", "mse"]  # probes and decoders differ: those of this process are shortened
         a, b = (result.rows[result.rows["measure"].isin(exact)].reset_index(drop=True) for result in pair)
         pd.testing.assert_frame_equal(a, b, rtol=1e-4)
+
+
+def test_two_jobs_of_one_name_are_told_apart_by_their_entries(tmp_path, monkeypatch):
+    """Not by their images, which are no truth value when compared."""
+    monkeypatch.setattr(run, "evaluate", lambda one, _: cache.write(one.entry, EMPTY))
+    first, stages = job(tmp_path, "vae"), []
+    other = replace(first, splits=replace(SPLITS, train=images(48, 0)), entry=tmp_path / "other")
+    run.run([first], workers=1, fresh=False, report=silent)
+    run.run([first, other], workers=1, fresh=False, report=lambda _, stage, *__: stages.append(stage))
+    assert stages == ["cached"]
+
+
+def test_a_worker_that_the_system_killed_is_one_line():
+    with pytest.raises(InputError, match=r"folder/vae: .* killed .*smaller --batch"):
+        processes._check("folder/vae", -9)
+    with pytest.raises(RuntimeError, match="code 3") as told:
+        processes._check("folder/vae", 3)
+    assert not isinstance(told.value, InputError)
+    processes._check("folder/vae", 0)
 
 
 @pytest.mark.slow
