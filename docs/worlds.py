@@ -9,11 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 
 import figures
 import synthetic
 
 POINTS, JOINED = 400, 25
+CLASSES = (
+    "contrastive",
+    "distillation",
+    "redundancy",
+    "clustering",
+    "instance",
+    "simvae",
+    "vae",
+    "supervised",
+    "random",
+)
 
 
 def plane(x: torch.Tensor) -> np.ndarray:
@@ -36,8 +48,10 @@ def draw_views(axes: Axes, views: synthetic.Views) -> None:
         axes.set(xlabel="content", ylabel="style")
     else:
         place = plane(views.z)
+        axes.set(xlabel="z, widest", ylabel="z, second")
     colour = views.content[:, 0] if views.label is None else views.label
-    kind: dict[str, Any] = {"cmap": "viridis"} if views.label is None else {"cmap": "tab10", "vmin": 0, "vmax": 9}
+    classes = ListedColormap([figures.FAMILIES[name]["color"] for name in CLASSES])
+    kind: dict[str, Any] = {"cmap": "viridis"} if views.label is None else {"cmap": classes, "vmin": 0, "vmax": 8}
     joined = place[:JOINED]
     axes.plot(joined[..., 0].T, joined[..., 1].T, color="0.25", linewidth=0.7, zorder=3)
     axes.scatter(place[:, 0, 0], place[:, 0, 1], c=colour.numpy(), s=2, **kind)
@@ -60,7 +74,7 @@ def main(path: Path) -> None:
             n = 8 if name == "sprites" else POINTS
             views = world.sample(n, views=2, generator=torch.Generator().manual_seed(0))
             (draw_sprites if name == "sprites" else draw_views)(axes, views)
-            axes.set_title(name)
+            axes.set_title(name, fontsize=7.5)
         for axes in list(panels.flat)[len(names) :]:
             axes.set_axis_off()
         figure.savefig(path)

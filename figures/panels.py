@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike, NDArray
 
 from figures.style import INK, PALE, QUIET, as_array, mark
@@ -210,7 +211,9 @@ def heat_map(
             red, green, blue, _ = mesh.to_rgba(as_array(values)[j, i])
             color = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.45 else "white"
             at = float(as_array(x)[i]), float(as_array(y)[j])
-            axes.text(*at, word, ha="center", va="center", fontsize=6, color=color, linespacing=0.9)
+            edge = [withStroke(linewidth=1.5, foreground=(red, green, blue))]  # the contour must not strike it through
+            middle: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 6, "path_effects": edge}
+            axes.text(*at, word, fontsize=6, color=color, linespacing=0.9, **middle)
     if contour is not None:
         for color, dashes, width in (("white", "solid", 2.2), (INK, "dashed", 1.0)):
             axes.contour(

@@ -24,7 +24,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import canvas, interval_points, legend
+from figures import canvas, interval_points, legend, mark
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import EVERY, ONE_A_FAMILY, SIMVAE, SIZES, displayed, intervals, training
 
@@ -97,8 +97,13 @@ def _draw_measure(
     def measured(source: pd.DataFrame, method: str) -> "pd.Series[float]":
         return per_seed(source, method=method, measure=measure)
 
-    control = None if control_table is None else intervals(control_table, shown, measured)
+    control = None
+    if control_table is not None:
+        paired = control_table[~control_table.method.isin(REFERENCES)]  # to those that see single views it is nothing
+        control = intervals(paired, shown, measured)
     interval_points(axes, shown, *intervals(table, shown, measured), control=control, methods=shown)
+    vae = measured(table, "VAE").mean()
+    axes.axvline(vae, color=mark("VAE")["color"], linestyle=":", linewidth=1, label="VAE, mean")
 
 
 def caption(found: Sequence[Finding]) -> str:

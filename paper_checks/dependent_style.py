@@ -125,8 +125,8 @@ def _draw_stacked(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame |
         axes.plot([place, place], [low, high], color="black", linewidth=1.2)
         if control_table is not None and name in controlled:
             middle, low, high = interval(naive(control_table, name))
-            axes.plot([place + 0.4] * 2, [low, high], color=control_mark()["color"], linewidth=1.2)
-            axes.plot([place + 0.4], [middle], **control_mark() | {"linestyle": "none"}, label=BROKEN)
+            axes.plot([place] * 2, [low, high], color=control_mark()["color"], linewidth=1.2)
+            axes.plot([place], [middle], **control_mark() | {"linestyle": "none"}, label=BROKEN)
     ends = np.array([-0.5, len(names) - 0.4])
     theory_line(axes, ends, np.full(2, floor), label="floor: what content tells, exact")
     ceiling = float(naive(table, OBSERVATION).mean())
@@ -172,7 +172,7 @@ def _draw_sweep(axes: Axes, table: pd.DataFrame, config: Config) -> None:
         middle, low, high = np.array([interval(values) for values in rows]).T
         line_with_band(axes, floors, middle, low, high, label=short(name), method=name)
     theory_line(axes, np.array([0.0, 0.8]), np.array([0.0, 0.8]), label="floor: what content tells, exact")
-    axes.set(xlabel="strength of dependence, floor R²(s|y)", ylabel="style R², naive", ylim=(0, 1))
+    axes.set(xlabel="floor R²(s|y)", ylabel="style R², naive", ylim=(0, 1))
 
 
 def caption(found: Sequence[Finding]) -> str:
@@ -184,8 +184,9 @@ def caption(found: Sequence[Finding]) -> str:
     return (
         f"Half of the variance of style follows from content. Left: R² of style as read ({looks}), and, dashed, the "
         "floor that content alone tells. Then: the floor subtracted, over what the data tell beyond it, retained style "
-        f"({truly}{generative}). Hollow: all views of a data point share their style (control). Means over seeds, a "
-        "world a seed, with 95 % intervals; tinted: where the bound lets it be."
+        f"({truly}{generative}). Right, where it is drawn: style as read, by how much of it follows from content; on "
+        "the dashed line lies what tells content alone. Hollow: all views of a data point share their style (control). "
+        "Means over seeds, a world a seed, with 95 % intervals; tinted: where the bound lets it be."
     )
 
 

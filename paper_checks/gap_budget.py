@@ -228,7 +228,7 @@ def caption(found: Sequence[Finding]) -> str:
         f"view, training and decoder make up at least {left:.2f} of it, the encoder's training at most {training:.2f}; "
         f"one view costs at least {dearer:.2f} nats more than views apart. "
         f"Views apart cost what the closed form says (to {form:.0e} nats at the trained decoder); the least rise is "
-        f"{rise:.2f} of that at the world's. Right: log Z, exact to {mass:.0e} nats, is what plug-in values add."
+        f"{rise:.3f} of that at the world's. Right: log Z, exact to {mass:.0e} nats, is what plug-in values add."
     )
 
 

@@ -40,11 +40,12 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from scipy import optimize
 from torch import Tensor
 
 import synthetic
-from figures import canvas, control_mark, family, legend, line_with_band, scatter_with_errors, series, theory_line
+from figures import canvas, control_mark, interval_points, legend, line_with_band, series, theory_line
 from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from paper_checks.own import generative
 from paper_checks.trained import EVERY as EVERY_METHOD
@@ -72,7 +73,7 @@ EVERY, NONLINEAR = "style R2, linear", "style R2, nonlinear"
 ABOUT, EACH = "style R2, one map about class means", "style R2, a map a class"
 CENTRES, MEANS, FROM_TRUTH = "centres R2", "class means R2", "style R2, linear, from the true latents"
 CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B1E3F", "#8A8A8A")
-FILLS: tuple[Any, ...] = ("full", "none", "left", "bottom")  # the first, second, ... method of a family
+BLOCK_BOUNDS: dict[str, tuple[Side, float]] = {"content": (">=", 0.9), "style": ("<=", 0.2)}
 
 METHODS = {"smoke": CONTROLLED, "quick": ONE_A_FAMILY, "full": EVERY_METHOD}
 CONFIG = {profile: size | {"pairing": "true", "methods": list(METHODS[profile])} for profile, size in SIZES.items()}
@@ -233,9 +234,10 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     ]
     for given, name in zip(config["methods"], displayed(config["methods"]), strict=True):
         content, style = block(name, "content R2, nonlinear"), block(name, "style R2, nonlinear")
-        checked.append((f"content block R², {name}", content, ">=", 0.9, share, False))
+        checked.append((f"content block R², {name}", content, *BLOCK_BOUNDS["content"], share, False))
         if not generative(given):  # these recover both blocks
-            checked.append((f"style block R², {name}", style, "<=", 0.2, "and not style", bool(controlled([name]))))
+            broken = bool(controlled([name]))
+            checked.append((f"style block R², {name}", style, *BLOCK_BOUNDS["style"], "and not style", broken))
     return [
         Finding.from_seeds(name, values, side, bound, reason=reason, controlled=broken)
         for name, values, side, bound, reason, broken in checked
@@ -243,7 +245,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
 
 
 def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequence[Finding], config: Config) -> Figure:
-    figure, axes = canvas(1, 4, width="page", height=2.6, width_ratios=[1.0, 1.0, 1.15, 1.0])
+    figure, axes = canvas(2, 3, width="page", height=2.6, width_ratios=[1.0, 1.0, 1.25])
     arrows = table[(table.measure == "axes") & (table.method == MIXTURE) & (table.separation == SEPARATIONS[1])]
     for panel, (space, title) in zip(
         axes[0, :2], (("true", "true style axes"), ("recovered", "recovered")), strict=True
@@ -251,7 +253,12 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
         _draw_axes(panel, arrows[arrows.space == space])
         panel.set_title(title)
     _draw_separation(axes[0, 2], table, control_table)
-    _draw_blocks(axes[0, 3], table, control_table, displayed(config["methods"]))
+    grid = axes[1, 0].get_gridspec()
+    for panel in axes[1]:
+        panel.remove()
+    style = figure.add_subplot(grid[1, :2])
+    _draw_blocks(style, table, control_table, config["methods"], "style")
+    _draw_blocks(figure.add_subplot(grid[1, 2], sharey=style), table, control_table, config["methods"], "content")
     legend(figure)
     return figure
 
@@ -272,7 +279,7 @@ def _ends(values: "pd.Series[float]") -> tuple[float, float, float]:
 
 
 def _draw_separation(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None) -> None:
-    shown = (  # series that are not those of the methods on the right
+    shown = (
         (4, EACH, "about class means, a map a class", "--"),
         (5, ABOUT, "about class means, one map", "-"),
         (1, NONLINEAR, "nonlinear", "-"),
@@ -286,30 +293,34 @@ def _draw_separation(axes: Axes, table: pd.DataFrame, control_table: pd.DataFram
     vae = [per_seed(table, method=VAE, separation=SEPARATIONS[-1], measure=measure).mean() for measure in (ABOUT, EACH)]
     axes.plot([SEPARATIONS[-1]] * 2, vae, "P", color="#6B1E3F", linestyle="none", label="VAE, about class means")
     if control_table is not None:
-        for measure in (ABOUT, EACH):
+        for measure, label, marker in ((EACH, "a map a class", "^"), (ABOUT, "one map", "v")):
             means = [per_seed(control_table, method=MIXTURE, separation=s, measure=measure).mean() for s in SEPARATIONS]
-            axes.plot(SEPARATIONS, means, label="control: views shuffled", **control_mark() | {"markersize": 3})
+            look = control_mark() | {"markersize": 3.5, "marker": marker}
+            axes.plot(SEPARATIONS, means, label=f"control: views shuffled, {label}", **look)
     axes.set(xlabel="separation of class means", xticks=SEPARATIONS, ylim=(-0.05, 1.05))
     axes.set_title("style R²")
 
 
-def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, methods: Sequence[str]) -> None:
-    families = [family(name) for name in methods]
-    for place, name in enumerate(methods):
-        fill = FILLS[families[:place].count(families[place]) % len(FILLS)]
-        sources = [(table, False)] + ([] if control_table is None else [(control_table, True)])
-        for source, broken in sources:
-            own = source[source.separation.isna()]
-            if name not in set(own.method):
-                continue
-            x, y = (_ends(per_seed(own, method=name, measure=f"{what} R2, nonlinear")) for what in ("content", "style"))
-            if broken:
-                axes.plot(x[0], y[0], **control_mark() | {"linestyle": "none"}, label="control: views shuffled")
-            else:
-                ends = (x[1], x[2]), (y[1], y[2])
-                scatter_with_errors(axes, [x[0]], [y[0]], x_interval=ends[0], y_interval=ends[1], label=name, fill=fill)
-    axes.set(xlabel="content block R²", ylim=(-0.05, 1.05))
-    axes.set_title("style block R²")
+def _draw_blocks(
+    axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, methods: Sequence[str], block: str
+) -> None:
+    """R^2 of a block by method with its bound; in the control of those that it has."""
+    names = displayed(methods)
+
+    def ends(source: pd.DataFrame) -> NDArray[np.float64]:
+        own = source[source.separation.isna()]
+        values = [
+            per_seed(own, method=name, measure=f"{block} R2, nonlinear") if name in set(own.method) else pd.Series([])
+            for name in names
+        ]
+        return np.array([_ends(each) for each in values]).T
+
+    bounds = [np.nan if block == "style" and generative(given) else BLOCK_BOUNDS[block][1] for given in methods]
+    broken = None if control_table is None else tuple(ends(control_table))
+    sides = [BLOCK_BOUNDS[block][0]] * len(names)
+    interval_points(axes, names, *ends(table), bounds=bounds, sides=sides, control=broken, methods=names)
+    axes.tick_params(axis="y", labelleft=block == "style")
+    axes.set_title(f"{block} block R²")
 
 
 def caption(found: Sequence[Finding]) -> str:
@@ -317,14 +328,14 @@ def caption(found: Sequence[Finding]) -> str:
     blocks = [_end_of_block(found, what, end) for what, end in (("content", min), ("style", max))]
     adjusted = [1 - (1 - r2) * (CLASSES - 1) / (CLASSES - 1 - DIM) for r2 in (means, centres)]
     return (
-        "Left: two directions of style (thick and thin arrow) at each class mean, in truth and as SimVAE with the "
+        "Above: two directions of style (thick and thin arrow) at each class mean, in truth and as SimVAE with the "
         "mixture prior recovers them, after the one affine map that takes recovered class means to the true ones. "
         f"Class means come back with an R² of {means:.2f}, the prior's centres with {centres:.2f} (adjusted for what "
         f"an affine map fits to {CLASSES} unrelated means: {adjusted[0]:.2f} and {adjusted[1]:.2f}), style nonlinearly "
         f"with {nonlinear:.2f}. The affine R² of style falls by {fall:.2f}, as it does from the true "
-        f"latents (dashed); about class means a map for each class reads {gain:.2f} more than one for all. Right: "
-        f"blocks of discriminative methods, of content at least {blocks[0]}, of style at most {blocks[1]}. Bands and "
-        "bars: 95 % over seeds; grey: views paired at random (control)."
+        f"latents (dashed); about class means a map for each class reads {gain:.2f} more than one for all. Below: "
+        f"blocks of discriminative methods, of content at least {blocks[0]}, of style at most {blocks[1]}; tinted: "
+        "where the bound lets them be. Bands and bars: 95 % over seeds; hollow: views paired at random (control)."
     )
 
 

@@ -243,7 +243,13 @@ def _draw_variance(axes: Axes, table: pd.DataFrame) -> None:
         spread = _curve(table, name, "deviation").clip(lower=1e-4)
         axes.plot(spread.index, spread, **_look(index), markersize=3)
     truth = np.linspace(0.3, table.truth.max(), 50)
-    axes.plot(truth, np.sqrt(2 * np.expm1(2 * truth)) / BATCH, color="0.5", linestyle="-.", label="NWJ, closed form")
+    axes.plot(
+        truth,
+        np.sqrt(2 * np.expm1(2 * truth)) / BATCH,
+        color="0.5",
+        linestyle="-.",
+        label="NWJ's negative term, closed form",
+    )
     axes.set(yscale="log", ylim=(1e-3, 1e3), xlabel="true I, nats", ylabel="standard deviation of a batch, nats")
     axes.set_title(f"Spread, K = {BATCH}")
 
@@ -258,7 +264,7 @@ def _draw_learned(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame |
         control=None if control_table is None else _intervals(control_table, controlled=True),
         methods=["InfoNCE"] * len(LEARNED),
     )
-    axes.set(xlabel=f"InfoNCE, fresh pairs, nats; I = {TRAINED_AT:g}")
+    axes.set(xlabel=f"InfoNCE, nats; I = {TRAINED_AT:g}")
     axes.set_title("Critic trained on")
 
 
@@ -281,8 +287,9 @@ def caption(found: Sequence[Finding]) -> str:
     side = "keeps" if worst <= 0 else "does not keep"
     return (
         "Left and middle: mean and spread of bounds with exact critics, by true information (both mixings averaged). "
-        "By theory InfoNCE stops at log K, NWJ is unbiased with a spread that grows like exp I (closed form drawn), "
-        "CLUB is loose, SMILE no bound and Donsker-Varadhan one from above on finite samples. Every bound "
+        "By theory InfoNCE stops at log K, NWJ is unbiased with a spread whose negative term grows like exp I (closed "
+        "form drawn; at large I the pairs that make it are too rare for a batch to show), CLUB is loose, SMILE no "
+        "bound and Donsker-Varadhan one from above on finite samples. Every bound "
         f"{side} to its side within its error bars. Right: trained critics, judged on fresh pairs: InfoNCE less I is "
         f"{' and '.join(gaps[POOL])} nats ({' and '.join(MIXINGS)}) after training on a pool of pairs, "
         f"{' and '.join(gaps[FRESH])} after training on fresh pairs at every step. Hollow: the critic of a pool on the "

@@ -44,6 +44,12 @@ from ssl_theory.losses.views import unit
 DIM, TEMPERATURE = 10, 1.0
 TRAINING, FRESH = "NC1, training views", "NC1, fresh views"
 
+DRAWN: list[Config] = [  # numbers of instances, few to many
+    {"linestyle": "-", "markersize": 3},
+    {"linestyle": "--", "markersize": 4.5, "markerfacecolor": "white"},
+    {"linestyle": ":", "markersize": 2},
+]
+
 CONFIG = {
     "smoke": {"seeds": 2, "checkpoints": [0, 5, 20], "instances": [8], "views": 16, "batch_size": 32},
     "quick": {"seeds": 5, "checkpoints": [0, 30, 100, 300, 1000], "instances": [8], "views": 256},
@@ -194,7 +200,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
         ticks = config["checkpoints"]
         panel.set_xticks(ticks, [f"{step:,}" for step in ticks], rotation=60)
         panel.minorticks_off()
-    legend(figure)
+    legend(figure, handlelength=3)
     return figure
 
 
@@ -206,17 +212,16 @@ def _draw_curves(
     config: Config,
     first: int = 0,
 ) -> None:
-    """A curve a measure for each number of instances (fainter: more of them); the control's for the fewest."""
+    """A curve a measure for each number of instances; the control's for the fewest."""
     for index, (measure, label) in enumerate(shown):
         for rank, C in enumerate(config["instances"]):
             points = _along(table, measure, C, config)
-            look = series(first + index) | {"linestyle": ("-", "--", ":")[rank % 3], "markersize": 3}
+            look = series(first + index) | DRAWN[rank % len(DRAWN)]
             line_with_band(axes, config["checkpoints"], *points, label=f"{label}, C = {C}", **look)
         if control_table is not None:
             points = _along(control_table, measure, config["instances"][0], config)
-            axes.plot(
-                config["checkpoints"], points[0], **control_mark() | {"markersize": 3}, label="control: random labels"
-            )
+            look = control_mark() | {"markersize": 3, "label": "control: random labels, fewest instances"}
+            axes.plot(config["checkpoints"], points[0], **look)
 
 
 def _along(table: pd.DataFrame, measure: str, C: int, config: Config) -> np.ndarray:

@@ -243,11 +243,14 @@ def _draw_limit(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | N
 def _draw_masses(axes: Axes, table: pd.DataFrame) -> None:
     mass = table[table.part == "mass"]
     for name, rows in mass.groupby("prior", sort=False):
-        axes.plot(rows.style_variance, rows.log_mass, label=f"{name} prior", **series(ORDER.index(str(name))))
+        look = series(ORDER.index(str(name)))
+        if name == "Gaussian":  # the mixture's lies on it
+            look |= {"markersize": 8, "markerfacecolor": "none"}
+        axes.plot(rows.style_variance, rows.log_mass, label=f"{name} prior", **look)
     variance = np.geomspace(mass.style_variance.min(), mass.style_variance.max(), 100)
     theory_line(axes, variance, plug_in_mass(variance), label="theory")
     axes.set(xscale="log", xlabel="style variance σ²", ylabel="log ∫∫ p(z, z′), nats")
-    axes.set_title("Mass: a density has log 1 = 0")
+    axes.set_title("Log mass: 0 for a density")
 
 
 def caption(found: Sequence[Finding]) -> str:

@@ -145,7 +145,7 @@ def _draw_entropy(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame |
     rows = table if control_table is None else pd.concat([table, control_table])
     rows = rows[(rows.d == 8) & (rows.draw == 0)]
     apart = {"linestyle": "none"}
-    axes.plot(rows.scale, 0.5 * rows.log_det, **series(3) | apart, label="Gaussian entropy, ½ log det Cov(z)")
+    axes.plot(rows.scale, 0.5 * rows.log_det, **series(5) | apart, label="Gaussian entropy, ½ log det Cov(z)")
     axes.plot(rows.scale, -rows.VICReg / 4, **series(4) | apart, label="VICReg's term, −(d/8) of it")
     values = torch.linalg.eigvalsh(direction(8, torch.Generator().manual_seed(0))).numpy()
     fine = np.linspace(0, rows.scale.max(), 200)

@@ -81,7 +81,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
 def _draw_without(axes: Axes, estimates: Sequence[float]) -> None:
     """The same without noise, a tick a row."""
     low, high = axes.get_xlim()
-    axes.plot(estimates, np.arange(len(estimates)), "|", color="0.1", markersize=9, label="without noise")
+    axes.plot(estimates, np.arange(len(estimates)), "|", color="0.1", markersize=6, label="without noise")
     axes.set_xlim(min(low, min(estimates) - 0.05), max(high, max(estimates) + 0.05))
 
 

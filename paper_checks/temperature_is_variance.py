@@ -252,7 +252,7 @@ def caption(found: Sequence[Finding]) -> str:
         f"{generative.estimate:.2f} [{generative.low:.2f}, {generative.high:.2f}] for SimVAE at σ² = τ/2 (95 % over "
         "seeds, Holm). Hollow: the same where the scale of the representation is free, so that τ is only a unit "
         "(control). Dashed: contrastive, but τ swept in the prior alone, the density estimate left at τ = 0.5. Middle: "
-        "classes instead of data points. Right: how tight clusters are, and the style that is kept."
+        "classes instead of data points. Right: R² of style in the representation, by temperature."
     )
 
 

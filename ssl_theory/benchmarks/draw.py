@@ -18,6 +18,7 @@ FILLS = ("full", "none", "left", "bottom")  # the first, second, ... method of a
 
 # The map of where SimVAE keeps more than the VAE: what was measured, and along what.
 MAPPED = {"linear": "linear accuracy", "knn": "k-NN accuracy", "nmi": "NMI of a mixture", "style": "style R²"}
+FULL = 0.1  # a difference whose colour is full
 ALONG = {"steps": "steps", "views": "views J", "latent_dim": "latent size", "strength": "augmentation strength"}
 
 
@@ -56,13 +57,9 @@ def _found(points: pd.DataFrame) -> bool:
 
 
 def _enlarge(whole: Axes, part: Axes, points: pd.DataFrame) -> None:
-    """Let `part` show the middles of `points` only, and frame in `whole` what it shows; bars may leave it."""
-    limits = []
-    for name in ("content", "style"):
-        low, high = points[name].min(), points[name].max()
-        air = 0.3 * (high - low) + 0.002
-        limits.append((float(low - air), float(high + air)))
-    part.set(xlim=limits[0], ylim=limits[1], title="framed: autoencoders, enlarged; bars go on")
+    """Let `part` show `points` with their bars only, and frame in `whole` what it shows."""
+    limits = [_around(points, "content", 0.0), _around(points, "style", -1.0)]
+    part.set(xlim=limits[0], ylim=limits[1], title="framed: autoencoders, enlarged")
     part.locator_params(axis="x", nbins=4)  # long numbers, close together
     (left, right), (bottom, top) = limits
     whole.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], color=INK, linewidth=0.6, zorder=6)
@@ -191,27 +188,30 @@ def _cut(axes: Axes, low: NDArray[np.floating], high: NDArray[np.floating]) -> N
 
 def plane(found: pd.DataFrame, title: str) -> Figure:
     """What SimVAE has over the VAE in every cell of decoder and style variance; bold where the interval leaves out
-    zero. Colours are no stronger than chance deserves: full at the largest difference, or at the usual half interval
-    where that is larger.
+    zero, faint where it does not. Colours are those of one scale, full at the largest difference of the figure, or at
+    `FULL` where that is larger.
     """
     figure, axes = canvas(2, 2, width="page", height=2.5)
+    limit = max(FULL, float(found.loc[found["measure"].isin(list(MAPPED)), "mean"].abs().max()))
     for axis, (name, label) in zip(axes.flat, MAPPED.items(), strict=True):
-        _cells(axis, found[found["measure"] == name])
+        _cells(axis, found[found["measure"] == name], limit)
         axis.set_title(label)
         axis.set_xlabel("decoder variance")
         axis.set_ylabel("style variance σ²")
-    figure.suptitle(f"{title}: SimVAE less VAE, in hundredths, with half of the 95 % interval", fontsize=9)
+    words = "bold: the interval leaves out 0"
+    figure.suptitle(f"{title}: SimVAE less VAE, in hundredths, with half of the 95 % interval; {words}", fontsize=9)
     return figure
 
 
-def _cells(axes: Axes, found: pd.DataFrame) -> None:
+def _cells(axes: Axes, found: pd.DataFrame, limit: float) -> None:
     middle, half = (found.pivot(index="style_variance", columns="decoder_variance", values=v) for v in ("mean", "half"))
-    limit = float(max(np.nanmax(np.abs(middle.to_numpy())), np.nanmedian(half.to_numpy()))) or 1.0
-    axes.imshow(middle, cmap="PuOr", vmin=-limit, vmax=limit, origin="lower", aspect="auto")
+    sure = middle.abs().to_numpy() > half.to_numpy()
+    strength = np.where(sure, 1.0, 0.4)
+    axes.imshow(middle, cmap="PuOr", vmin=-limit, vmax=limit, origin="lower", aspect="auto", alpha=strength)
     for (row, column), value in np.ndenumerate(middle.to_numpy()):
         width = half.to_numpy()[row, column]
-        weight = "bold" if abs(value) > width else "normal"
-        shade = "white" if abs(value) > 0.6 * limit else INK
+        weight = "bold" if sure[row, column] else "normal"
+        shade = "white" if sure[row, column] and abs(value) > 0.6 * limit else INK
         text = f"{100 * value:+.1f}\n±{100 * width:.1f}"
         axes.text(column, row, text, ha="center", va="center", fontsize=6.5, weight=weight, color=shade)
     axes.set_xticks(range(middle.shape[1]), [f"{v:g}" for v in middle.columns])
@@ -221,7 +221,7 @@ def _cells(axes: Axes, found: pd.DataFrame) -> None:
 
 
 def along(lines: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Content along each axis of the map, one thing at a time; bands are 95 % intervals over seeds."""
+    """Content along each axis of the map, one thing at a time; bars are 95 % intervals over seeds."""
     measures = [name for name in MAPPED if name != "style"]
     figure, axes = canvas(len(measures), len(lines), width="page", height=1.7, sharey="row", sharex="col")
     for row, measure in enumerate(measures):
@@ -237,12 +237,15 @@ def along(lines: dict[str, pd.DataFrame], title: str) -> Figure:
 
 
 def _curves(axes: Axes, table: pd.DataFrame, name: str) -> None:
+    """A line for each learner and decoder variance, side by side, as they often coincide."""
     usual = table["decoder_variance"].min()
-    for (learner, decoder), line in table.groupby(["learner", "decoder_variance"]):
-        low, high = line["mean"] - line["half"], line["mean"] + line["half"]
+    for place, ((learner, decoder), line) in enumerate(table.groupby(["learner", "decoder_variance"])):
         look = {} if decoder == usual else {"linestyle": "--", "markerfacecolor": "white"}
-        label = f"{learner}, decoder variance {decoder:g}"
-        line_with_band(axes, line[name], line["mean"], low, high, label=label, method=str(learner), **look)
+        aside = line[name] * 2.0 ** (0.07 * (place - 1.5))
+        words = f"{learner}, decoder variance {decoder:g}"
+        axes.errorbar(
+            aside, line["mean"], line["half"], label=words, elinewidth=1.0, **mark(str(learner)) | look, linewidth=0.9
+        )
     ticks = sorted(table[name].unique())
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
