@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 HELP = """Check the claims of the theory: compute, compare with bounds fixed beforehand, draw, report.
 
-A claim HOLDS when all its 95 % intervals lie on the right side of their bounds, FAILS when one lies on the wrong
-side, and is INCONCLUSIVE otherwise: also after an error, or when its control (the same check with one assumption
-broken) did not fail. Results are kept: a second run computes nothing, a killed run goes on where it was.
+A claim HOLDS when all its intervals lie on the right side of their bounds, FAILS when one lies on the wrong side, and
+is INCONCLUSIVE otherwise: also after an error, or when its control (the same check with one assumption broken) did not
+fail. The intervals are 95 % for all findings of a claim together (Holm's correction). Results are kept: a second run
+computes nothing, a killed run goes on where it was.
 
 \b
 Examples:
@@ -109,7 +111,7 @@ def check(
     crew = _crew(jobs or _cores(place), cluster)
     settings = Settings(profile, place, seeds, mine, tuple(bench or ()), changed, out, fresh, crew)
     plans = [plan(entry, settings) for entry in entries]
-    seeded = any("seeds" in made.config for made in plans)
+    seeded = any("seeds" in made.config or made.troubles for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
     if left:
         several = "s" * (len(entries) != 1)
@@ -133,7 +135,7 @@ def _refusal(entry: "Entry", mine: str) -> str:
     """Why the claim does not take the learner, "" where it does; one that cannot be imported is left to `plan`."""
     try:
         claim = entry.load()
-    except Exception:
+    except (Exception, SystemExit):
         return ""
     if not all("methods" in config for config in claim.config.values()):
         return TAKES_NONE
@@ -161,13 +163,22 @@ def _changes(given: list[str], profile: str, entries: "list[Entry]") -> dict[str
             changes[key] = json.loads(value)
         except ValueError:
             changes[key] = value  # a word
+        _require(_is_finite(changes[key]), f"--set {key}: expected finite numbers, found {value}; give others")
     for entry in entries if changes else ():
         try:
             claim = entry.load()
-        except Exception:  # `plan` says so in a line
+        except (Exception, SystemExit):  # `plan` says so in a line
             continue
         claim.settings(profile, changes=changes)
     return changes
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether no number in it is infinite or none at all, which JSON's readers take too."""
+    try:
+        return bool(json.dumps(value, allow_nan=False))
+    except ValueError:
+        return False
 
 
 def _require_bench(folders: list[str], entries: "list[Entry]") -> None:
@@ -238,6 +249,9 @@ def _run(plans: "list[Plan]", settings: "Settings") -> int:
 
 def main() -> int:
     """Run the command line and return its exit code; every complaint is one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal of ASCII has no ✓
     try:
         gc.disable()  # imports and plans are a million objects, all of which stay
         if sys.argv[1:2] == ["new"]:

@@ -9,6 +9,7 @@ which the file is discovered.
 import copy
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,10 @@ class Task:
         if "<" in name or "." in name:
             raise ValueError(f"a task needs a function at the top level of a module, found {name}; move it there")
         object.__setattr__(self, "kwargs", _plain(self.kwargs, name))
+        if several := [key for key, value in self.columns.items() if not pd.api.types.is_scalar(value)]:
+            raise ValueError(
+                f"columns of {name} must be one value for all rows, found several in {several[0]}; give one"
+            )
 
     @property
     def name(self) -> str:
@@ -117,8 +122,11 @@ def _same_keys(given: Any, plain: Any) -> bool:
     return not isinstance(given, list | tuple) or all(map(_same_keys, given, plain))
 
 
+OWN = re.compile(r'"[^"]*\.py:(\w+)#[0-9a-f]+"')  # a user's learner, see `own`: the class tells which
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = OWN.sub(r'"\1"', json.dumps(value))
     return text if len(text) <= 24 else f"{text[:20]}..."
 
 
@@ -168,6 +176,8 @@ class Claim:
             raise ValueError(
                 f"config of claim {self.name} must have {', '.join(PROFILES)}; found {', '.join(self.config)}"
             )
+        if not all(isinstance(config, Mapping) for config in self.config.values()):
+            raise ValueError(f"config of claim {self.name} must have a dict for each profile, found another value")
         if (self.control is None) != (not self.control_words):
             raise ValueError(
                 f"claim {self.name} needs control and control_words together, found one; give both or none"

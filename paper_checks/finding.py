@@ -42,7 +42,6 @@ class About(TypedDict, total=False):
     unit: str
     reason: str
     controlled: bool
-    level: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +78,17 @@ class Finding:
             raise ValueError(f"side of finding {self.name!r} must be '>=' or '<=', found {self.side!r}")
         for name in ("estimate", "low", "high", "bound"):
             object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "controlled", bool(self.controlled))
+        for name in ("name", "unit", "reason"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} of a finding must be text, found {getattr(self, name)!r}; write it in quotes")
 
     @classmethod
     def from_seeds(cls, name: str, values: ArrayLike, side: Side, bound: float, **about: Unpack[About]) -> "Finding":
         """Mean over training seeds with Student's t-interval, `mean +- t_{n-1} s / sqrt(n)`.
 
         `values`: (seeds,), one independent value a seed; for a difference between methods pass differences
-        paired by seed. `about`: unit, reason (why this bound), controlled, level.
+        paired by seed. `about`: unit, reason (why this bound), controlled.
 
         Why t and not a bootstrap: at n = 5 the percentile bootstrap of a mean covers about 83 % instead of
         95 % (its variance is short by (n-1)/n, its tails are normal instead of t), BCa is no better there,
@@ -128,17 +131,17 @@ class Finding:
         errors = np.abs(np.asarray(error, dtype=float)).ravel()
         worst = float(errors.max()) if errors.size else math.nan
         words: About = {"reason": "an identity, in float64", **about}
-        return cls(name=name, estimate=worst, low=worst, high=worst, bound=tolerance, side="<=", **words)
+        return cls(name=name, estimate=worst, low=worst, high=worst, bound=tolerance, side="<=", level=LEVEL, **words)
 
     @classmethod
     def _with_interval(
         cls, name: str, mean: float, standard_error: float, side: Side, bound: float, **kept: Any
     ) -> "Finding":
-        level, centre = kept.pop("level", LEVEL), kept.get("centre")
+        centre = kept.get("centre")
         estimate = mean if centre is None else abs(mean - centre)
         numbers = {"low": math.nan, "high": math.nan, "mean": mean, "standard_error": standard_error}
-        bare = cls(name=name, estimate=estimate, side=side, bound=bound, **{"kind": "seeds", **numbers, **kept})
-        return bare.at_level(level)
+        given = {"kind": "seeds", **numbers, **kept}
+        return cls(name=name, estimate=estimate, side=side, bound=bound, level=LEVEL, **given).at_level(LEVEL)
 
     @property
     def verdict(self) -> Verdict:

@@ -58,13 +58,15 @@ def judge_and_write(made: Plan, settings: Settings, started: datetime) -> Outcom
     control = _findings(made, control_table, made.control_config, "control's findings", settings)
     if control is None and made.control_config is not None and not made.troubles:
         control = []  # it has no tasks
-    drawn, caption = _draw(made, (table, control_table), (findings, control), files, _figure_before(folder))
+    before = None if settings.fresh else _figure_before(folder)
+    drawn, caption = _draw(made, (table, control_table), (findings, control), files, before)
     verdict, reasons = judge(findings, control, made.errors)
     seconds = _seconds(made, settings)
     outcome = Outcome(made.entry.name, verdict, reasons, findings or [], control, seconds)
     counts = {"computed": made.computed, "tasks": len(made.keys), "seconds": seconds, "peak": _peak(made, settings)}
-    about = provenance(settings, made.config, started, **counts)
+    about = provenance(settings, made, started, **counts)
     record = {**_record(made, outcome), "caption": caption, "provenance": about, "drawn from": drawn}
+    record["figures"] = {name: hashlib.sha256(files[name]).hexdigest() for name in FIGURES if name in files}
     with suppress(OSError):
         files[made.entry.path.name] = made.entry.path.read_bytes()
     if made.troubles:
@@ -110,19 +112,21 @@ def _control_reasons(findings: Sequence[Finding], control: Sequence[Finding]) ->
 def _attempt(made: Plan, where: str, action: Callable[[], T]) -> T | None:
     try:
         return action()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         made.fail(where, error)
         return None
 
 
 Before = tuple[str, Files]
-"""What the figure of an earlier run was drawn from, and its files."""
+"""What the figure of an earlier run was drawn from, and its files, undamaged."""
 
 
 def _figure_before(folder: Path) -> Before | None:
     try:
-        drawn = json.loads((folder / "findings.json").read_bytes())["drawn from"]
-        return drawn, {name: (folder / name).read_bytes() for name in FIGURES}
+        record = json.loads((folder / "findings.json").read_bytes())
+        files = {name: (folder / name).read_bytes() for name in FIGURES}
+        intact = all(hashlib.sha256(data).hexdigest() == record["figures"][name] for name, data in files.items())
+        return (record["drawn from"], files) if intact else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -131,6 +135,10 @@ def _table(made: Plan, jobs: Sequence[Job], name: str, files: Files, settings: S
     """The jobs' tables one below the other, also put into `files`; None where there are none or some failed."""
     if made.troubles or not jobs:
         return None
+    return _attempt(made, name, lambda: _joined(made, jobs, name, files, settings))
+
+
+def _joined(made: Plan, jobs: Sequence[Job], name: str, files: Files, settings: Settings) -> pd.DataFrame | None:
     tables = [settings.cache.load(job.key) for job in jobs]
     lost = [job.task.label for job, table in zip(jobs, tables, strict=True) if table is None]
     if lost:
@@ -196,7 +204,10 @@ def _draw(
 def _caption(claim: Claim, findings: Sequence[Finding], control: Sequence[Finding] | None) -> str:
     """The caption, which may ask for the findings of the control too."""
     asks = "control" in inspect.signature(claim.caption).parameters
-    return claim.caption(findings, control=control) if asks else claim.caption(findings)
+    words = claim.caption(findings, control=control) if asks else claim.caption(findings)
+    if not isinstance(words, str):
+        raise TypeError(f"caption must return text, found {type(words).__name__}; return the words")
+    return words
 
 
 def _drawn_from(claim: Claim, findings: Sequence[Finding], config: Config, files: Files) -> str:

@@ -24,7 +24,7 @@ TEMPERATURES = {"temperature": ("τ", 1.0), "style_variance": ("τ = 2σ²", 0.5
 
 def name(given: str) -> str:
     """`FILE.py:Class#digest` of what was typed; ValueError where it is no file or names no learner in it."""
-    path, _, kind = given.partition(":")
+    path, _, kind = given.rpartition(":")
     if not path.endswith(".py") or not kind:
         raise ValueError(f"expected a learner as FILE.py:Class, found {given!r}; e.g. --learner my_loss.py:MyLoss")
     if not Path(path).is_file():
@@ -35,8 +35,24 @@ def name(given: str) -> str:
         raise ValueError(f"the claims have a {kind} of their own: call your class otherwise, found {given!r}")
     full = Path(path).resolve()
     named = f"{full}:{kind}#{_digest(full)}"
-    load(named)
+    _require_made_of_nothing(named)
     return named
+
+
+def _require_made_of_nothing(method: str) -> None:
+    """ValueError where the class is abstract or needs arguments: a claim has none to give it."""
+    kind = load(method)
+    try:
+        kind()
+    except (Exception, SystemExit) as error:
+        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(
+            f"expected {short(method)}() to need no arguments, found {found}; give it what it lacks"
+        ) from None
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _digest(path: Path) -> str:
@@ -58,7 +74,7 @@ def load(method: str) -> type[Any]:
     """The learner's class; the file is imported once for each of its versions."""
     from ssl_theory.learners import Learner
 
-    place, _, digest = method.partition("#")
+    place, _, digest = method.rpartition("#")
     path, _, kind = place.rpartition(":")
     module_name = f"own_learner_{digest}"
     if not digest or not Path(path).is_file():
@@ -71,9 +87,12 @@ def load(method: str) -> type[Any]:
         sys.modules[module_name] = module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[module_name]
-            raise ValueError(f"cannot import {Path(path).name}: {type(error).__name__}: {error}") from error
+            raise ValueError(f"cannot import {Path(path).name}: {_told(error)}") from error
+        if _digest(Path(path)) != digest:  # read after the import, as that may have read another version
+            del sys.modules[module_name]
+            raise ValueError(f"{Path(path).name} changed while the run went on; run the command again")
     found = getattr(sys.modules[module_name], kind, None)
     if isinstance(found, type) and issubclass(found, Learner):
         return found
@@ -115,4 +134,4 @@ def findings_of(learner: str | None, findings: Sequence[Finding]) -> list[Findin
 
 def short(method: str) -> str:
     """What figures and findings call it: the class."""
-    return method.partition("#")[0].rpartition(":")[2] if "#" in method else method
+    return method.rpartition("#")[0].rpartition(":")[2] if "#" in method else method

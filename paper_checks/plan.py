@@ -1,7 +1,8 @@
 """What a run is to do: the settings of the command line, and each claim's jobs with those of its control."""
 
+import json
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ class Plan:
         }
         return [f"{where[0]}: {words}{more[words]}" for words, where in places.items()]
 
+    def other_seeds(self, settings: Settings) -> int | None:
+        """What `--seeds` asked for, where that is another number than the claim's profile has."""
+        usual = None if self.claim is None else self.claim.config[settings.profile].get("seeds")
+        return settings.seeds if self.claim is None or usual not in (None, settings.seeds) else None
+
     def fail(self, where: str, error: BaseException) -> None:
         self.troubles.append(Trouble(where, one_line(error), "".join(traceback.format_exception(error))))
 
@@ -82,18 +88,28 @@ def plan(entry: Entry, settings: Settings) -> Plan:
         dtype = str(torch.get_default_dtype())
         made.claim = claim = entry.load()
         asked = (settings.profile, settings.seeds, settings.learner, settings.bench, settings.changes)
-        made.config = claim.settings(*asked)
+        made.config = _plain(claim.settings(*asked), "CONFIG")
         made.jobs = _jobs(claim.tasks(made.config), settings.device, dtype)
         if claim.control is not None:
-            made.control_config = claim.control(claim.settings(*asked))
+            made.control_config = _plain(claim.control(claim.settings(*asked)), "the control's config")
             made.control_jobs = _jobs(claim.tasks(made.control_config), settings.device, dtype)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         made.jobs, made.control_jobs = [], []
         made.fail("planning", error)
     return made
 
 
-def _jobs(tasks: Sequence[Task], device: str, dtype: str) -> list[Job]:
+def _plain(config: Config, what: str) -> Config:
+    """The config as it is, if it is plain JSON: it is written beside the findings."""
+    try:
+        json.dumps(config, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} must be plain JSON: {error}; use finite numbers, strings and lists") from None
+    return config
+
+
+def _jobs(given: Iterable[Task], device: str, dtype: str) -> list[Job]:
     """Tasks with their keys; the source of each function is read once, however many tasks it has."""
+    tasks = list(given)
     sources = {function: fingerprint(function) for function in {task.function for task in tasks}}
-    return [Job(cache_key(task, device, dtype, sources[task.function]), task) for task in tasks]
+    return [Job(cache_key(task, device, dtype, sources[task.function]), task, dtype) for task in tasks]

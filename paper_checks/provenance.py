@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from paper_checks.cache import versions
-from paper_checks.claim import Config
-from paper_checks.plan import Settings
+from paper_checks.plan import Plan, Settings
 
 PACKAGES = ("ssl-theory", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
 
 
-def provenance(settings: Settings, config: Config, started: datetime, **counts: Any) -> dict[str, Any]:
+def provenance(settings: Settings, made: Plan, started: datetime, **counts: Any) -> dict[str, Any]:
     """Plain JSON to keep with a claim's findings; `counts`: what was computed and how long that took.
 
-    The benchmark's results are named where the claim's `config` has them, which of a run's claims one at most does.
+    The benchmark's results are named where the claim's config has them, which of a run's claims one at most does, and
+    seeds where `--seeds` makes another number of them than the profile.
     """
     return {
         "profile": settings.profile,
-        "seeds": settings.seeds,
+        "seeds": made.other_seeds(settings),
         "device": settings.device,
         "learner": settings.learner,
         "changes": dict(settings.changes),
-        "bench": list(settings.bench) if "bench" in config else [],
+        "bench": list(settings.bench) if "bench" in made.config else [],
         "commit": commit(),
         "versions": {"python": platform.python_version(), **versions(PACKAGES)},
         "machine": machine(settings.device),

@@ -9,14 +9,20 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
+
+from paper_checks.source import PROJECT, sources_of_file
 
 if TYPE_CHECKING:
     from paper_checks.claim import Claim
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # of a claim, and so of its folder
 
 
 @dataclass(frozen=True)
@@ -28,23 +34,55 @@ class Entry:
     path: Path
     part: str
     statement: str
+    typed: str = ""
 
     @property
     def argument(self) -> str:
-        """What to type on the command line to run this claim."""
-        return self.name if "." in self.module else self.path.name
+        """What to type on the command line to run this claim: of a file its path, as it was typed."""
+        return self.name if "." in self.module else self.typed or str(self.path)
 
     def load(self) -> "Claim":
         """Import the file and return its CLAIM."""
         from paper_checks.claim import Claim
 
-        folder = str(self.path.parent)
-        if "." not in self.module and folder not in sys.path:
-            sys.path.insert(0, folder)
-        claim = importlib.import_module(self.module).CLAIM
+        claim = self._module().CLAIM
         if not isinstance(claim, Claim):
             raise TypeError(f"CLAIM of {self.path.name} must be a Claim, found {type(claim).__name__}")
         return claim
+
+    def _module(self) -> ModuleType:
+        """The file's module; ValueError where it, or one that it imports from beside it, is another file's."""
+        if "." in self.module:
+            module = importlib.import_module(self.module)
+            _require_file(self.module, self.path)
+            return module
+        before = list(sys.path)
+        folder = str(self.path.parent)
+        sys.path[:] = [folder, *(place for place in before if place != folder)]
+        try:
+            module = importlib.import_module(self.module)
+            _require_file(self.module, self.path)
+            for name in sources_of_file(self.path).keys() & sys.modules.keys():
+                beside = [path for path in _files(self.path.parent, name) if path.is_file()]
+                if beside and name.partition(".")[0] not in PROJECT:
+                    _require_file(name, beside[0])
+        except (Exception, SystemExit):
+            sys.path[:] = before
+            raise
+        return module
+
+
+def _files(folder: Path, module: str) -> tuple[Path, Path]:
+    """Where a module of this name would lie in the folder."""
+    place = folder.joinpath(*module.split("."))
+    return place / "__init__.py", place.with_name(f"{place.name}.py")
+
+
+def _require_file(module: str, path: Path) -> None:
+    """ValueError where the loaded module is another file's: Python has one module of a name."""
+    found = Path(str(getattr(sys.modules[module], "__file__", None)))
+    if found.resolve() != path.resolve():
+        raise ValueError(f"expected module {module} from {path}, found it loaded from {found}; rename one of the files")
 
 
 def known() -> list[Entry]:
@@ -59,8 +97,15 @@ def chosen(names: Sequence[str]) -> list[Entry]:
     claims = {entry.name: entry for entry in known()}
     if not names:
         return list(claims.values())
-    entries = (_from_file(Path(name)) if name.endswith(".py") else _named(name, claims) for name in names)
-    return list({entry.name: entry for entry in entries}.values())
+    found: dict[str, Entry] = {}
+    for name in names:
+        entry = _from_file(name) if name.endswith(".py") else _named(name, claims)
+        for other in (found.setdefault(entry.name, entry), claims.get(entry.name, entry)):
+            if other.path.resolve() != entry.path.resolve():
+                raise ValueError(
+                    f"{entry.path} and {other.path} both have the claim {entry.name}; give one another name"
+                )
+    return list(found.values())
 
 
 def _named(name: str, claims: dict[str, Entry]) -> Entry:
@@ -72,7 +117,8 @@ def _named(name: str, claims: dict[str, Entry]) -> Entry:
     raise ValueError(f"unknown claim {name!r}: {remedy}")
 
 
-def _from_file(path: Path) -> Entry:
+def _from_file(typed: str) -> Entry:
+    path = Path(typed)
     if not path.is_file():
         raise ValueError(f"no claim file {path}: expected a Python file that assigns CLAIM")
     path = path.resolve()
@@ -83,7 +129,10 @@ def _from_file(path: Path) -> Entry:
     entry = _read(path, module)
     if entry is None:
         raise ValueError(f"{path.name} assigns no CLAIM = Claim(...): see `paper-checks new` for a template")
-    return entry
+    if not NAME.fullmatch(entry.name) or entry.name == "cache":
+        wanted = "small letters, digits and single dashes, not cache"
+        raise ValueError(f"expected a claim's name of {wanted}, found {entry.name!r}; change it in {path.name}")
+    return replace(entry, typed=typed)
 
 
 def _read(path: Path, module: str) -> Entry | None:

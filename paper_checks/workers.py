@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,8 +23,9 @@ from typing import Any
 import pandas as pd
 
 from paper_checks import memory
-from paper_checks.cache import Cache
+from paper_checks.cache import Cache, cache_key
 from paper_checks.claim import Task
+from paper_checks.source import fingerprint
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -34,12 +35,17 @@ ONE_THREAD = {
 }
 
 
+CHANGED = "the source changed while the run went on; run the command again"
+_sources: dict[Callable[..., Any], str] = {}  # of the functions that have computed here, as they were read then
+
+
 @dataclass(frozen=True)
 class Job:
-    """A task with the key that its table is cached under."""
+    """A task with the key that its table is cached under, and the default type of numbers that the key was made for."""
 
     key: str
     task: Task
+    dtype: str = "torch.float32"
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,27 @@ def compute(jobs: Sequence[Job], *, workers: int | Cluster, device: str, cache: 
 
 
 def _compute(job: Job, device: str, cache: Cache) -> Done:
-    return keep(*attempt(job, device), device, cache)
+    """Compute a job's table into the cache; none whose code may be another than its key says.
+
+    A process imports a claim, or what a task imports only as it runs, when it first needs it. So the source is read
+    before and after the first task of a function that succeeds; from then on the process has the code it needs.
+    """
+    if _changed(job, device):
+        return Done(job, 0.0, CHANGED)
+    done, table = attempt(job, device)
+    if table is not None and job.task.function not in _sources:
+        if _changed(job, device):
+            return Done(job, done.seconds, CHANGED)
+        _sources[job.task.function] = fingerprint(job.task.function)
+    return keep(done, table, device, cache)
+
+
+def _changed(job: Job, device: str) -> bool:
+    """Whether the job's key is another by now; so it is where a file can no longer be read."""
+    try:
+        return cache_key(job.task, device, job.dtype, _sources.get(job.task.function)) != job.key
+    except (OSError, ValueError, SyntaxError):
+        return True
 
 
 def attempt(job: Job, device: str) -> tuple[Done, pd.DataFrame | None]:
@@ -89,7 +115,7 @@ def attempt(job: Job, device: str) -> tuple[Done, pd.DataFrame | None]:
     counted, start = memory.forget_peak(), time.perf_counter()
     try:
         table = job.task.run(device)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return failed(job, time.perf_counter() - start, error), None
     return Done(job, time.perf_counter() - start, peak=memory.peak() if counted else None), table
 
@@ -218,7 +244,7 @@ def _serve(connection: Connection, device: str, cache: Cache) -> None:
 def _answer(data: bytes, device: str, cache: Cache) -> tuple[float, str, str, bool]:
     try:
         job: Job = pickle.loads(data)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return 0.0, f"cannot be loaded in a worker: {one_line(error)}", traceback.format_exc(), False
     done = _compute(job, device, cache)
     memory.give_back()

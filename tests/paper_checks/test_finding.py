@@ -112,6 +112,13 @@ def test_near_folds_the_interval_about_the_target():
     assert Finding.near("slope", [2.0, 2.9, 3.4, 4.1, 2.6], 3.0, 0.15).verdict is Verdict.INCONCLUSIVE
 
 
+def test_the_level_of_an_interval_is_holm_s_to_set_and_no_argument_of_a_claim_s_author():
+    with pytest.raises(TypeError, match="level"):
+        Finding.from_seeds("f", [1.0, 2.0], ">=", 0.5, level=0.5)
+    with pytest.raises(TypeError, match="level"):
+        Finding.exact("f", 0.0, level=0.5)
+
+
 def test_monte_carlo_interval_is_normal():
     finding = Finding.from_standard_error("f", 1.0, 0.1, "<=", 1.2)
     assert finding.high == pytest.approx(1.0 + 1.959963984540054 * 0.1)

@@ -163,3 +163,42 @@ def test_a_learner_is_trained_again_when_what_it_imports_from_beside_it_has_chan
     assert len({before, after, own.name(f"{path}:Mine")}) == 3
     config = claim("style-collapse").settings("smoke")
     assert training(before, config) != training(after, config)
+
+
+def test_a_learner_that_changed_since_it_was_named_is_not_loaded(tmp_path: Path) -> None:
+    """A spawned worker imports it at its first task: what it then finds must be what the task's name says."""
+    path = tmp_path / "mine.py"
+    path.write_text(LEARNER.format(temperature=0.5))
+    method = own.name(f"{path}:Mine")
+    del sys.modules[f"own_learner_{method[-12:]}"]
+    path.write_text(LEARNER.format(temperature=0.7))
+    with pytest.raises(ValueError, match=r"^mine\.py changed while the run went on; run the command again$"):
+        own.load(method)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("from ssl_theory.learners import Learner as Base\n\nclass Mine(Base):\n    pass\n", "abstract class"),
+        ("from ssl_theory.learners import SimCLR\n\nclass Mine(SimCLR):\n"
+         "    def __init__(self, weight):\n        pass\n", "weight"),
+        ("raise SystemExit(0)\n", r"cannot import mine\.py: SystemExit: 0"),
+    ],
+)  # fmt: skip
+def test_a_learner_that_cannot_be_made_is_refused_before_anything_is_trained(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words) as error:
+        own.name(f"{path}:Mine")
+    assert "\n" not in str(error.value)
+
+
+def test_of_a_learner_a_task_s_label_shows_the_class_and_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "no #1: mine"
+    folder.mkdir()
+    (folder / "mine.py").write_text(LEARNER.format(temperature=0.5))
+    method = own.name(f"{folder}/mine.py:Mine")
+    assert (own.short(method), own.load(method).__name__) == ("Mine", "Mine")
+    assert 'method="Mine"' in training(method, claim("style-collapse").settings("smoke")).label

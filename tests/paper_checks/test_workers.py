@@ -1,23 +1,28 @@
 """What happens to one task happens to that task alone."""
 
+import importlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
-from paper_checks.cache import Cache
+from paper_checks.cache import Cache, cache_key
 from paper_checks.claim import Task
 from paper_checks.workers import Done, Job, compute
 
 
-def behave(*, how: str, seed: int = 0) -> pd.DataFrame:
+def behave(*, how: str, seed: int = 0, place: int = 0) -> pd.DataFrame:
     if how == "raise":
         raise RuntimeError("first line\nsecond line")
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "leave":
+        sys.exit(0)
     if how == "exit":
         os._exit(3)
     generator = torch.Generator().manual_seed(seed)
@@ -26,26 +31,30 @@ def behave(*, how: str, seed: int = 0) -> pd.DataFrame:
 
 
 def jobs(*hows: str) -> list[Job]:
-    return [Job(f"{place:02d}" + "0" * 62, Task(behave, {"how": how, "seed": 1})) for place, how in enumerate(hows)]
+    return [job(Task(behave, {"how": how, "seed": 1, "place": place})) for place, how in enumerate(hows)]
 
 
-def run(cache: Cache, workers: int, *hows: str) -> dict[str, Done]:
+def job(task: Task) -> Job:
+    return Job(cache_key(task, "cpu", Job.dtype), task)
+
+
+def run(cache: Cache, workers: int, *hows: str) -> dict[int, Done]:
     ended = list(compute(jobs(*hows), workers=workers, device="cpu", cache=cache))
     assert len(ended) == len(hows)
-    return {done.job.key[:2]: done for done in ended}
+    return {done.job.task.kwargs["place"]: done for done in ended}
 
 
 def test_a_worker_s_death_or_error_fails_its_own_task_and_numbers_do_not_depend_on_jobs(tmp_path: Path):
     alone, crowd = Cache(tmp_path / "alone"), Cache(tmp_path / "crowd")
     ended = run(crowd, 2, "raise", "fine", "killed", "fine", "exit")
-    assert ended["00"].reason == "RuntimeError: first line"
-    assert "second line" in ended["00"].trace
-    assert "ended by SIGKILL (out of memory?" in ended["02"].reason
-    assert ended["04"].reason == "its worker ended with exit code 3"
-    assert not ended["01"].reason
-    assert not ended["03"].reason
-    run(alone, 1, "fine")
-    one, other = alone.load("00" + "0" * 62), crowd.load("03" + "0" * 62)
+    assert ended[0].reason == "RuntimeError: first line"
+    assert "second line" in ended[0].trace
+    assert "ended by SIGKILL (out of memory?" in ended[2].reason
+    assert ended[4].reason == "its worker ended with exit code 3"
+    assert not ended[1].reason
+    assert not ended[3].reason
+    again = run(alone, 1, "fine")
+    one, other = alone.load(again[0].job.key), crowd.load(ended[3].job.key)
     assert one is not None
     assert other is not None
     assert one.equals(other)
@@ -59,11 +68,46 @@ def test_threads_are_given_back(tmp_path: Path):
 
 
 def test_dearest_tasks_start_first(tmp_path: Path):
-    cheap, dear = Job("00" + "0" * 62, Task(behave, {"how": "fine"})), Job("01", Task(behave, {"how": "raise"}, cost=9))
+    cheap, dear = job(Task(behave, {"how": "fine"})), job(Task(behave, {"how": "raise"}, cost=9))
     assert [done.job for done in compute([cheap, dear], workers=1, device="cpu", cache=Cache(tmp_path))] == [
         dear,
         cheap,
     ]
+
+
+def test_sys_exit_fails_its_own_task_alone(tmp_path: Path):
+    ended = run(Cache(tmp_path), 1, "leave", "fine")
+    assert [ended[place].reason for place in (0, 1)] == ["SystemExit: 0", ""]
+
+
+MODULE = """
+import pandas as pd
+
+
+def measure(*, seed):
+    {first}
+    return pd.DataFrame({{"value": [{value}]}})
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "during"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_source_that_changes_while_the_run_goes_on_is_refused_and_nothing_is_saved(
+    moment: str, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The key is made from the source as planned; a spawned worker imports the file as it is when it begins."""
+    name = f"changing_{moment}_{workers}"
+    path, cache = tmp_path / f"{name}.py", Cache(tmp_path / "cache")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    later = MODULE.format(first="pass", value=2.0)
+    rewrite = f"import pathlib; pathlib.Path({str(path)!r}).write_text({later!r})"
+    path.write_text(MODULE.format(first=rewrite if moment == "during" else "pass", value=1.0))
+    planned = [job(Task(importlib.import_module(name).measure, {"seed": seed})) for seed in range(2)]
+    if moment == "before":
+        path.write_text(later)
+    ended = list(compute(planned, workers=workers, device="cpu", cache=cache))
+    assert [done.reason for done in ended] == ["the source changed while the run went on; run the command again"] * 2
+    assert not [one for one in planned if cache.has(one.key)]
 
 
 def test_nothing_to_do_starts_nothing(tmp_path: Path):
