@@ -3,17 +3,25 @@
 python docs/verdicts.py results     after `python -m paper_checks --profile full`
 """
 
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from paper_checks import report, summary
+from paper_checks import report, summary, words
+from paper_checks.finding import Finding
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 BEGIN, END = "<!-- verdicts: written by docs/verdicts.py -->", "<!-- end of verdicts -->"
+
+OWN = {  # what of a run is not the claims as they stand: in provenance, and in words
+    "learner": "a learner of one's own",
+    "changes": "other settings (--set)",
+    "seeds": "another number of seeds (--seeds)",
+}
 
 Record = Mapping[str, Any]
 
@@ -56,16 +64,23 @@ def section(record: Record, figures: str) -> str:
 
 
 def row(found: Record, broken: Record | None) -> str:
-    interval = "" if found["kind"] == "exact" else f"[{number(found['low'])}, {number(found['high'])}]"
-    control = f"{number(broken['estimate'])}, {broken['verdict']}" if broken else ""
+    numbers = shown(found)
+    interval = "" if found["kind"] == "exact" else f"[{numbers.low}, {numbers.high}]"
+    control = f"{shown(broken).estimate}, {broken['verdict']}" if broken else ""
     control += "" if found["controlled"] or not control else " (not asked)"
-    bound = f"{found['side']} {number(found['bound'])}"
-    cells = (found["name"], number(found["estimate"]), interval, bound, found["verdict"], control)
+    bound = f"{found['side']} {numbers.bound}"
+    cells = (found["name"], numbers.estimate, interval, bound, found["verdict"], control)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def number(value: float | None) -> str:
-    return "NaN" if value is None else f"{value:.3g}"
+def shown(found: Record) -> words.Shown:
+    """A finding's numbers, with the digits that show on which side of the bound they lie."""
+    return words.shown(Finding.from_json(found), number, lambda value, digits: float(number(value, digits)))
+
+
+def number(value: float, digits: int = 3) -> str:
+    text = "NaN" if math.isnan(value) else f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+0" in text and abs(value) < 1e5 else text
 
 
 def main() -> int:
@@ -77,15 +92,19 @@ def main() -> int:
     if not records:
         print(f"verdicts: no claim has been checked in {results}; run `make checks` first", file=sys.stderr)
         return 2
-    for key, what in (("learner", "a learner of one's own"), ("changes", "other settings (--set)")):
+    for key, what in OWN.items():
         if own := sorted(record["claim"] for record in records if record["provenance"].get(key)):
             print(f"verdicts: made with {what}: {', '.join(own)}; run them without it", file=sys.stderr)
             return 2
+    pictures = {record["claim"]: results / record["claim"] / "figure.png" for record in records}
+    if lost := [name for name, path in pictures.items() if not path.is_file()]:
+        print(f"verdicts: expected a figure of each claim, none of {', '.join(lost)}; run again", file=sys.stderr)
+        return 2
     folder = DOCS / "claims"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for record in records:
-        shutil.copyfile(results / record["claim"] / "figure.png", folder / f"{record['claim']}.png")
+    for name, path in pictures.items():
+        shutil.copyfile(path, folder / f"{name}.png")
     (DOCS / "claims.md").write_text(pages(records, folder.name))
     README.write_text(table(records))
     return 0

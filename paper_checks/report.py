@@ -21,7 +21,7 @@ from markupsafe import Markup
 from paper_checks import PARTS, own, summary
 from paper_checks.cache import write_atomically
 from paper_checks.finding import Finding, Verdict
-from paper_checks.words import SIGNS, decisive, in_words, interval, number, quoted, sign, with_unit
+from paper_checks.words import SIGNS, asked, decisive, in_words, interval, number, quoted, shown, with_unit
 
 OTHER = "other"
 SIZED_NORM = re.compile(r"\\[Bb]igg?[lmr]?(?=\\\|)")  # latex2mathml knows \| but not \Big\|
@@ -34,8 +34,7 @@ def build(out: Path) -> Path:
     records, unread = collect(out)
     templates = environment()
     for record in records:
-        page = templates.get_template("page.html.j2").render(claim=record)
-        write_atomically(out / record["folder"] / "index.html", page.encode())
+        write_atomically(out / record["folder"] / "index.html", record["page"].encode())
     whole = {"claims": records, "parts": by_part(records), "counts": counts(records), "unread": unread}
     write_atomically(out / "index.html", templates.get_template("report.html.j2").render(whole).encode())
     write_atomically(out / "summary.md", summary.markdown(records).encode())
@@ -44,13 +43,19 @@ def build(out: Path) -> Path:
 
 
 def collect(out: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Every claim's record, in the order of the theory's parts; and the folders whose record cannot be read."""
+    """Every claim's record, in the order of the theory's parts; and the folders whose record cannot be read.
+
+    A record that lacks what its page or the summary says is another version's, and cannot be read either.
+    """
     order = {part: place for place, part in enumerate(PARTS)}
     records, unread = [], []
     for path in sorted(out.glob("*/findings.json")):
         try:
-            records.append(_record(path))
-        except (OSError, ValueError, KeyError, TypeError):
+            record = _record(path)
+            record["page"] = environment().get_template("page.html.j2").render(claim=record)
+            summary.markdown([record])
+            records.append(record)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, jinja2.UndefinedError):
             unread.append(path.parent.name)
     return sorted(records, key=lambda record: (order.get(record["part"], len(order)), record["claim"])), unread
 
@@ -114,7 +119,7 @@ def _row(finding: Finding, control: Sequence[Finding]) -> dict[str, Any]:
         "measured": "" if finding.centre is None else f"{number(finding.mean)} against {number(finding.centre)}",
         "interval": interval(finding),
         "level": "" if finding.kind == "exact" else f"{100 * finding.level:.3g} %",
-        "bound": f"{sign(finding.side)} {number(finding.bound)}",
+        "bound": asked(finding),
         "verdict": str(finding.verdict),
         "sign": SIGNS[finding.verdict],
         "words": finding.words,
@@ -129,7 +134,7 @@ def _control(broken: Finding) -> dict[str, Any]:
     else:
         wanted = "as it must" if broken.verdict is Verdict.FAILS else "but it must fail"
     return {
-        "estimate": number(broken.estimate),
+        "estimate": shown(broken).estimate,
         "interval": interval(broken),
         "verdict": str(broken.verdict),
         "wanted": wanted,
@@ -140,7 +145,8 @@ def rerun(plain: Mapping[str, Any]) -> str:
     """The command that makes a claim's results again."""
     about = plain["provenance"]
     words = [plain["argument"], "--profile", about["profile"], "--device", about["device"]]
-    words += ["--seeds", str(about["seeds"])] if about["seeds"] is not None else []
+    seeded = about["seeds"] is not None and "seeds" in (plain["config"] or about)  # no config: it was not reached
+    words += ["--seeds", str(about["seeds"])] if seeded else []
     if learner := about.get("learner"):  # the digest at its end says which version of the file this was
         words += ["--learner", learner.rpartition("#")[0]]
     for key, value in about.get("changes", {}).items():

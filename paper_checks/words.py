@@ -1,24 +1,75 @@
 """Numbers and findings as short text: the same on the terminal, in the report and in the summary."""
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from paper_checks.finding import Finding, Verdict
 
 SIGNS = {Verdict.HOLDS: "✓", Verdict.FAILS: "✗", Verdict.INCONCLUSIVE: "?"}
+MOST_DIGITS = 18  # with these every float is itself, in powers of ten too
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def number(value: float) -> str:
-    """Three significant digits; powers of ten where that is shorter."""
+def number(value: float, digits: int = 3) -> str:
+    """So many significant digits, and all before the point; powers of ten, with a digit less, where that is shorter."""
     if math.isnan(value):
         return "not a number"
-    minus, size = "−" if value < 0 else "", abs(value)
-    if size == 0 or 1e-3 <= size < 1e5 or math.isinf(size):
-        return minus + (f"{size:.4g}" if size >= 1000 else f"{size:.3g}")
-    digits, power = f"{size:.1e}".split("e")
+    minus, size = "−" if value < 0 else "", abs(rounded(value, digits))
+    if _is_plain(value):
+        return minus + repr(size).removesuffix(".0")
+    mantissa, power = f"{size:.{digits - 2}e}".split("e")
     raised = f"10{str(int(power)).translate(SUPERSCRIPT)}"
-    return minus + (raised if digits == "1.0" else f"{digits} × {raised}")
+    return minus + (raised if float(mantissa) == 1 else f"{mantissa} × {raised}")
+
+
+def rounded(value: float, digits: int) -> float:
+    """The number that `number` writes."""
+    if 1000 <= abs(value) < 1e5:
+        return float(f"{value:.{digits - 3}f}")
+    return float(f"{value:.{digits}g}" if _is_plain(value) else f"{value:.{digits - 2}e}")
+
+
+def _is_plain(value: float) -> bool:
+    return value == 0 or 1e-3 <= abs(value) < 1e5 or math.isinf(value)
+
+
+class Shown(NamedTuple):
+    """A finding's numbers as text."""
+
+    estimate: str
+    low: str
+    high: str
+    bound: str
+
+
+def shown(
+    finding: Finding,
+    write: Callable[[float, int], str] = number,
+    read: Callable[[float, int], float] = rounded,
+) -> Shown:
+    """The numbers with three digits, and more where one would seem to lie on the other side of its bound.
+
+    `write`: a number and its digits to text; `read`: to the number that a reader takes that text for.
+    """
+    numbers = (finding.estimate, finding.low, finding.high)
+    for digits in range(3, MOST_DIGITS + 1):
+        bound = read(finding.bound, digits)
+        enough = [_digits(value, finding, bound, read) for value in numbers]
+        if None not in enough:
+            break
+    estimate, low, high = (write(value, some or MOST_DIGITS) for value, some in zip(numbers, enough, strict=True))
+    return Shown(estimate, low, high, write(finding.bound, digits))
+
+
+def _digits(value: float, finding: Finding, bound: float, read: Callable[[float, int], float]) -> int | None:
+    """Fewest digits with which the number keeps or breaks the bound, as shown, as it does the true one."""
+    if math.isnan(value) or math.isnan(bound):
+        return 3
+    keeps = operator.ge if finding.side == ">=" else operator.le
+    true = keeps(value, finding.bound)
+    return next((some for some in range(3, MOST_DIGITS + 1) if keeps(read(value, some), bound) == true), None)
 
 
 def sign(side: str) -> str:
@@ -28,17 +79,23 @@ def sign(side: str) -> str:
 
 def interval(finding: Finding) -> str:
     """The interval in brackets; none for an identity, whose error is a single number."""
-    return "" if finding.kind == "exact" else f"[{number(finding.low)}, {number(finding.high)}]"
+    numbers = shown(finding)
+    return "" if finding.kind == "exact" else f"[{numbers.low}, {numbers.high}]"
 
 
 def with_unit(finding: Finding) -> str:
     """The estimate with its unit."""
-    return f"{number(finding.estimate)} {finding.unit}".strip()
+    return f"{shown(finding).estimate} {finding.unit}".strip()
+
+
+def asked(finding: Finding) -> str:
+    """The bound and on which side of it to lie."""
+    return f"{sign(finding.side)} {shown(finding).bound}"
 
 
 def in_words(finding: Finding) -> str:
     """A finding in one line: name, estimate, interval, bound."""
-    parts = (f"{finding.name}:", with_unit(finding), interval(finding), sign(finding.side), number(finding.bound))
+    parts = (f"{finding.name}:", with_unit(finding), interval(finding), asked(finding))
     return " ".join(part for part in parts if part)
 
 
@@ -47,7 +104,7 @@ def why_not(finding: Finding) -> str:
     if any(math.isnan(value) for value in (finding.estimate, finding.low, finding.high, finding.bound)):
         return f"{finding.name}: {finding.words}"
     found = " ".join(part for part in (with_unit(finding), interval(finding)) if part)
-    return f"{finding.name}: {found}, asked {sign(finding.side)} {number(finding.bound)}; {finding.words}"
+    return f"{finding.name}: {found}, asked {asked(finding)}; {finding.words}"
 
 
 def quoted(findings: Sequence[Finding]) -> Finding:

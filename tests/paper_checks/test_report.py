@@ -84,7 +84,7 @@ def test_page_is_well_formed_and_its_anchors_lead_somewhere(page: str):
     assert all(image.get("alt") is not None for image in parser.images)
 
 
-def test_page_shows_every_claim_verdict_and_finding_escaped(page: str):
+def test_page_shows_every_claim_verdict_and_finding_escaped(page: str, made: House):
     for name, verdict in (("good", "✓ holds"), ("bad", "✗ fails"), ("odd", "? inconclusive")):
         article = re.search(rf'<article id="{name}".*?</article>', page, re.DOTALL)
         assert article is not None
@@ -99,7 +99,7 @@ def test_page_shows_every_claim_verdict_and_finding_escaped(page: str):
         "95 %, 5 seeds",
         "fails, as it must",
         "The mean is 1.00.",
-        "python -m paper_checks good_report0.py --profile quick --device cpu",
+        f"python -m paper_checks {made.folder}/good_report0.py --profile quick --device cpu",
     ):
         assert words in good
     assert good.count("<img") == 1
@@ -180,6 +180,8 @@ def test_a_later_run_of_one_claim_keeps_the_others(made: House):
     made.run(made.claim("new"))
     after = (made.out / "index.html").read_text()
     assert all(f'<article id="{name}"' in after for name in ("good", "bad", "odd", "new"))
+    shutil.rmtree(made.out / "new")
+    build(made.out)
 
 
 def test_a_control_that_was_not_run_or_was_asked_nothing_is_not_said_to_fail(tmp_path: Path):
