@@ -7,3 +7,7 @@ class NotExact(ValueError):  # noqa: N818 - the name is what is said of the quan
     def __init__(self, assumption: str, remedy: str) -> None:
         self.assumption, self.remedy = assumption, remedy
         super().__init__(f"no closed form: {assumption}; {remedy}")
+
+
+class Unresolved(NotExact):
+    """There is a closed form, but the floating-point type of the world does not resolve it."""

@@ -33,6 +33,10 @@ class Style(Part):
         """Whether the views of a datum may be swapped without changing their law."""
         return True
 
+    def view(self, j: int) -> Style:
+        """The style of view j alone: mostly every view has the same."""
+        return self
+
     def style_dim(self, content_dim: int) -> int:
         raise NotImplementedError
 
@@ -222,6 +226,12 @@ class Perturbed(Style):
     @property
     def exchangeable(self) -> bool:
         return False
+
+    def view(self, j: int) -> Style:
+        if j != 0:
+            assumption = f"view({j}) is perturbed from the first and has another law than it"
+            raise NotExact(assumption, "use view(0), or synthetic.monte_carlo.pmi of both views")
+        return self
 
     @cached_property
     def _first(self) -> Block:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ from synthetic.exact.law import Law
 from synthetic.mixing import Channel, Mixing
 from synthetic.noise import Noise, NoNoise
 from synthetic.parts import Part, pack, unpack
-from synthetic.refusal import NotExact
+from synthetic.refusal import NotExact, Unresolved
 from synthetic.sampler import Sampler, saved_as
 from synthetic.style import Style
 from synthetic.views import Observed, Views
@@ -122,9 +123,9 @@ class World(Sampler, Part):
         return dataclasses.replace(self, noise=NoNoise())
 
     def view(self, j: int) -> World:
-        """The world of view j alone: its own mixing, where modalities differ."""
+        """The world of view j alone: its own mixing, where modalities differ; refused where style has no law of it."""
         parts = self.mixing.split
-        return dataclasses.replace(self, mixing=parts[j % len(parts)])
+        return dataclasses.replace(self, style=self.style.view(j), mixing=parts[j % len(parts)])
 
     def save(self, path: str | Path) -> None:
         """Write `path.json` (structure and plain numbers) and `path.safetensors` (tensors, bit for bit)."""
@@ -218,15 +219,15 @@ class World(Sampler, Part):
 
     def mutual_information(self) -> float:
         """`I(x; x')` of two views, in nats."""
-        return self.law.mutual_information()
+        return self._resolved(lambda world: world.law.mutual_information())
 
     def latent_information(self) -> float:
         """`I(z; z')` of the latents of two views, in nats."""
-        return self.latent_law.mutual_information()
+        return self._resolved(lambda world: world.latent_law.mutual_information())
 
     def content_information(self) -> float:
         """`I(x; y)` of one view (the first modality) and content, in nats."""
-        return self.law.content_information()
+        return self._resolved(lambda world: world.law.content_information())
 
     def content_entropy(self) -> float:
         """`H(y)` in nats: of the distribution where content is discrete, differential otherwise."""
@@ -258,6 +259,15 @@ class World(Sampler, Part):
         """
         floor = self.style.floor(self.content, self._like)
         return floor if per_coordinate else float(floor.mean())
+
+    def _resolved(self, quantity: Callable[[World], float]) -> float:
+        """A quantity of this world; where its precision does not resolve it, of the same world in float64."""
+        try:
+            return quantity(self)
+        except Unresolved:
+            if self.dtype == torch.float64:
+                raise
+            return quantity(self.to(dtype=torch.float64))
 
     # -- reading observations ----------------
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from synthetic.exact.law import MONTE_CARLO, Law
 from synthetic.exact.mixture import GaussianMixture
-from synthetic.refusal import NotExact
+from synthetic.refusal import NotExact, Unresolved
 
 SHARED_EXACTLY = (
     "views share some coordinate exactly (no noise hides it), so several views have no joint density",
@@ -93,7 +93,8 @@ class LinearGaussian(Law):
     """A world's law in linear-Gaussian form; evidence and posteriors are conditioned on `observed`.
 
     The components are `patterns` (what the views share) times classes, which alone matter for one view. The form
-    holds for up to `most_views` views, None for any number; `why` says what fails beyond.
+    holds for up to `most_views` views, None for any number; `why` says what fails beyond. `noisy`: noise hides every
+    coordinate of what is observed.
     """
 
     log_weights: Float[Tensor, " C"]
@@ -105,6 +106,7 @@ class LinearGaussian(Law):
     patterns: int = 1
     most_views: int | None = None
     why: str = ""
+    noisy: bool = False
 
     @property
     def what(self) -> str:
@@ -125,7 +127,8 @@ class LinearGaussian(Law):
         padded = {name: getattr(self, name).padded(noise.shape[-1]) for name in ("latent", "content", "style")}
         lead = torch.broadcast_shapes(seen.private.shape[:-2], noise.shape[:-2])
         parts = [part.expand(*lead, *part.shape[-2:]) for part in (seen.private, noise)]
-        return dataclasses.replace(self, observed=Readout(seen.mean, seen.shared, torch.cat(parts, -1)), **padded)
+        observed = Readout(seen.mean, seen.shared, torch.cat(parts, -1))
+        return dataclasses.replace(self, observed=observed, noisy=True, **padded)
 
     def view(self, j: int) -> LinearGaussian:
         """The law of view j alone."""
@@ -162,7 +165,7 @@ class LinearGaussian(Law):
         seen = self.observed
         if seen.views not in (1, views):
             raise ValueError(f"expected the {seen.views} views of this world together, found {views}: see world.view")
-        scale = _cholesky(seen.private @ seen.private.mT)
+        scale = self._scale(seen.private)
         eye = torch.eye(scale.shape[-1], device=scale.device, dtype=scale.dtype)
         whiten = torch.linalg.solve_triangular(scale, eye.expand_as(scale), upper=False)
         load = whiten @ seen.shared
@@ -172,6 +175,29 @@ class LinearGaussian(Law):
         half = repeats * _half_log_det(scale).sum(-1) + _half_log_det(inner)
         unload = torch.linalg.solve_triangular(inner, size.expand_as(inner), upper=False)
         return Factored(whiten, half, load, unload)
+
+    def _scale(self, factor: Float[Tensor, "*#b C #V q p"]) -> Float[Tensor, "*#b C #V q q"]:
+        """Cholesky factor of `factor factor'`, refused for the reason why there is none."""
+        try:
+            return _cholesky(factor @ factor.mT)
+        except Unresolved:
+            if self._shows_exactly(factor):
+                raise NotExact(*SHARED_EXACTLY) from None
+            raise
+
+    def _shows_exactly(self, left: Float[Tensor, "*c q p"]) -> bool:
+        """Whether what is `left` to vary leaves some coordinate fixed: no noise, and fewer directions than coordinates.
+
+        Of the rank, to the rounding of float64: a direction that varies little is no fixed one, whatever the precision
+        of the world.
+        """
+        if self.noisy:
+            return False
+        if left.shape[-1] < left.shape[-2]:
+            return True
+        whole = self.observed.covariance.diagonal(dim1=-2, dim2=-1).sum(-1).max().sqrt().double()
+        values = torch.linalg.svdvals(left.double())
+        return bool((values.amin(-1) <= 10 * left.shape[-2] * torch.finfo(torch.float64).eps * whole).any())
 
     def _sufficient(self, seen: Float[Tensor, "n J q"], f: Factored) -> tuple[Tensor, " Tensor"]:
         """Whitened residuals `(n, C, J, q)` and whitened `b`, `(n, C, m)`."""
@@ -256,17 +282,19 @@ class LinearGaussian(Law):
     # -- informations and ceilings of a single component ----------------
 
     def mutual_information(self) -> float:
-        """`I(t; t')` in nats; infinite where the two views share a coordinate exactly."""
+        """`I(t; t')` in nats; infinite where the two views share a coordinate exactly, and only there."""
         self._require_one("mutual_information")
         try:
             together = self._of(2)._factored(2).half_log_det
         except NotExact:
-            return math.inf
+            if self._shows_exactly(self.observed.private):
+                return math.inf
+            raise
         alone = sum(_half_log_det(_cholesky(self.view(j).observed.covariance)).squeeze(-1) for j in (0, 1))
         return float((alone - together).squeeze())
 
     def content_information(self) -> float:
-        """`I(t; y)` for one view, in nats; infinite where the view shows a content coordinate exactly."""
+        """`I(t; y)` for one view, in nats; infinite where it shows a content coordinate exactly, and only there."""
         law = self.view(0).single()
         law._require_one("content_information")
         readout = law.content.private
@@ -278,8 +306,10 @@ class LinearGaussian(Law):
         try:
             halves = [_half_log_det(_cholesky(c)) for c in (law.observed.covariance, given @ given.mT)]
             return float((halves[0] - halves[1]).squeeze())
-        except NotExact:
-            return math.inf
+        except Unresolved:
+            if law._shows_exactly(given):
+                return math.inf
+            raise
 
     def r2(self, name: str) -> Float[Tensor, " q"]:
         """Bayes-optimal `R^2` of each coordinate of `name` from one view."""
@@ -292,9 +322,12 @@ class LinearGaussian(Law):
     def label_accuracy(self) -> float:
         """Accuracy of the Bayes classifier of one view, for two classes with one covariance.
 
-        With `Delta` the Mahalanobis distance of the means: `sum_k pi_k Phi(Delta/2 + log(pi_k / pi_l) / Delta)`.
+        With `Delta` the Mahalanobis distance of the means: `sum_k pi_k Phi(Delta/2 + log(pi_k / pi_l) / Delta)`. Of
+        one class, of however many components, 1.
         """
         law = self.view(0).single()
+        if bool((law.labels == law.labels[0]).all()):
+            return 1.0
         covariance, weights = law.observed.covariance[:, 0], law.log_weights.exp()
         if len(weights) != 2 or not torch.allclose(covariance[0], covariance[1]) or not bool((weights > 0).all()):
             raise self._refusal("label_accuracy (beyond two Gaussian classes with one covariance)")
@@ -317,14 +350,16 @@ def _half_log_det(cholesky: Tensor) -> Tensor:
 
 
 def _cholesky(covariance: Tensor) -> Tensor:
-    """Cholesky factor; a covariance that is singular to working precision is refused by what it means."""
+    """Cholesky factor; a covariance that is singular to working precision is refused."""
     factor, info = torch.linalg.cholesky_ex(covariance)
     pivots = factor.diagonal(dim1=-2, dim2=-1)
     floor = (
         10 * covariance.shape[-1] * torch.finfo(covariance.dtype).eps * covariance.diagonal(dim1=-2, dim2=-1).amax(-1)
     )
     if bool((info != 0).any()) or bool((pivots.square().amin(-1) <= floor).any()):
-        raise NotExact(*SHARED_EXACTLY)
+        wider = "" if covariance.dtype == torch.float64 else "world.to(dtype=torch.float64), or "
+        kind = str(covariance.dtype).removeprefix("torch.")
+        raise Unresolved(f"a covariance is singular to the precision of {kind}", f"use {wider}more observation noise")
     return factor
 
 

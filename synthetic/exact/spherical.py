@@ -102,8 +102,9 @@ class SphericalLaw(Law):
         if self.anchored:
             return self._view_information()
         knots, weights = np.polynomial.legendre.leggauss(KNOTS)
-        half = 0.5 * self._cap()
-        angle = torch.as_tensor(half * (knots + 1)).to(self.kappa)
+        low, high = self._range()
+        half = 0.5 * (high - low)
+        angle = torch.as_tensor(low + half * (knots + 1)).to(self.kappa)
         pmi = self._pmi_of(angle.cos())
         log_ring = (self.dim - 2) * angle.sin().log() + log_area(self.dim - 1) - log_area(self.dim)
         return float((torch.as_tensor(weights * half).to(self.kappa) * pmi * (pmi + log_ring).exp()).sum())
@@ -126,6 +127,16 @@ class SphericalLaw(Law):
         together = (2 + 2 * cosine).clamp_min(0).sqrt()
         return 2 * normaliser + area - log_vmf_normaliser(self.dim, self.kappa * together)
 
-    def _cap(self) -> float:
-        """The angle beyond which two views have no mass to speak of: all of the sphere unless kappa is large."""
-        return min(math.pi, 40 / math.sqrt(max(float(self.kappa), 1e-300)))
+    def _range(self) -> tuple[float, float]:
+        """Angles between which two views have all mass to speak of: `arccos A^2 +- 40 / sqrt(max(kappa, d))`.
+
+        The angle's deviation is at most about `1 / sqrt(max(kappa, d))`, and the mean cosine `A(kappa)^2`. From 0 to
+        `40 / sqrt(kappa)`, as long as that holds the mass and the rule's knots are dense enough in it.
+        """
+        kappa = float(self.kappa)
+        deviation = 1 / math.sqrt(max(kappa, self.dim))
+        centre = math.acos(min(1.0, float(vmf_mean(self.dim, self.kappa)) ** 2))
+        cap = min(math.pi, 40 / math.sqrt(max(kappa, 1e-300)))
+        if min(math.pi, centre + 8 * deviation) <= cap <= 140 * deviation:
+            return 0.0, cap
+        return max(0.0, centre - 40 * deviation), min(math.pi, centre + 40 * deviation)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from synthetic import Gaussian, Isotropic, NotExact, World, preset
+from synthetic import Block, Gaussian, Isotropic, NotExact, Perturbed, Tree, World, preset
 from synthetic.networks import linear
 from tests.references import (
     evidence_by_scipy,
@@ -224,3 +224,48 @@ def test_gamma_and_sigma_enter_as_in_the_theory() -> None:
         + J * centre.square().sum(1) / total
     )
     assert torch.allclose(made.log_prior(z), log_p, atol=1e-10)
+
+
+def test_information_of_perturbed_views_is_refused_but_where_it_is_infinite() -> None:
+    """Noise leaves it finite and unknown; without noise content is shared exactly, whatever becomes of style."""
+    eye = torch.eye(2, dtype=torch.float64)
+    with pytest.raises(NotExact, match="views are perturbed from the first"):
+        world(Gaussian(2), Perturbed(eye, 3 * eye), noise=0.5).mutual_information()
+    for dtype in (torch.float32, torch.float64):
+        assert preset("von-kuegelgen-2021", pool=10, dtype=dtype).mutual_information() == math.inf
+
+
+def test_information_is_infinite_only_where_something_is_shared_exactly() -> None:
+    """What float32 does not resolve is computed in float64: small noise, and a spectrum of style that is steep."""
+    noisy = world(Gaussian(4), Block(4), linear(8, 16, seeded(1)), 3e-3)
+    steep = world(Gaussian(2), Isotropic(torch.tensor([1e-4, 1.0], dtype=torch.float64)))
+    for made in (noisy, steep):
+        single = made.to(dtype=torch.float32)
+        assert single.mutual_information() == pytest.approx(made.mutual_information(), rel=1e-5)
+        assert single.content_information() == pytest.approx(made.content_information(), rel=1e-5)
+        assert made.mutual_information() < made.content_information() < 40
+        with pytest.raises(NotExact, match="singular to the precision of float32; use world"):
+            single.log_evidence(single.sample(2, generator=seeded(2)).x)
+    faint = world(Gaussian(2), Block(2), noise=1e-9)
+    for quantity in (faint.mutual_information, faint.content_information):
+        with pytest.raises(NotExact, match="singular to the precision of float64; use more observation noise"):
+            quantity()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_information_of_what_is_shown_exactly_is_infinite_in_any_precision(dtype: torch.dtype) -> None:
+    """A block of its own; and a style of one direction only, in a smaller space (nothing else is singular there)."""
+    wide = linear(4, 2, seeded(1))
+    thin = Block(2, factor=torch.tensor([[1.0, 2.0], [2.0, 4.0]], dtype=torch.float64))
+    for made in (world(Gaussian(2), Block(2)), world(Gaussian(2), thin, wide)):
+        single = made.to(dtype=dtype)
+        assert single.mutual_information() == math.inf
+        assert single.content_information() == math.inf
+
+
+def test_accuracy_of_one_class_is_one() -> None:
+    """The leaves of a tree are not its classes: two leaves of one class are never mistaken for one another."""
+    leaves = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    assert world(Tree(leaves, (1, 2), 0.5), Isotropic(0.5)).label_accuracy() == 1
+    apart = world(Tree(leaves, (1, 2), 0.5, level=1), Isotropic(0.5)).label_accuracy()
+    assert apart == pytest.approx(stats.norm.cdf(0.5 / 0.5**0.5))

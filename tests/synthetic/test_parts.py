@@ -109,8 +109,12 @@ def test_perturbed_views_keep_the_first() -> None:
     both = step[:, 0][(moved[:, 0] == 1).all(1)]
     assert torch.allclose(torch.cov(both.mT), change @ change.mT, atol=0.03)
     assert not made.style.exchangeable
+    with pytest.raises(NotExact, match=r"view\(1\) is perturbed from the first and has another law"):
+        made.view(1)
+    x = made.sample(2, generator=seeded()).x
+    assert torch.equal(made.view(0).log_evidence(x[:, :1]), made.log_evidence(x[:, :1]))
     with pytest.raises(NotExact, match="perturbed from the first"):
-        made.log_evidence(made.sample(2, generator=seeded()).x)
+        made.log_evidence(x)
 
 
 def test_tree_means_and_labels() -> None:

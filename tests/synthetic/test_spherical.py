@@ -12,6 +12,7 @@ from scipy import integrate, special, stats
 
 from synthetic import NotExact, Sphere, VonMisesFisher, mlp, preset
 from synthetic.exact.bessel import log_area, log_bessel_i, log_vmf_normaliser, vmf_mean
+from synthetic.exact.spherical import SphericalLaw
 from tests.synthetic.worlds import seeded, world
 
 
@@ -145,3 +146,23 @@ def test_impossible_spheres() -> None:
         noisy.mutual_information()
     with pytest.raises(NotExact, match="latents on a sphere are seen through noise"):
         _ = world(Sphere(2), VonMisesFisher(2.0), noise=0.1).law
+
+
+@pytest.mark.parametrize(
+    ("dim", "kappa", "expected"), [(1000, 1e4, 853.95), (2000, 2000.0, 157.78), (800, 1e4, 764.50)]
+)
+def test_information_in_high_dimension_is_mean_pmi(dim: int, kappa: float, expected: float) -> None:
+    """Two views are then far apart, at the angle of cosine `A(kappa)^2`."""
+    law = SphericalLaw(dim, torch.tensor(kappa, dtype=torch.float64))
+    found = law.mutual_information()
+    assert found == pytest.approx(expected, abs=0.01)
+    z = world(Sphere(dim), VonMisesFisher(kappa)).sample(400, generator=seeded(1)).z
+    pmi = law.pmi(z[:, 0], z[:, 1])
+    assert found == pytest.approx(pmi.mean().item(), abs=5 * pmi.std().item() / 20)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 10, 64, 300])
+@pytest.mark.parametrize("kappa", [0.1, 20.0, 500.0, 1e5])
+def test_information_is_integrated_from_the_pole_where_that_holds_the_mass(dim: int, kappa: float) -> None:
+    law = SphericalLaw(dim, torch.tensor(kappa, dtype=torch.float64))
+    assert law._range() == (0, min(math.pi, 40 / math.sqrt(kappa)))
