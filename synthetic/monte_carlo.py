@@ -7,6 +7,7 @@ evidence is not exact.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from synthetic.importance import importance_log_ratios
+from synthetic.content import Tree
+from synthetic.importance import importance_log_ratios, log_ratios_of_view
 from synthetic.refusal import NotExact
 from synthetic.views import Observed, Views
 from synthetic.world import World
@@ -37,10 +39,11 @@ class Estimate:
 def log_evidence(world: World, x: Observed, *, samples: int = 1000, generator: torch.Generator) -> Estimate:
     """`log p(x^{1:J})` of each datum: exact where it can be, else by importance sampling.
 
-    An invertible mixing with Gaussian noise is sampled from exact posteriors of the mixing's linearisation at x; any
-    other world from its prior, which serves small dimensions only. The error is that of the logarithm of a mean, by the
-    delta method: where it is not well below 1, neither it nor the estimate (biased downward by about half its square)
-    can be relied upon. Data of a world that is sampled from its prior share their samples, and so their errors.
+    An invertible mixing with Gaussian noise, over latents that are linear-Gaussian, is sampled from exact posteriors of
+    the mixing's linearisation at x (`samples` is rounded up to a multiple of the four proposals); any other world from
+    its prior, which serves small dimensions only. The error is that of the logarithm of a mean, by the delta method:
+    where it is not well below 1, neither it nor the estimate (biased downward by about half its square) can be relied
+    upon. Data of a world that is sampled from its prior share their samples, and so their errors.
     """
     try:
         exact = world.log_evidence(x)
@@ -48,27 +51,28 @@ def log_evidence(world: World, x: Observed, *, samples: int = 1000, generator: t
     except NotExact:
         pass
     chunks = [importance_log_ratios(world, part, samples, generator) for part in _chunks(x)]
-    ratios = torch.cat(chunks, 1)
-    value = ratios.logsumexp(0) - math.log(samples)
-    relative = (ratios - value).exp().std(0) / samples**0.5
-    return Estimate(value, relative)
+    return _log_mean(torch.cat(chunks, 1))
 
 
 def pmi(world: World, x: Observed, *, samples: int = 1000, generator: torch.Generator) -> Estimate:
     """`log p(x, x') - log p(x) - log p(x')` of each datum, x with its two views."""
     together = log_evidence(world, x, samples=samples, generator=generator)
-    alone = [log_evidence(world.view(j), _one_view(x, j), samples=samples, generator=generator) for j in (0, 1)]
+    alone = [_log_evidence_of_view(world, _one_view(x, j), j, samples, generator) for j in (0, 1)]
     error = torch.stack([part.standard_error for part in (together, *alone)]).square().sum(0).sqrt()
     return Estimate(together.value - alone[0].value - alone[1].value, error)
 
 
 def mutual_information(world: World, n: int, *, samples: int = 1000, generator: torch.Generator) -> Estimate:
-    """`I(x; x')` of two views as the mean of n pointwise ones, in nats."""
+    """`I(x; x')` of two views as the mean of n pointwise ones, in nats.
+
+    The error is that of n data: the error and the bias of sampled evidence (see `log_evidence`, `pmi`) come on top.
+    """
     return _mean(pmi(world, world.sample(n, generator=generator).x, samples=samples, generator=generator).value)
 
 
 def content_information(world: World, n: int, *, generator: torch.Generator) -> Estimate:
     """`I(x; y) = E[log p(y | x) - log p(y)]` of one view, in nats, from exact posteriors."""
+    world = _told_apart(world)
     views = world.sample(n, views=len(world.mixing.split), generator=generator)
     first, x = world.view(0), _one_view(views.x, 0)
     if getattr(world.content, "spread", None) == 0:
@@ -130,6 +134,25 @@ def style_floor(world: World, n: int, *, generator: torch.Generator) -> Estimate
     return Estimate(floor, ((1 - floor) * centred - floor * left).std(0) / total / n**0.5)
 
 
+def _told_apart(world: World) -> World:
+    """The world whose labels tell all that content does, where content is discrete: those of a tree are its leaves."""
+    if not isinstance(world.content, Tree) or world.content.spread != 0:
+        return world
+    return dataclasses.replace(world, content=dataclasses.replace(world.content, level=-1))
+
+
+def _log_evidence_of_view(
+    world: World, x: Float[Tensor, "n 1 D"], j: int, samples: int, generator: torch.Generator
+) -> Estimate:
+    """`log p(x^j)`: of the world of view j alone, or sampled from the prior where that has no law of its own."""
+    try:
+        alone = world.view(j)
+    except NotExact:
+        parts = [log_ratios_of_view(world, part[:, 0], j, samples, generator) for part in x.split(CHUNK)]
+        return _log_mean(torch.cat(parts, 1))
+    return log_evidence(alone, x, samples=samples, generator=generator)
+
+
 def _seen(world: World, n: int, views: int, generator: torch.Generator) -> tuple[Tensor, World]:
     """n data of `views` views, and the world that they are views of: one view is that of the first modality."""
     drawn: Views = world.sample(n, views=max(views, len(world.mixing.split)), generator=generator)
@@ -146,6 +169,12 @@ def _chunks(x: Observed) -> Sequence[Observed]:
     if isinstance(x, Tensor):
         return x.split(CHUNK)
     return list(zip(*(own.split(CHUNK) for own in x), strict=True))
+
+
+def _log_mean(ratios: Float[Tensor, "S n"]) -> Estimate:
+    """Logarithm of the mean of the exponentials of S samples, by the delta method."""
+    value = ratios.logsumexp(0) - math.log(len(ratios))
+    return Estimate(value, (ratios - value).exp().std(0) / len(ratios) ** 0.5)
 
 
 def _mean(values: Tensor) -> Estimate:

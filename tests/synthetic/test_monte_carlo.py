@@ -8,18 +8,24 @@ import torch
 from torch import Tensor
 
 from synthetic import (
+    Affine,
     BernoulliNoise,
     Block,
+    Box,
     Composed,
     Fold,
     Gaussian,
     Isotropic,
     NotExact,
+    Perturbed,
     World,
     linear,
     mlp,
     monte_carlo,
     orthogonal,
+    preset,
+    smooth,
+    tree,
 )
 from synthetic.importance import importance_log_ratios
 from tests.synthetic.worlds import classes, every_world, linear_worlds, seeded, world
@@ -196,3 +202,91 @@ def test_refusals_and_bad_input() -> None:
     with pytest.raises(ValueError, match="at least 1 candidate and 2 batches"):
         monte_carlo.info_nce(made, 4, 1, generator=seeded())
     assert "+-" in str(monte_carlo.label_accuracy(made, 10, generator=seeded()))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 5, 6])
+def test_importance_sampling_is_unbiased_whatever_the_number_of_samples(samples: int) -> None:
+    made = world(Gaussian(1), Isotropic(0.7), linear(1, 2, seeded(1)), 0.3)
+    x = made.sample(1, generator=seeded(2)).x.expand(20_000, -1, -1)
+    ratios = importance_log_ratios(made, x, samples, seeded(3))
+    assert len(ratios) == 4 * math.ceil(samples / 4)
+    share = (ratios - made.log_evidence(x)).exp().mean(0)
+    assert share.mean().item() == pytest.approx(1, abs=5 * share.std().item() / 20_000**0.5)
+
+
+def test_error_of_few_samples_counts_those_that_were_drawn() -> None:
+    made = world(Gaussian(1), Isotropic(0.6), mlp(1, 2, seeded(1)), 0.3)
+    x = made.sample(3, generator=seeded(2)).x
+    five, eight = (monte_carlo.log_evidence(made, x, samples=s, generator=seeded(3)) for s in (5, 8))
+    assert torch.equal(five.value, eight.value)
+    assert torch.equal(five.standard_error, eight.standard_error)
+
+
+def test_content_information_of_a_tree_is_that_of_its_leaves() -> None:
+    """Content is the leaf, whichever ancestor is the label: eight leaves far apart tell log 8 nats."""
+    leaves = tree((2, 4), 4, seeded(1), stds=(3.0, 3.0), spread=0.0)
+    made = world(leaves, Isotropic(0.1), linear(4, 6, seeded(2)), 0.05)
+    assert leaves.level == 0
+    estimate = monte_carlo.content_information(made, 2_000, generator=seeded(3))
+    assert estimate.value.item() == pytest.approx(math.log(8), abs=0.01)
+
+
+def test_noisy_content_of_a_box_is_that_of_wider_style() -> None:
+    """`y + std eps + noise nu` is a view of more style: exact, where the sampled world knows of no closed form."""
+    made = world(Box(1, -1.0, 2.0), Isotropic(0.5), noise=0.4)
+    x = made.sample(10, generator=seeded(1)).x
+    estimate = monte_carlo.log_evidence(made, x, samples=20_000, generator=seeded(2))
+    assert close(estimate, world(Box(1, -1.0, 2.0), Isotropic(math.hypot(0.5, 0.4))).log_evidence(x))
+    assert (estimate.standard_error > 0).all()
+    assert (estimate.standard_error < 0.1).all()
+
+
+def test_three_views_that_change_in_part_are_a_mixture_over_what_each_redraws() -> None:
+    made = world(Gaussian(1), Isotropic(0.8, p_change=0.3), noise=0.4)
+    x = made.sample(10, views=3, generator=seeded(1)).x
+    joint = []
+    for redrawn in np.ndindex(2, 2, 2):
+        kept = torch.outer(*[1 - torch.tensor(redrawn, dtype=torch.float64)] * 2).fill_diagonal_(1)
+        covariance = 1 + 0.64 * kept + 0.16 * torch.eye(3, dtype=torch.float64)
+        law = torch.distributions.MultivariateNormal(torch.zeros(3, dtype=torch.float64), covariance)
+        weight = sum(math.log(0.3 if change else 0.7) for change in redrawn)
+        joint.append(law.log_prob(x[:, :, 0]) + weight)
+    estimate = monte_carlo.log_evidence(made, x, samples=50_000, generator=seeded(2))
+    assert close(estimate, torch.stack(joint).logsumexp(0))
+    assert (estimate.standard_error < 0.2).all()
+
+
+@pytest.mark.parametrize("style", ["laplace", "smooth mean", "scale by content", "sphere"])
+def test_every_world_with_noise_has_an_estimate(style: str) -> None:
+    scale = Affine(0.3 * torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    made = {
+        "laplace": world(Gaussian(1), Isotropic(0.5, shape=1.0), noise=0.5),
+        "smooth mean": world(Gaussian(1), Block(1, 0.5, smooth(1, 1, seeded(1))), noise=0.5),
+        "scale by content": world(Gaussian(1), Block(1, 0.5, log_scale=scale), noise=0.5),
+        "sphere": preset("sphere", dim=2, noise=0.5, dtype=torch.float64),
+    }[style]
+    x = made.sample(5, generator=seeded(2)).x
+    first, second = (monte_carlo.log_evidence(made, x, samples=40_000, generator=seeded(s)) for s in (3, 4))
+    error = torch.hypot(first.standard_error, second.standard_error)
+    assert (error < 0.5).all()
+    assert ((first.value - second.value).abs() < 5 * error).all()
+    assert monte_carlo.mutual_information(made, 5, generator=seeded(5)).value.isfinite()
+
+
+def test_pmi_of_perturbed_views_takes_each_view_at_its_own_law() -> None:
+    """Where all of style changes everything is Gaussian: the second view's variance is that of the change larger."""
+    eye = torch.eye(1, dtype=torch.float64)
+    made = world(Gaussian(1), Perturbed(0.5 * eye, 2 * eye), noise=0.5)
+    x = made.sample(20, generator=seeded(1)).x
+    single = torch.tensor([1.0, 0.25], dtype=torch.float64)
+    first, second = single + 0.25, single + 0.25 + torch.tensor([0.0, 4.0], dtype=torch.float64)
+    normal = torch.distributions.Normal
+    alone = sum(normal(0.0, v.sqrt()).log_prob(x[:, j]).sum(1) for j, v in enumerate((first, second)))
+    pairs = torch.stack((torch.stack((first, single)), torch.stack((single, second)))).movedim(-1, 0)
+    together = torch.distributions.MultivariateNormal(torch.zeros(2, dtype=torch.float64), pairs)
+    exact = together.log_prob(x.mT).sum(1) - alone
+    estimate = monte_carlo.pmi(made, x, samples=100_000, generator=seeded(2))
+    assert close(estimate, exact)
+    assert estimate.standard_error.mean() < 0.1
+    with pytest.raises(NotExact, match="add observation noise"):
+        monte_carlo.pmi(made.without_noise(), x, generator=seeded(3))
