@@ -117,6 +117,15 @@ def cleared(stack: Tensor, keep: Bool[Tensor, " E"]) -> Tensor:
     return torch.where(keep.view(-1, *[1] * (stack.ndim - 1)), stack, torch.zeros_like(stack))
 
 
+def near_one(r: Float[Tensor, "E n d"], *others: Tensor) -> list[Tensor]:
+    """All divided by one power of two a member, which costs no digit, where squares would overflow or vanish."""
+    largest = torch.maximum(r.amax((1, 2)), -r.amin((1, 2)))
+    if bool(((largest > 1e-70) & (largest < 1e70) | (largest == 0)).all()):
+        return [r, *others]
+    exponent = -torch.frexp(largest).exponent[:, None, None]
+    return [torch.ldexp(x, exponent) for x in (r, *others)]
+
+
 def answer(value: Tensor, like: Array, keep: Bool[Tensor, " E"] | None = None, *, single: int = 2) -> Score:
     """`value: (E, ...)` in the kind of `like` (numpy or torch), NaN for members not kept.
 

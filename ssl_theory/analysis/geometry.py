@@ -8,7 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.analysis.ensemble import Array, Score, answer, cleared, finite, labels_of, members, varying, views_of
+from ssl_theory.analysis.ensemble import (
+    Array,
+    Score,
+    answer,
+    cleared,
+    finite,
+    labels_of,
+    members,
+    near_one,
+    varying,
+    views_of,
+)
 
 
 def alignment(views: Array, *, exponent: float = 2.0, normalise: bool = True) -> Score:
@@ -224,10 +235,12 @@ def _centred_pair(first: Array, second: Array) -> tuple[Tensor, Tensor, Tensor]:
     if x.shape[:2] != y.shape[:2]:
         raise ValueError(f"second: expected members and rows of first {tuple(x.shape)}, found {tuple(y.shape)}")
     keep = finite(x, y)
-    x, y = cleared(x, keep), cleared(y, keep)
+    x, y = (near_one(cleared(z, keep))[0] for z in (x, y))
     keep = keep & varying(x, first) & varying(y, second)
     return x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True), keep
 
 
-def _unit(z: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(z, dim=-1, eps=0.0).nan_to_num(0.0)
+def _unit(z: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
+    """`z / |z|` of vectors of any length that float64 holds; a zero vector stays zero."""
+    rows = near_one(z.reshape(-1, 1, z.shape[-1]))[0].reshape(z.shape)
+    return torch.nn.functional.normalize(rows, dim=-1, eps=0.0).nan_to_num(0.0)

@@ -19,6 +19,7 @@ from ssl_theory.analysis.ensemble import (
     finite,
     labels_of,
     members,
+    near_one,
     precision_of,
     rounding,
     varying,
@@ -70,7 +71,7 @@ def nc1(
         A float or `(E,)`; NaN when the class means coincide.
     """
     r, keep, (means, own, _) = _read(representation, labels)
-    r, means, own = _near_one(r, means, own)
+    r, means, own = near_one(r, means, own)
     deviation = r - own
     spread = means - means.mean(1, keepdim=True) if balanced else own - r.mean(1, keepdim=True)
     s_w, s_b = (x.mT @ x / x.shape[1] for x in (deviation, spread))
@@ -188,15 +189,6 @@ def _read(
     r = cleared(r, keep)
     means = hot.mT @ r / hot.sum(1)[..., None]
     return r, keep, (means, hot @ means, k)
-
-
-def _near_one(r: Float[Tensor, "E n d"], *others: Tensor) -> list[Tensor]:
-    """All divided by one power of two a member, which costs no digit, where squares would overflow or vanish."""
-    largest = torch.maximum(r.amax((1, 2)), -r.amin((1, 2)))
-    if bool(((largest > 1e-70) & (largest < 1e70) | (largest == 0)).all()):
-        return [r, *others]
-    exponent = -torch.frexp(largest).exponent[:, None, None]
-    return [torch.ldexp(x, exponent) for x in (r, *others)]
 
 
 def _pseudo_inverse(s: Float[Tensor, "E d d"], rank: int, epsilon: float) -> Float[Tensor, "E d d"]:

@@ -76,13 +76,23 @@ def sinkhorn(
 
     Maximises `<Q, scores> + epsilon H(Q)` under uniform marginals (Cuturi 2013, arXiv 1306.0895): the posterior
     `p(y|z)` whose average over the batch is uniform. Rows of the result sum to one exactly, columns to n/K in
-    the limit of many iterations. Finite for scores of any size.
+    the limit of many iterations; without any (0) it is the softmax of each row, which knows nothing of the batch.
+    Finite for scores of any size.
     """
     require_positive("epsilon", epsilon)
+    require_iterations(iterations, 0)
     log_q = (scores / per_member(epsilon, 2)).contiguous()
+    if iterations == 0:
+        return log_q.log_softmax(-1)
     for done in range(0, iterations, BETWEEN_LOGARITHMS):
         log_q = _balance(log_q, min(BETWEEN_LOGARITHMS, iterations - done))
     return log_q
+
+
+def require_iterations(iterations: int, least: int) -> None:
+    """Refuse fewer iterations of Sinkhorn's than there can be."""
+    if iterations < least:
+        raise ValueError(f"expected iterations >= {least}, found {iterations}: published is 3")
 
 
 def _balance(log_q: Tensor, iterations: int) -> Tensor:
@@ -126,6 +136,7 @@ def swav(
     """
     require_views(z)
     require_positive("temperature", temperature)
+    require_iterations(iterations, 1)
     centres = unit(wide(prototypes)) / per_member(temperature, 2)
     logits = _products(z, centres)
     codes = _codes(logits[..., :code_views, :], centres, temperature, epsilon, iterations, queue)

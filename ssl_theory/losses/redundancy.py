@@ -94,10 +94,14 @@ def w_mse(z: Views, *, epsilon: float = 1e-5) -> Loss:
         in their code, and `Cov + epsilon tr(Cov) I` here, which does not depend on the scale of z (but for a floor of
         1e-12 that keeps zero vectors finite).
 
-    Wants n > d. With `epsilon=0` the whitened covariance is exactly the identity. Cholesky factors of different views
-    rotate differently, so that the loss depends on the axes of z.
+    Wants n > d. With `epsilon=0`, which needs it, the whitened covariance is exactly the identity; where a direction is
+    missing all the same, NaN. Cholesky factors of different views rotate differently, so that the loss depends on the
+    axes of z.
     """
     require_views(z, points=2)
+    n, d = z.shape[-3], z.shape[-1]
+    if epsilon == 0 and n <= d:
+        raise ValueError(f"expected n > d points without shrinkage, found n = {n}, d = {d}: set epsilon > 0")
     whitened = unit(whiten(centre(z), epsilon)).transpose(-2, -3)
     return pair_distance(whitened).mean(-1)
 
@@ -132,7 +136,9 @@ def whiten(centred: Float[Tensor, "*batch n d"], epsilon: float) -> Float[Tensor
     trace = covariance.diagonal(0, -2, -1).sum(-1)[..., None, None]
     ridge = epsilon * trace + 1e-12 * (epsilon > 0)
     identity = torch.eye(centred.shape[-1], dtype=centred.dtype, device=centred.device)
-    factor = torch.linalg.cholesky_ex(covariance + ridge * identity).L  # raises nothing, so waits for nothing
+    factor, info = torch.linalg.cholesky_ex(covariance + ridge * identity)  # raises nothing, so waits for nothing
+    if epsilon == 0:
+        factor = torch.where(info[..., None, None] > 0, torch.nan, factor)
     return torch.linalg.solve_triangular(factor, centred.mT, upper=False).mT
 
 

@@ -54,10 +54,14 @@ def log(value: float | Tensor) -> float | Tensor:
 
 
 def unit(z: Float[Tensor, "*shape d"], axis: int = -1) -> Float[Tensor, "*shape d"]:
-    """`z / |z|` along an axis; a zero vector stays zero and receives no gradient: it has no direction."""
+    """`z / |z|` along an axis; a zero vector stays zero and receives no gradient: it has no direction.
+
+    NaN where the squared length overflows (beyond 1.8e19 in float32): the direction is lost, and is not zero.
+    """
     squared = z.square().sum(axis, keepdim=True)
     directed = squared > ZERO_NORM**2
-    return z * torch.where(directed, torch.where(directed, squared, 1).rsqrt(), 0)
+    inverse = torch.where(directed, torch.where(directed, squared, 1).rsqrt(), 0)
+    return z * torch.where(squared.isinf(), torch.nan, inverse)
 
 
 def spread(z: Float[Tensor, "*batch n J d"]) -> Float[Tensor, "*batch n"]:

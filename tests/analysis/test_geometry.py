@@ -277,3 +277,21 @@ def test_nc1_does_not_see_scale_where_squares_leave_the_range(scale: float, conv
 def test_norms_vary_most_for_two_opposite_vectors():
     vectors = torch.tensor([[1.0, 0], [-1, 0], [0, 0], [0, 0], [0, 0], [0, 0]])
     assert neural_collapse.norm_variation(vectors) == pytest.approx(math.sqrt(6 / 2 - 1))
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**-560, 2.0**-330, 2.0**330, 2.0**560, 2.0**1000])
+def test_measures_without_scale_have_none_at_the_ends_of_float64(scale: float) -> None:
+    """Squares, and squares of those, overflow or vanish there; powers of two cost no digit."""
+    z = torch.randn(12, 2, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    a, b, labels = z[:, 0], z[:, 1], torch.arange(12) % 3
+    assert geometry.alignment(scale * z) == geometry.alignment(z)
+    assert geometry.uniformity(scale * a) == geometry.uniformity(a)
+    assert geometry.tolerance(scale * a, labels) == geometry.tolerance(a, labels)
+    assert geometry.cka(scale * a, b) == pytest.approx(geometry.cka(a, b), rel=1e-12)
+    assert geometry.procrustes(scale * a, scale * b) == pytest.approx(geometry.procrustes(a, b), rel=1e-12)
+
+
+def test_one_short_vector_among_others_has_its_direction() -> None:
+    pairs = [[[1.0, 0.0], [0.0, 1.0]], [[1e-200, 0.0], [0.0, 1e200]], [[0.0, 0.0], [0.0, 0.0]]]
+    z = torch.tensor(pairs, dtype=torch.float64)
+    assert geometry.alignment(z) == pytest.approx(4 / 3, rel=1e-15)

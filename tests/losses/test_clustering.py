@@ -4,6 +4,7 @@ import math
 from functools import partial
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,3 +244,19 @@ def test_gradients_do_not_pass_through_assignments_nor_teachers():
     assignment = torch.tensor([0, 2, 1, 1])
     assert gradcheck(lambda z, c: deep_cluster(z, assignment, c, temperature=0.5), (z, prototypes))
     assert gradcheck(kmeans, (z, prototypes))
+
+
+@given(st.integers(0, 2**31), st.integers(0, 8))
+def test_rows_of_sinkhorn_sum_to_one_after_any_number_of_iterations(seed, iterations):
+    scores = gaussian(6, 3, seed=seed)
+    log_q = sinkhorn(scores, epsilon=0.2, iterations=iterations)
+    close(log_q.logsumexp(-1), torch.zeros(6))
+    if iterations == 0:
+        close(log_q, (scores / 0.2).log_softmax(-1))
+
+
+def test_impossible_iterations_of_sinkhorn():
+    with pytest.raises(ValueError, match="expected iterations >= 0, found -1"):
+        sinkhorn(gaussian(6, 3), iterations=-1)
+    with pytest.raises(ValueError, match="expected iterations >= 1, found 0"):
+        swav(gaussian(6, 2, 4), gaussian(3, 4), iterations=0)

@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 
 from ssl_theory.losses import clustering, contrastive, distillation, generative, instance, redundancy
 from ssl_theory.losses.registry import REGISTRY, described, document
+from ssl_theory.losses.views import unit
 from tests.losses.draws import close, gaussian
 
 every_loss = pytest.mark.parametrize("entry", REGISTRY, ids=[entry.name for entry in REGISTRY])
@@ -133,3 +134,17 @@ def test_the_registry_holds_every_loss_and_the_page_is_up_to_date():
     assert losses == {entry.name for entry in REGISTRY}
     page = Path(__file__).parents[2] / "docs" / "losses.md"
     assert page.read_text() == document(), "docs/losses.md is out of date: python -m ssl_theory.losses > docs/losses.md"
+
+
+def test_a_vector_whose_square_overflows_has_no_direction():
+    """In float32 beyond 1.8e19: NaN, and not the zero vector; all others are told apart from it."""
+    z = gaussian(4, 3).float()
+    far = torch.cat([z, 1e25 * z])
+    assert torch.equal(unit(far)[:4], z * z.square().sum(-1, keepdim=True).rsqrt())
+    assert unit(far)[4:].isnan().all()
+    assert torch.equal(unit(torch.zeros(2, 3)), torch.zeros(2, 3))
+    leaf = far.clone().requires_grad_()
+    unit(leaf)[:4].sum().backward()
+    assert leaf.grad[:4].isfinite().all()
+    for loss in (contrastive.info_nce, redundancy.total_coding_rate):
+        assert loss(1e25 * gaussian(6, 2, 3).float()).isnan()

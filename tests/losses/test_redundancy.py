@@ -201,3 +201,15 @@ def test_gradcheck_of_the_others():
     z = gaussian(6, 2, 3).requires_grad_()
     for loss in (barlow_twins, w_mse, total_coding_rate):
         assert gradcheck(loss, z)
+
+
+def test_unshrunken_whitening_wants_more_points_than_dimensions():
+    """n <= d centred points have a singular covariance, and a column that others add up to makes one of any n."""
+    for n in (3, 4):
+        with pytest.raises(ValueError, match=f"expected n > d points without shrinkage, found n = {n}, d = 4"):
+            w_mse(gaussian(n, 2, 4), epsilon=0.0)
+        assert w_mse(gaussian(n, 2, 4)).isfinite()
+    z = gaussian(8, 2, 3)
+    flat = torch.cat([z, torch.zeros_like(z[..., :1])], -1)
+    assert w_mse(flat, epsilon=0.0).isnan()
+    assert w_mse(flat).isfinite()
