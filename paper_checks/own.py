@@ -12,14 +12,11 @@ import importlib.util
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from paper_checks.finding import Finding
 from paper_checks.source import sources_of_file
-
-TEMPERATURES = {"temperature": ("τ", 1.0), "style_variance": ("τ = 2σ²", 0.5)}  # fields: words, a unit of tau
 
 
 def name(given: str) -> str:
@@ -110,18 +107,6 @@ def generative(method: str) -> bool:
     from ssl_theory.learners import Learner
 
     return "#" in method and load(method).reconstruct is not Learner.reconstruct
-
-
-def temperature_of(method: str) -> str | None:
-    """Which of `TEMPERATURES` a user's learner has as a field."""
-    there = {field.name for field in fields(load(method)) if field.init}
-    return next((name for name in TEMPERATURES if name in there), None)
-
-
-def at(method: str, temperature: float) -> Any:
-    """A user's learner at the temperature `tau = 2 sigma^2`, or as it is where it has none."""
-    kind, field = load(method), temperature_of(method)
-    return kind(**{field: temperature * TEMPERATURES[field][1]}) if field else kind()
 
 
 def findings_of(learner: str | None, findings: Sequence[Finding]) -> list[Finding]:

@@ -39,7 +39,7 @@ from matplotlib.figure import Figure
 
 import synthetic
 from figures import canvas, heat_map
-from paper_checks import own
+from paper_checks import own, own_temperature
 from paper_checks.claim import Claim, Config, Finding, Task
 from paper_checks.trained import OBSERVATION, READ_BY, SHARED, fresh, represented, sampler
 from ssl_theory.analysis import probes
@@ -166,7 +166,7 @@ def plane_of_own(
     """The same of a user's own learner. One temperature after another: its loss need not take a tensor of them."""
     tables = []
     for there, row in product([places] if axis != VIEWS else [[place] for place in places], at):
-        members, made = list(product(there, range(seeds))), own.at(method, row)
+        members, made = list(product(there, range(seeds))), own_temperature.at(method, row)
         worlds = [world_at(axis, place, p_keep, seed).to(device) for place, seed in members]
         fitted = fit(
             [made] * len(there),
@@ -206,7 +206,7 @@ def _task(config: Config, axis: str, method: str) -> Task:
 
 def _own_task(config: Config, axis: str, method: str) -> Task:
     where = {"method": method, "axis": axis, "places": config[axis]} | {key: config[key] for key in SHARED}
-    where |= {"at": config["temperatures"] if own.temperature_of(method) else [0.0]}
+    where |= {"at": config["temperatures"] if own_temperature.temperature_of(method) else [0.0]}
     where |= {"p_keep": config.get("shared style", 0.0) if axis == RATIO else 0.0}
     return Task(plane_of_own, where, cost=_cost(where), columns={"method": own.short(method)})
 
@@ -319,8 +319,8 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
 def row_label(method: str, axis: str) -> str:
     """What the rows of a plane are called; nothing where there is but one, of a learner without temperature."""
     if method not in METHODS:
-        field = own.temperature_of(method)
-        return own.TEMPERATURES[field][0] if field else ""
+        field = own_temperature.temperature_of(method)
+        return own_temperature.TEMPERATURES[field][0] if field else ""
     return DEPTH if rows_of(method, axis) == DEPTH else "τ = 2σ²" if method == METHODS[1] else "τ"
 
 

@@ -1,13 +1,13 @@
 """Fingerprint of the source that a task's numbers depend on, so that the cache knows when to compute again.
 
 Read by syntax tree, never by running it: comments, layout and docstrings do not count. In a claim's own
-file only what the task function *reaches* counts (itself, the names it uses, the names those use, and
-statements that bind no name), so that `draw`, `findings`, `caption`, `tasks` and `CONFIG` can be edited for
-free. Every project module imported from there counts as a whole, and so on down. `figures` and the engine
+file only what the task function *reaches* counts (itself, the names it uses, the names those use, statements
+that bind no name, and definitions with a decorator), so that `draw`, `findings`, `caption`, `tasks` and `CONFIG` can be
+edited for free. Every project module imported from there counts as a whole, and so on down. `figures` and the engine
 itself do not count: they make no numbers.
 
 Not followed: import-time side effects of a package's `__init__` that nothing imports from (the project has
-none), and modules loaded by a name that is put together at run time.
+none), modules loaded by a name that is put together at run time, and what a top-level call does besides its value.
 """
 
 import ast
@@ -45,6 +45,7 @@ ENGINE = tuple(
     )
 )
 IGNORED = ("figures", *ENGINE)
+BY_NAME = {"globals", "vars", "eval", "exec", "__import__"}  # what uses one of these may reach all of its file
 
 
 def fingerprint(function: Callable[..., Any], ignored: Sequence[str] = IGNORED) -> str:
@@ -136,10 +137,10 @@ def _singles(statement: ast.stmt) -> Iterator[ast.stmt]:
 def _reached(statements: list[ast.stmt], function: str) -> list[ast.stmt]:
     """Statements that `function` depends on: a fixed point over the names used and bound at the top level."""
     bound = [_bound(statement) for statement in statements]
-    taken = [not names or "*" in names for names in bound]
+    taken = [not names or "*" in names or _registered(s) for names, s in zip(bound, statements, strict=True)]
     wanted = {function}.union(*(_used(s) for s, take in zip(statements, taken, strict=True) if take))
     while True:
-        fresh = [i for i, names in enumerate(bound) if not taken[i] and names & wanted]
+        fresh = [i for i, names in enumerate(bound) if not taken[i] and (names & wanted or BY_NAME & wanted)]
         if not fresh:
             return [statement for statement, take in zip(statements, taken, strict=True) if take]
         for i in fresh:
@@ -147,15 +148,20 @@ def _reached(statements: list[ast.stmt], function: str) -> list[ast.stmt]:
             wanted |= _used(statements[i])
 
 
+def _registered(statement: ast.stmt) -> bool:
+    """Whether a definition does more than bind its name, or may: a decorator can enter it somewhere."""
+    return bool(getattr(statement, "decorator_list", ()))
+
+
 def _bound(statement: ast.stmt) -> set[str]:
-    """Names that a top-level statement binds or changes; none for a statement run for its effect alone."""
+    """Names that a top-level statement binds or changes; none for a statement run for its effect alone (`_ = f()`)."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+        return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)} - {"_"}
     return set()
 
 
@@ -173,7 +179,19 @@ def _project_imports(module: str, path: Path, statements: list[ast.stmt]) -> set
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, package)
             found.update(_file_owner(base, alias.name) for alias in node.names)
+    found.update(name for statement in statements for name in _imported_by_call(statement))
     return {name for name in found if _counts(name)}
+
+
+@lru_cache(maxsize=4096)
+def _imported_by_call(statement: ast.stmt) -> tuple[str, ...]:
+    """Modules of `importlib.import_module("...")`, `import_module("...")` and `__import__("...")`."""
+    if not {"importlib", "import_module", "__import__"} & _used(statement):
+        return ()
+    calls = [node for node in ast.walk(statement) if isinstance(node, ast.Call) and node.args]
+    named = [call for call in calls if ast.unparse(call.func).rpartition(".")[2] in ("import_module", "__import__")]
+    first = [call.args[0] for call in named]
+    return tuple(arg.value for arg in first if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

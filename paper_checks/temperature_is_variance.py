@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 import synthetic
 from figures import canvas, control_mark, legend, line_with_band, mark, theory_line
-from paper_checks import own
+from paper_checks import own, own_temperature
 from paper_checks.claim import Claim, Config, Finding, Task
 from paper_checks.trained import READ_BY, SHARED, SIZES, displayed, fresh, represented, sampler, tidy
 from ssl_theory.analysis import collapse, probes
@@ -113,7 +113,7 @@ def swept_own(
     drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
     tables = []
     for temperature in temperatures:
-        made = own.at(method, temperature)
+        made = own_temperature.at(method, temperature)
         seen = [sampler(made, world, seed) for seed, world in enumerate(worlds)]
         fitted = fit(made, seen, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
         r = represented(fitted, torch.stack([data.x for data in drawn]), "representation")
@@ -162,8 +162,12 @@ def tasks(config: Config) -> list[Task]:
 
 def refuses(method: str) -> str:
     """A learner without a temperature has nothing to sweep."""
-    there = own.temperature_of(method) is not None
-    return "" if there else f"expected a field {' or '.join(own.TEMPERATURES)}, found none in {own.short(method)}"
+    there = own_temperature.temperature_of(method) is not None
+    return (
+        ""
+        if there
+        else f"expected a field {' or '.join(own_temperature.TEMPERATURES)}, found none in {own.short(method)}"
+    )
 
 
 def ends(config: Config) -> list[float]:

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.text import Text
 
 from figures import look
-from paper_checks import __main__, own, registry
+from paper_checks import __main__, own, own_temperature, registry
 from paper_checks.claim import Claim, Finding
 from paper_checks.style_collapse import judged
 from paper_checks.trained import SIMVAE, training
@@ -110,7 +110,7 @@ def test_the_example_of_readme_is_under_twenty_lines_and_a_learner(tmp_path: Pat
     assert lines.count("\n") < 20
     path = tmp_path / "my_loss.py"
     path.write_text(lines)
-    assert own.temperature_of(own.name(f"{path}:MyLoss")) == "temperature"
+    assert own_temperature.temperature_of(own.name(f"{path}:MyLoss")) == "temperature"
 
 
 def test_the_command_names_the_claims_that_it_left_out(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from figures import look
-from paper_checks import own
+from paper_checks import own, own_temperature
 from paper_checks import phase_diagram as claim
 from paper_checks.claim import Config, Verdict
 from paper_checks.judge import corrected as judged
@@ -145,9 +145,9 @@ def test_ones_own_has_a_row_a_temperature_or_one(mine: dict[str, str]) -> None:
             (axis, at) for axis in (claim.RATIO, claim.KEEP, claim.VIEWS)
         ]
         assert claim.row_label(mine[kind], claim.RATIO) == label
-    assert own.at(mine["Hot"], 0.4) == own.load(mine["Hot"])(temperature=0.4)
-    assert own.at(mine["Wide"], 0.4) == own.load(mine["Wide"])(style_variance=0.2)
-    assert own.at(mine["Plain"], 0.0) == own.load(mine["Plain"])()
+    assert own_temperature.at(mine["Hot"], 0.4) == own.load(mine["Hot"])(temperature=0.4)
+    assert own_temperature.at(mine["Wide"], 0.4) == own.load(mine["Wide"])(style_variance=0.2)
+    assert own_temperature.at(mine["Plain"], 0.0) == own.load(mine["Plain"])()
 
 
 def test_ones_own_has_the_control_of_simclr(mine: dict[str, str]) -> None:

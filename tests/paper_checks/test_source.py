@@ -22,6 +22,20 @@ SCALE = 2.0
 CONFIG = {"n": 1}
 TABLE = {}
 TABLE["a"] = 1
+REGISTER = {}
+
+
+def registered(function):
+    REGISTER[function.__name__] = function
+    return function
+
+
+@registered
+def by_register():
+    return 1.0
+
+
+_ = np.seterr(all="warn")
 
 
 def helper(x):
@@ -36,7 +50,7 @@ def for_the_figure(x):
 def task(*, n):
     from room import lazy
 
-    return helper(loss(draw_world(n))) + lazy.late() + TABLE["a"]
+    return helper(loss(draw_world(n))) + lazy.late() + TABLE["a"] + REGISTER["by_register"]()
 
 
 def tasks(config):
@@ -97,6 +111,8 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         ("claim.py", "SCALE = 2.0", "SCALE = 3.0"),
         ("claim.py", 'TABLE["a"] = 1', 'TABLE["a"] = 2'),
         ("claim.py", "CLAIM = None", "np.seterr(all='raise')"),
+        ("claim.py", "return 1.0", "return 2.0"),
+        ("claim.py", 'np.seterr(all="warn")', 'np.seterr(all="raise")'),
         ("losses.py", "x * constant", "x / constant"),
         ("deep.py", "3", "4"),
         ("worlds.py", "return n", "return n + 1"),
@@ -127,6 +143,18 @@ def test_changes_with_what_the_task_reaches(room: Callable[..., bool], name: str
 )
 def test_stays_with_anything_else(room: Callable[..., bool], name: str, old: str, new: str):
     assert not room(name, old, new)
+
+
+def test_what_is_asked_for_by_name_may_be_anything_in_its_file(room: Callable[..., bool]):
+    room("claim.py", "from room import lazy\n", 'from room import lazy\n    globals()["for_the_figure"](0)\n')
+    assert room("claim.py", "    return x\n", "    return -x\n")
+
+
+@pytest.mark.parametrize("call", ["import importlib\n\nimportlib.import_module", "__import__"])
+def test_a_module_imported_by_a_call_counts(call: str, tmp_path: Path):
+    path = tmp_path / "learner.py"
+    path.write_text(f'{call}("synthetic.world")\n')
+    assert "synthetic.world" in sources_of_file(path)
 
 
 def test_figures_and_engine_do_not_count_even_where_a_room_imports_them(room: Callable[..., bool]):
