@@ -167,7 +167,18 @@ def _bound(statement: ast.stmt) -> set[str]:
 
 @lru_cache(maxsize=4096)
 def _used(statement: ast.stmt) -> set[str]:
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    """Names that a statement uses; of a function not those of its parameters, which are its own within it."""
+    if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return _names(statement)
+    given = statement.args
+    parameters = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+    around = [given, *statement.decorator_list, *filter(None, (statement.returns,))]  # defaults and annotations too
+    inside = set().union(*map(_names, statement.body)) - {parameter.arg for parameter in parameters}
+    return inside.union(*map(_names, around))
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
 def _project_imports(module: str, path: Path, statements: list[ast.stmt]) -> set[str]:

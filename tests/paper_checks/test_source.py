@@ -47,8 +47,10 @@ def for_the_figure(x):
     return x
 
 
-def task(*, n):
+def task(*, n, draw=0, scale=SCALE):
     from room import lazy
+
+    n = n + draw
 
     return helper(loss(draw_world(n))) + lazy.late() + TABLE["a"] + REGISTER["by_register"]()
 
@@ -109,6 +111,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         ("claim.py", "loss(draw_world(n))", "-loss(draw_world(n))"),
         ("claim.py", "SCALE * x", "SCALE + x"),
         ("claim.py", "SCALE = 2.0", "SCALE = 3.0"),
+        ("claim.py", "draw=0, scale=SCALE", "draw=1, scale=SCALE"),
         ("claim.py", 'TABLE["a"] = 1', 'TABLE["a"] = 2'),
         ("claim.py", "CLAIM = None", "np.seterr(all='raise')"),
         ("claim.py", "return 1.0", "return 2.0"),
