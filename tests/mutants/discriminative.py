@@ -54,7 +54,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("symmetric: gradient of diagonal tiles twice", "if not ctx.symmetric or i != j:", "if True:"),
         ("symmetric: gradient of one sum", "both = ctx.symmetric or ctx.sums.two_sided", "both = ctx.sums.two_sided"),
         ("large scores exponentiated", "score.largest <= LARGEST_EXPONENT", "score.largest <= 10 * LARGEST_EXPONENT"),
-        ("scores kept in spite of the chunk", "[terms] if sums.chunk is None else []", "[terms]"),
+        ("scores kept in spite of the chunk", "if sums.chunk is None and any(ctx", "if any(ctx"),
         ("tiles larger than the chunk", "best if chunk is None else chunk * m", "best"),
         (
             "chunked critic: wrong diagonal",
