@@ -35,7 +35,7 @@ def by_register():
     return 1.0
 
 
-_ = np.seterr(all="warn")
+_ = TABLE.setdefault("b", 1)
 
 
 def helper(x):
@@ -115,7 +115,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         ("claim.py", 'TABLE["a"] = 1', 'TABLE["a"] = 2'),
         ("claim.py", "CLAIM = None", "np.seterr(all='raise')"),
         ("claim.py", "return 1.0", "return 2.0"),
-        ("claim.py", 'np.seterr(all="warn")', 'np.seterr(all="raise")'),
+        ("claim.py", 'setdefault("b", 1)', 'setdefault("b", 2)'),
         ("losses.py", "x * constant", "x / constant"),
         ("deep.py", "3", "4"),
         ("worlds.py", "return n", "return n + 1"),
