@@ -42,10 +42,8 @@ def _require_made_of_nothing(method: str) -> None:
     try:
         kind()
     except (Exception, SystemExit) as error:
-        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ValueError(
-            f"expected {short(method)}() to need no arguments, found {found}; give it what it lacks"
-        ) from None
+        found = f"found {_told(error)}; give it what it lacks"
+        raise ValueError(f"expected {short(method)}() to need no arguments, {found}") from None
 
 
 def _told(error: BaseException) -> str:
