@@ -25,7 +25,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from ssl_theory.benchmarks.data import Images
 
-PIECE = 2**17  # values that a thread works on at a time: what it makes of them stays in its cache
+PIECE = 2**20  # values that a thread works on at a time: enough that calls cost little, and what is made is in a cache
 
 
 @runtime_checkable
@@ -205,22 +205,21 @@ def _seen(how: Augmentation | Redrawing, images: Images, style: Float[Tensor, "n
             drawn = how.render(images.labels[piece].repeat_interleave(views), style[piece].flatten(0, 1))
             x[piece] = drawn.unflatten(0, (-1, views))
         return x
-    show = planned(how, style.flatten(0, 1), x.shape)
-    plain = torch.empty_like(x[pieces[0]]) if pieces else x  # once: fresh memory costs more than filling it
+    show = planned(how, style.transpose(0, 1).flatten(0, 1), x.shape)  # view by view: an image is read once for all
+    plain = torch.empty_like(x[pieces[0], 0]) if pieces else x  # once: fresh memory costs more than filling it
     for piece in pieces:
-        pixels = images.pixels[piece]
-        shown = torch.div(pixels[:, None].expand(-1, views, -1, -1, -1), 255, out=plain[: len(pixels)])
-        drawn = show(shown.flatten(0, 1), slice(views * piece.start, views * piece.stop))
-        x[piece] = drawn.unflatten(0, (-1, views))
+        shown = plain[: piece.stop - piece.start].copy_(images.pixels[piece]).div_(255)
+        for view in range(views):
+            x[piece, view] = show(shown, slice(view * n + piece.start, view * n + piece.stop))
     return x
 
 
 def _pieces(x: Float[Tensor, "n J C H W"]) -> list[slice]:
     """All at once on a GPU, which hides the way to its memory; on the CPU as much as stays in the cache."""
     n = len(x)
-    most = 2 * PIECE * torch.get_num_threads() if x.device.type == "cpu" else x.numel()
-    length = max(1, most // max(1, x[:1].numel()))
-    return [slice(start, start + length) for start in range(0, n, length)]
+    most = PIECE * torch.get_num_threads() if x.device.type == "cpu" else x.numel()
+    length = max(1, most // max(1, x[:1, :1].numel()))
+    return [slice(start, min(n, start + length)) for start in range(0, n, length)]
 
 
 def unit(pixels: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

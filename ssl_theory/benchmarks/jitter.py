@@ -10,6 +10,7 @@ largest and smallest value M and m stay, and saturation with them."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,30 +22,33 @@ LEAST = 1e-12  # for a factor of 0, by which bounds are divided
 
 
 def jittered(x: Float[Tensor, "n 3 H W"], style: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 H W"]:
-    """Brightness, contrast and saturation by factors, hue turned by an angle in radians: all at once."""
-    brightness, contrast, saturation, angle = style[:, :, None, None, None].unbind(1)
-    x = (x * brightness).clamp(max=1.0)
-    mean = _grey(x.mean((2, 3), keepdim=True))
-    x = torch.lerp(mean, x, contrast).clamp(0.0, 1.0)
-    x = torch.lerp(_grey(x), x, saturation).clamp(0.0, 1.0)
-    return _turned(x, angle[:, 0] * (3 / math.pi))
+    """Brightness, contrast and saturation by factors, hue turned by an angle in radians: all at once.
+
+    Channel by channel, so that a compiler finds two loops over the pixels, the mean's and the rest."""
+    brightness, contrast, saturation, angle = style[:, :, None, None].unbind(1)
+    x1 = [(channel * brightness).clamp(max=1.0) for channel in x.unbind(1)]
+    mean = _grey([channel.mean((1, 2), keepdim=True) for channel in x1])
+    x2 = [(contrast * channel + (1 - contrast) * mean).clamp(0.0, 1.0) for channel in x1]
+    grey = _grey(x2)
+    x3 = [(saturation * channel + (1 - saturation) * grey).clamp(0.0, 1.0) for channel in x2]
+    return _turned(x3, angle * (3 / math.pi))
 
 
-def _grey(x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
-    red, green, blue = x.split(1, dim=1)
+def _grey(channels: Sequence[Float[Tensor, "n h w"]]) -> Float[Tensor, "n h w"]:
+    red, green, blue = channels
     return GREY[0] * red + GREY[1] * green + GREY[2] * blue
 
 
-def _turned(x: Float[Tensor, "n 3 H W"], sectors: Float[Tensor, "n 1 1"]) -> Float[Tensor, "n 3 H W"]:
+def _turned(channels: Sequence[Float[Tensor, "n H W"]], sectors: Float[Tensor, "n 1 1"]) -> Float[Tensor, "n 3 H W"]:
     """Hue turned by up to three sectors either way.
 
     At u sectors from the hue opposite to a channel's own, from -3 to 3, the channel is `m + (M - m) cut(|u| - 1)`. Here
     `(M - m) |u| = 2 channel - d + M - 2 m`, d the value in the middle, and u has the sign of the channel before less
     the one after on the circle: nothing is divided, no pixel sorted into its sector. A turn past 3 comes back from
     there: |u| becomes `3 - ||u + t| - 3|`."""
-    channels = x.unbind(1)
-    most, least = x.amax(1), x.amin(1)
-    spread, middle = most - least, x.sum(1) - most - least
+    red, green, blue = channels
+    least, most = torch.minimum(torch.minimum(red, green), blue), torch.maximum(torch.maximum(red, green), blue)
+    spread, middle = most - least, red + green + blue - most - least
     turned = []
     for number, channel in enumerate(channels):
         size = 2 * channel - middle + spread - least

@@ -125,7 +125,7 @@ class Colour:
         if shape[-3] != 3:
             raise InputError(f"colour jitter needs RGB images; these have {shape[-3]} channel(s): use crop.")
         if self.compiled or style.device.type != "cpu":
-            how = _compiled() if self.compiled else jitter.jittered
+            how, style = _compiled() if self.compiled else jitter.jittered, style.contiguous()
             return lambda images, which: how(images, style[which])
         return jitter.Pieces(style, shape[-2] * shape[-1], PIXELS * torch.get_num_threads())
 
@@ -133,7 +133,7 @@ class Colour:
 @cache
 def _compiled() -> Callable[[Tensor, Tensor], Tensor]:
     """`jitter.jittered` in one loop, where that can be made here."""
-    compiled = torch.compile(jitter.jittered)
+    compiled = torch.compile(jitter.jittered, dynamic=True)
     try:
         compiled(torch.zeros(2, 3, 4, 4), torch.ones(2, 4))
     except Exception as error:  # no compiler, no room for what it makes, a platform without it

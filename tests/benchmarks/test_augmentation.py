@@ -125,9 +125,9 @@ def test_every_keeps_the_order():
 def test_pieces_change_nothing(monkeypatch, how, images):
     """All at once, one image at a time, and three at a time with a last piece that is shorter: what `apply` makes."""
     pixels = torch.randint(256, (7, 3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    data, most = AugmentedImages(Images(pixels, torch.arange(7)), how), 2 * 3 * 64 * images
+    data, most = AugmentedImages(Images(pixels, torch.arange(7)), how), 3 * 64 * images
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(augmentation, "PIECE", most // 2)
+    monkeypatch.setattr(augmentation, "PIECE", most)
     assert augmentation._pieces(torch.empty(7, 2, 3, 8, 8))[0] == slice(0, images)
     seen = data.every(views=2, generator=torch.Generator().manual_seed(3))
     plain = augmentation.unit(pixels).repeat_interleave(2, 0)

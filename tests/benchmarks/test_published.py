@@ -219,7 +219,7 @@ def test_compiled_equals_not_compiled(tmp_path):
 
 
 def test_no_compiler_is_said_in_one_line(monkeypatch):
-    def failing(_):
+    def failing(_, dynamic):
         def call(*_):
             raise RuntimeError("no g++\nanywhere")
 
