@@ -13,6 +13,7 @@ that style decodability is measured against: pixels, radians, natural logarithms
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -26,6 +27,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from ssl_theory.benchmarks.data import Images
 
 PIECE = 2**20  # values that a thread works on at a time: enough that calls cost little, and what is made is in a cache
+SHARE = 1 / 2  # of a GPU's free memory that images may take; networks and views need the rest
 
 
 @runtime_checkable
@@ -163,6 +165,7 @@ class AugmentedImages:
 
     images: Images
     augmentation: Augmentation | Redrawing
+    place: torch.device | None = None  # where views are made, where that is not where the images are
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -171,11 +174,14 @@ class AugmentedImages:
 
     @property
     def device(self) -> torch.device:
-        """Where the images are, views are made, and generators must draw."""
-        return self.images.pixels.device
+        """Where views are made, and generators must draw."""
+        return self.images.pixels.device if self.place is None else self.place
 
     def to(self, device: torch.device | str) -> AugmentedImages:
-        return AugmentedImages(self.images.to(device), self.augmentation)
+        """The same views made there. The images go along if they fit; else they stay, and those drawn are sent."""
+        place = torch.device(device)
+        images = self.images.to(place) if self.images.size <= SHARE * _room(place) else self.images
+        return AugmentedImages(images, self.augmentation, place)
 
     def sample(self, n: int, *, views: int = 2, generator: torch.Generator) -> ImageViews:
         """`n` images drawn with replacement, `views` independent augmentations of each."""
@@ -186,13 +192,18 @@ class AugmentedImages:
         """`views` independent augmentations of the images at `index`, in that order."""
         if views < 1:
             raise ValueError(f"at least 1 view a data point is needed; found views={views}.")
-        chosen = self.images[index.to(self.images.labels.device)]
-        style = self.augmentation.draw((len(index), views), generator).to(chosen.pixels.device)
+        chosen = self.images[index.to(self.images.labels.device)].to(self.device)
+        style = self.augmentation.draw((len(index), views), generator).to(self.device)
         return ImageViews(_seen(self.augmentation, chosen, style), style, chosen.labels)
 
     def every(self, *, views: int, generator: torch.Generator) -> ImageViews:
         """`views` augmentations of every image, in order: what an evaluation needs."""
         return self.views_of(torch.arange(len(self.images)), views=views, generator=generator)
+
+
+def _room(device: torch.device) -> float:
+    """Free bytes of a GPU; of other devices nothing is asked."""
+    return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else math.inf
 
 
 def _seen(how: Augmentation | Redrawing, images: Images, style: Float[Tensor, "n J ds"]) -> Float[Tensor, "n J C H W"]:

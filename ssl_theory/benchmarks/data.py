@@ -83,6 +83,11 @@ class Images:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: array for name, array in named.items() if array is not None}
 
+    @property
+    def size(self) -> int:
+        """Bytes that all of them take."""
+        return sum(array.nbytes for array in self.arrays.values())
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -134,6 +134,28 @@ def test_pieces_change_nothing(monkeypatch, how, images):
     torch.testing.assert_close(seen.x.flatten(0, 1), how.apply(plain, seen.style.flatten(0, 1)))
 
 
+@pytest.mark.parametrize("room", [0, 1, 2], ids=lambda share: f"room for {share} times the images")
+def test_images_go_along_where_they_fit_and_views_are_the_same_where_not(monkeypatch, device, room):
+    here = world()
+    bytes_of = here.images.size
+    assert bytes_of == 20 * 64 + 20 * 8  # pixels and labels
+    monkeypatch.setattr(augmentation, "_room", lambda place: float(room * bytes_of))
+    there = here.to(device)
+    assert (there.images is here.images) == (room < 2)  # half of what is free is left to networks
+    assert there.device.type == device.type
+    seen = there.sample(9, views=2, generator=torch.Generator(device).manual_seed(3))
+    assert {each.device.type for each in (seen.x, seen.style, seen.label)} == {device.type}
+    resident = AugmentedImages(here.images.to(device), here.augmentation)
+    same = resident.sample(9, views=2, generator=torch.Generator(device).manual_seed(3))
+    assert all(torch.equal(getattr(seen, name), getattr(same, name)) for name in ("x", "style", "label"))
+
+
+def test_of_a_gpu_what_is_free_is_asked(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000 if device.index == 1 else 0, 10**9))
+    assert augmentation._room(torch.device("cuda:1")) == 1000
+    assert augmentation._room(torch.device("cpu")) == math.inf
+
+
 def test_names_are_the_augmentations():
     assert world().names == Affine.names
 
