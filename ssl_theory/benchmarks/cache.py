@@ -52,7 +52,6 @@ LOOKS = {
     "ranks.py",
     "report.py",
     "table.py",
-    "workers.py",
 }
 
 

@@ -29,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,11 @@ from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.methods import design
+from ssl_theory.benchmarks.processes import each
 from ssl_theory.benchmarks.provenance import made_by, of_images
 from ssl_theory.benchmarks.published import Colour, Crop
 from ssl_theory.benchmarks.run import SHARES
 from ssl_theory.benchmarks.table import half_width
-from ssl_theory.benchmarks.workers import each
 from ssl_theory.learners import VAE, Fitted, SimVAE, fit
 
 IMAGES = 128  # a step, over all views
@@ -161,8 +161,8 @@ def strengthened(usual: Augmentation, share: float) -> Augmentation:
     return Chain(tuple(strengthened(one, share) for one in usual.parts))
 
 
-def compute(part: Part) -> None:
-    """Train and examine; stored at the end in one rename, so that a killed run leaves no half of it."""
+def compute(part: Part, told: Callable[[], object]) -> None:
+    """Train and examine; stored at the end in one rename, so that a killed run leaves no half of it, then told of."""
     began = time.monotonic()
     torch.set_num_threads(1)
     exam = Examination.of(part.run.splits, part.augmentation(), seed=0)
@@ -173,6 +173,7 @@ def compute(part: Part) -> None:
             tables += trained(part, exam, learners, styles)
     rows = cache.parquet(pd.concat(tables, ignore_index=True))
     cache.store(part.stored, {ROWS_FILE: rows}, Effort.since(began, part.run.device))
+    told()
 
 
 def trained(
@@ -236,12 +237,8 @@ def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], N
     """Every part, several at a time, those that are stored already read."""
     missing = [part for part in parts if _stored(part) is None]
     report(0, len(missing))
-    if workers == 1 or len(missing) < 2:
-        for done, part in enumerate(missing, start=1):
-            compute(part)
-            report(done, len(missing))
-    else:
-        each(compute, missing, min(workers, len(missing)), report)
+    done = count(1)
+    each(compute, missing, workers, lambda: report(next(done), len(missing)))
     tables = [_stored(part) for part in parts]
     if any(table is None for table in tables):
         raise RuntimeError(f"a part vanished from {parts[0].stored.parent} while the run went on.")

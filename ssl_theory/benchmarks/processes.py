@@ -1,87 +1,68 @@
-"""Several methods at a time, each in a process of its own (and on the CPU under one thread, as everywhere)."""
+"""Methods, or parts of a map, several at a time: processes that take the next when they have done one.
+
+What a piece of work comes to is stored by its process; what it says on the way is passed on here."""
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
-import queue
 import signal
-import traceback
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from ssl_theory.benchmarks import run
 from ssl_theory.benchmarks.errors import InputError
 
-KILLED = -9  # the code of a process that the system ended
+Say = Callable[..., None]
+_said: Any = None  # in a process that works: the queue to the one that passes on
 
 
-def evaluate(jobs: Sequence[run.Job], workers: int, report: run.Report) -> None:
-    """Every job, `workers` at a time, each result stored by its process."""
-    context = multiprocessing.get_context("spawn")
-    messages: Any = context.Queue()
-    waiting, running = list(jobs), dict[str, Any]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop(0)
-                running[job.name] = context.Process(target=_work, args=(job, messages), daemon=True)
-                running[job.name].start()
-            _listen(messages, report)
-            for name in [name for name, process in running.items() if not process.is_alive()]:
-                _listen(messages, report)
-                _check(name, running.pop(name).exitcode)
-    finally:
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.join()
-
-
-def _listen(messages: Any, report: run.Report) -> None:
-    """Pass on what the workers said, waiting a little when they are silent."""
-    try:
-        for _ in range(100):
-            message = messages.get(timeout=0.2)
-            if message[1] == "refused":
-                raise InputError(message[2])
-            if message[1] == "no space":
-                raise OSError(errno.ENOSPC, message[2])
-            if message[1] == "failed":
-                raise RuntimeError(f"{message[0]} failed in its process:\n{message[2]}")
-            report(*message)
-    except queue.Empty:
+def each(compute: Callable[[Any, Say], None], pieces: Sequence[Any], workers: int, report: Say) -> None:
+    """`compute(piece, say)` of every piece, `report` of what they say: here, one after the other, where one worker or
+    piece is all there is. When a process is killed or a piece fails the others are ended; what they stored is kept."""
+    if min(workers, len(pieces)) < 2:
+        for piece in pieces:
+            compute(piece, report)
         return
-
-
-def _check(name: str, code: int | None) -> None:
-    """Where a process ended without a word: by the system, which kills where memory runs out, or by a fault of ours."""
-    if code == KILLED:
-        raise InputError(
-            f"{name}: its process was killed (out of memory?); what is finished is kept: try a smaller --batch, or "
-            "--jobs 1."
-        )
-    if code != 0:
-        raise RuntimeError(f"{name}: its process ended with code {code}.")
-
-
-def _work(job: run.Job, messages: Any) -> None:
-    """The life of a worker: deaf to Ctrl-C (its parent answers that), gone when its parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-
-    def report(*message: object) -> None:
-        if os.getppid() != parent:
-            os._exit(1)
-        messages.put(message)
-
+    context = multiprocessing.get_context("spawn")
+    said = context.SimpleQueue()  # what was put is there before its piece is done
+    pool = ProcessPoolExecutor(min(workers, len(pieces)), context, _begin, (said,))
     try:
-        run.evaluate(job, report)
-    except InputError as error:
-        messages.put((job.name, "refused", str(error)))
-    except OSError as error:
-        what = ("no space", str(error)) if error.errno == errno.ENOSPC else ("failed", traceback.format_exc())
-        messages.put((job.name, *what))
-    except Exception:
-        messages.put((job.name, "failed", traceback.format_exc()))
+        waiting = {pool.submit(_work, compute, piece) for piece in pieces}
+        while waiting:
+            done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            while not said.empty():
+                report(*said.get())
+            for future in done:
+                future.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a process was killed (out of memory?); what is finished is kept: give the same command with fewer --jobs."
+        ) from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _work(compute: Callable[[Any, Say], None], piece: Any) -> None:
+    compute(piece, lambda *words: _said.put(words))
+
+
+def _begin(said: Any) -> None:
+    """The life of a process: deaf to Ctrl-C, which its parent answers, and gone when its parent is."""
+    global _said
+    _said = said
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, daemon=True).start()
+
+
+def _follow() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -30,6 +30,7 @@ from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.examination import Examination, usable
 from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.methods import Method
+from ssl_theory.benchmarks.processes import each
 from ssl_theory.learners import Fitted, fit
 from ssl_theory.learners.parallel import Fabric
 from ssl_theory.learners.pieces import short_of_memory
@@ -116,13 +117,8 @@ def run(
             report(job.name, "cached", 1, 1)
     if elsewhere is not None:
         elsewhere(missing)
-    elif workers > 1 and len(missing) > 1:
-        from ssl_theory.benchmarks import processes
-
-        processes.evaluate(missing, workers, report)
     else:
-        for job in missing:
-            evaluate(job, report)
+        each(evaluate, missing, workers, report)
     return [stored(job) for job in jobs]
 
 

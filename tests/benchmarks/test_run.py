@@ -4,8 +4,6 @@ numbers."""
 import errno
 import io
 import math
-import os
-import queue
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import torch
 from rich.console import Console
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from ssl_theory.benchmarks import cache, generation, processes, progress, run
+from ssl_theory.benchmarks import cache, generation, progress, run
 from ssl_theory.benchmarks.augmentation import Affine
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.errors import InputError
@@ -345,35 +343,6 @@ def test_two_jobs_of_one_name_are_told_apart_by_their_entries(tmp_path, monkeypa
     run.run([first], workers=1, fresh=False, report=silent)
     run.run([first, other], workers=1, fresh=False, report=lambda _, stage, *__: stages.append(stage))
     assert stages == ["cached"]
-
-
-def test_a_worker_that_the_system_killed_is_one_line():
-    with pytest.raises(InputError, match=r"folder/vae: .* killed .*smaller --batch"):
-        processes._check("folder/vae", -9)
-    with pytest.raises(RuntimeError, match="code 3") as told:
-        processes._check("folder/vae", 3)
-    assert not isinstance(told.value, InputError)
-    processes._check("folder/vae", 0)
-
-
-@pytest.mark.slow
-def test_a_failing_worker_is_told_of(tmp_path):
-    broken = [replace(job(tmp_path, key), entry=Path("/proc/none/entry")) for key in ("random", "pixels")]
-    with pytest.raises(RuntimeError, match="failed in its process"):
-        run.run(broken, workers=2, fresh=False, report=silent)
-
-
-def test_a_full_disk_in_a_worker_is_one_here(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    monkeypatch.setattr(processes.signal, "signal", lambda *_: None)
-    messages: queue.Queue = queue.Queue()
-    processes._work(job(tmp_path, steps=4), messages)
-    with pytest.raises(OSError, match="cannot write") as told:
-        processes._listen(messages, silent)
-    assert told.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - set(CORE)))
