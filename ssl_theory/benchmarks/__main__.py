@@ -267,6 +267,9 @@ def content_map(
     plane: Annotated[
         bool, typer.Option("--plane", help="Decoder and style variance alone: half of the work or less.")
     ] = False,
+    decoder_variances: Annotated[
+        str | None, typer.Option(help="Values on that axis of the plane, separated by commas.")
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).")
     ] = None,
@@ -287,13 +290,13 @@ def content_map(
     from ssl_theory.benchmarks import published as views
 
     place = _device(device)
+    grid = mapping.grid(narrow=narrow, plane=plane, decoders=decoder_variances)
     name = data.listed(name)
     splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column, config=config)
     usual = views.named(augmentation, splits.shape)
     folder = _folder(out / name, mapping.FILES, "parts")
     run = mapping.Run(splits, usual, steps, seeds, place)
-    grid = mapping.NARROW if narrow else mapping.Grid()
-    parts = mapping.Part.all_of(run, grid.plane if plane else grid, folder / "parts")
+    parts = mapping.Part.all_of(run, grid, folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
     console = Console(stderr=True, highlight=False, markup=False)
     with cache.alone(folder, "parts"):

@@ -45,6 +45,7 @@ from ssl_theory.analysis.probes import accuracy, r2
 from ssl_theory.benchmarks import cache, draw, machine
 from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, unit
 from ssl_theory.benchmarks.data import Images, Splits
+from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.methods import design
@@ -100,6 +101,24 @@ class Grid:
 
 
 NARROW = Grid(decoder=(0.01, 0.1, 0.3, 1.0, 3.0), style=(0.02, 0.15), views=(4,), latent_dim=(4, 20), strength=(0.5,))
+
+
+def grid(*, narrow: bool = False, plane: bool = False, decoders: str | None = None) -> Grid:
+    """The grid that was asked for, `decoders` as typed: `0.01,0.1`."""
+    chosen = NARROW if narrow else Grid()
+    if decoders is not None:
+        chosen = replace(chosen, decoder=_positive(decoders))
+    return chosen.plane if plane else chosen
+
+
+def _positive(typed: str) -> tuple[float, ...]:
+    try:
+        values = {float(word) for word in typed.split(",")}
+    except ValueError:
+        values = set()
+    if not values or not all(0 < value < np.inf for value in values):
+        raise InputError(f"--decoder-variances {typed}: expected positive numbers with commas between, as 0.01,0.1.")
+    return tuple(sorted(values))
 
 
 @dataclass(frozen=True)
@@ -350,6 +369,8 @@ def write(folder: Path, name: str, rows: pd.DataFrame, run: Run, took: Effort, c
         figures = {"plane.png": draw.plane(plane[plane["steps"] == last], name)}
         if along:
             figures["axes.png"] = draw.along(along, f"{name}, style variance {BASE_STYLE}")
+        else:
+            (folder / "axes.png").unlink(missing_ok=True)  # of an earlier map
         for file, figure in figures.items():
             with cache.replacing(folder / file) as partial:
                 figure.savefig(partial, format="png")

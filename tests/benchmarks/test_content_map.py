@@ -137,6 +137,27 @@ def test_a_plane_alone_has_one_axis_to_draw(tmp_path):
     assert list(content_map._along(rows, run.base)) == ["steps"]
 
 
+def test_decoder_variances_are_those_asked_for():
+    assert content_map.grid() == Grid()
+    assert content_map.grid(narrow=True, plane=True) == content_map.NARROW.plane
+    asked = content_map.grid(narrow=True, decoders="30, 10,1e1")
+    assert asked == replace(content_map.NARROW, decoder=(10.0, 30.0))
+
+
+def test_no_axes_of_an_earlier_map_stay_beside_a_map_without(tmp_path):
+    """Along an axis curves are drawn at two decoder variances, and here is neither of them."""
+    rows = made({("VAE", 10.0, 8): [0.5, 0.6], ("SimVAE", 10.0, 8): [0.5, 0.7]}).assign(measure="linear")
+    rows = pd.concat(rows.assign(measure=name) for name in (*draw.MAPPED, content_map.CHOSEN_BY))
+    (tmp_path / "axes.png").write_text("earlier")
+    content_map.write(tmp_path, "digits", rows, digits(8), Effort(), "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "content-map.md",
+        "content-map.parquet",
+        "plane.png",
+        "provenance.json",
+    ]
+
+
 def test_strength_widens_the_styles(tmp_path):
     part = Part.all_of(digits(1), ONE, tmp_path)[0]
     wide = replace(part, setting=replace(BASE, strength=2.0)).augmentation()
@@ -245,7 +266,16 @@ def test_a_full_disk_leaves_an_earlier_map_whole(tmp_path, monkeypatch):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 
-@pytest.mark.parametrize("wrong", [["mnits"], ["digits", "--seeds", "1"], ["digits", "--steps", "0"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["mnits"],
+        ["digits", "--seeds", "1"],
+        ["digits", "--steps", "0"],
+        *(["digits", "--decoder-variances", typed] for typed in ("", "0.1,", "0,1", "-1", "nan", "inf", "ten")),
+    ],
+    ids=" ".join,
+)
 def test_bad_input_is_one_line(wrong, capsys):
     from ssl_theory.benchmarks.__main__ import main
 
