@@ -1,6 +1,7 @@
 """The ensemble's affine layer: E independent linear maps applied as one batched matrix product."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -25,6 +26,35 @@ def uniform(shape: Sequence[int], bound: float, members: Sequence[torch.Generato
     return torch.stack([torch.empty(*shape).uniform_(-bound, bound, generator=g) for g in members])
 
 
+class Affine(torch.autograd.Function):
+    """`y = x W^T + b`, batched, as `baddbmm` has it, and the same gradients.
+
+    That of the weight is laid out as the weight is. Autograd would compute its transpose, which is copied row by row
+    before an optimiser can have it: for wide layers as much time as a matrix product.
+    """
+
+    @staticmethod
+    def forward(
+        x: Float[Tensor, "E n inputs"],
+        weight: Float[Tensor, "E outputs inputs"],
+        bias: Float[Tensor, "E 1 outputs"] | None,
+    ) -> Float[Tensor, "E n outputs"]:
+        return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias, x, weight.mT)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Float[Tensor, "E n outputs"]) -> tuple[Tensor | None, ...]:
+        (x, weight), (gradient,), needed = ctx.saved_tensors, gradients, ctx.needs_input_grad
+        return (
+            torch.bmm(gradient, weight) if needed[0] else None,
+            torch.bmm(gradient.mT, x) if needed[1] else None,
+            gradient.sum(1, keepdim=True) if needed[2] else None,
+        )
+
+
 class Linear(nn.Module):
     """`y_e = x_e W_e^T + b_e` for E members at once: `(E, n, in) -> (E, n, out)`.
 
@@ -39,9 +69,13 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(uniform((1, outputs), bound, members)) if bias else None
 
     def forward(self, x: Float[Tensor, "E n inputs"]) -> Float[Tensor, "E n outputs"]:
-        if self.bias is None:
-            return torch.bmm(x, self.weight.mT)
-        return torch.baddbmm(self.bias, x, self.weight.mT)
+        device = x.device.type
+        given: tuple[Tensor | None, ...] = (x, self.weight, self.bias)
+        if torch.is_autocast_enabled(device):  # which does not look into functions of one's own
+            half = torch.get_autocast_dtype(device)
+            given = tuple(None if each is None else each.to(half) for each in given)
+        y: Tensor = Affine.apply(*given)
+        return y
 
     def extra_repr(self) -> str:
         members, outputs, inputs = self.weight.shape

@@ -32,6 +32,45 @@ def test_linear_without_bias(generator, dtype):
     assert "bias=False" in repr(layer)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_of_linear_are_those_of_autograd_laid_out_as_the_parameters(generator, dtype, bias):
+    layer = models.Linear(5, 4, SEEDS, bias=bias).to(dtype)
+    x = torch.randn(3, 7, 5, generator=generator, dtype=dtype, requires_grad=True)
+    given = [x, *layer.parameters()]
+    y = x @ layer.weight.mT + (0 if layer.bias is None else layer.bias)
+    theirs = torch.autograd.grad(y.square().sum(), given)
+    ours = torch.autograd.grad(layer(x).square().sum(), given)
+    assert len(ours) == 2 + bias
+    for one, other, parameter in zip(ours, theirs, given, strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.stride() == parameter.stride()  # so that no optimiser copies it
+
+
+def test_linear_has_second_derivatives_and_those_alone_that_are_asked_for(generator):
+    layer = models.Linear(3, 2, SEEDS).double()
+    x = torch.randn(3, 4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    given = (x, *layer.parameters())
+    assert torch.autograd.gradgradcheck(lambda *parts: models.linear.Affine.apply(*parts).sin(), given)
+    layer.requires_grad_(False)
+    layer(x).sum().backward()
+    torch.testing.assert_close(x.grad, layer.weight.sum(1, keepdim=True).expand_as(x))
+    assert layer.weight.grad is None
+
+
+def test_linear_computes_in_half_precision_where_that_is_on(generator):
+    layer = models.Linear(64, 32, SEEDS)
+    x = torch.randn(3, 7, 64, generator=generator, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = layer(x)
+        plain = torch.baddbmm(layer.bias, x, layer.weight.mT)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(half, plain)
+    given = [x, layer.weight, layer.bias]
+    for one, other in zip(torch.autograd.grad(half.sum(), given), torch.autograd.grad(plain.sum(), given), strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other)
+
+
 def test_linear_starts_by_the_law_of_torch(generator):
     weight = models.Linear(64, 512, [0]).weight[0]
     bound = 64**-0.5
