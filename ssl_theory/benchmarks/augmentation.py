@@ -14,10 +14,11 @@ that style decodability is measured against: pixels, radians, natural logarithms
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -194,7 +195,8 @@ class AugmentedImages:
             raise ValueError(f"at least 1 view a data point is needed; found views={views}.")
         chosen = self.images[index.to(self.images.labels.device)].to(self.device)
         style = self.augmentation.draw((len(index), views), generator).to(self.device)
-        return ImageViews(_seen(self.augmentation, chosen, style), style, chosen.labels)
+        with _exact_products():
+            return ImageViews(_seen(self.augmentation, chosen, style), style, chosen.labels)
 
     def every(self, *, views: int, generator: torch.Generator) -> ImageViews:
         """`views` augmentations of every image, in order: what an evaluation needs."""
@@ -204,6 +206,22 @@ class AugmentedImages:
 def _room(device: torch.device) -> float:
     """Free bytes of a GPU; of other devices nothing is asked."""
     return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else math.inf
+
+
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    """While it lasts, matrix products in full single precision, whatever networks were given: where coordinates are
+    rounded to bfloat16 or TF32, a view is not what its style says."""
+    backends: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cuda)
+    products = [backend.matmul for backend in backends]
+    before = [each.fp32_precision for each in products]
+    try:
+        for each in products:
+            each.fp32_precision = "ieee"
+        yield
+    finally:
+        for each, precision in zip(products, before, strict=True):
+            each.fp32_precision = precision
 
 
 def _seen(how: Augmentation | Redrawing, images: Images, style: Float[Tensor, "n J ds"]) -> Float[Tensor, "n J C H W"]:

@@ -134,6 +134,25 @@ def test_pieces_change_nothing(monkeypatch, how, images):
     torch.testing.assert_close(seen.x.flatten(0, 1), how.apply(plain, seen.style.flatten(0, 1)))
 
 
+@pytest.mark.parametrize(
+    "how", [Affine(3.0, 0.5, 0.2), Chain((Crop((28, 28)), Colour()))], ids=["affine", "crop-colour"]
+)
+def test_views_are_exact_however_networks_multiply(how):
+    """Torch's faster products round to bfloat16 (where the CPU has units for it): coordinates, and so pixels."""
+    pixels = torch.randint(256, (40, 3, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    data = AugmentedImages(Images(pixels, torch.arange(40)), how)
+    before, asked = torch.get_float32_matmul_precision(), []
+    plain = data.every(views=2, generator=torch.Generator().manual_seed(0))
+    try:
+        torch.set_float32_matmul_precision("medium")
+        fast = data.every(views=2, generator=torch.Generator().manual_seed(0))
+        asked = [torch.get_float32_matmul_precision(), torch.backends.mkldnn.matmul.fp32_precision]
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(plain.x, fast.x)
+    assert asked == ["medium", "bf16"]  # what was asked for networks stays
+
+
 @pytest.mark.parametrize("room", [0, 1, 2], ids=lambda share: f"room for {share} times the images")
 def test_images_go_along_where_they_fit_and_views_are_the_same_where_not(monkeypatch, device, room):
     here = world()
