@@ -162,7 +162,11 @@ def test_images_go_along_where_they_fit_and_views_are_the_same_where_not(monkeyp
     there = here.to(device)
     assert (there.images is here.images) == (room < 2)  # half of what is free is left to networks
     assert there.device.type == device.type
+    sent: list[torch.device] = []
+    to = Images.to
+    monkeypatch.setattr(Images, "to", lambda images, place: sent.append(place) or to(images, place))
     seen = there.sample(9, views=2, generator=torch.Generator(device).manual_seed(3))
+    assert sent == [there.device]  # those drawn, wherever the others are
     assert {each.device.type for each in (seen.x, seen.style, seen.label)} == {device.type}
     resident = AugmentedImages(here.images.to(device), here.augmentation)
     same = resident.sample(9, views=2, generator=torch.Generator(device).manual_seed(3))
