@@ -98,7 +98,7 @@ class Colour:
     about each pixel's.
 
     `compiled`: the same in one loop over the pixels by `torch.compile`, which needs a C++ compiler and some twenty
-    seconds the first time; 1.5 to 1.8 times as fast on a CPU, equal up to rounding."""
+    seconds the first time; 1.5 to 2 times as fast on a CPU, equal up to rounding."""
 
     brightness: float = 0.8
     contrast: float = 0.8
