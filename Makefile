@@ -11,11 +11,12 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help env checks bench test test-slow lint mutants docs clean
+.PHONY: help env checks bench lessons test test-slow lint mutants docs clean
 help:
 	@echo "make env      make the environment in .venv, and nothing else; the others do it first where it is missing"
 	@echo "make checks   check the claims; figures and report in results/index.html"
 	@echo "make bench    the benchmark on real handwritten digits; table and figures in results/bench/digits"
+	@echo "make lessons  run the notebooks in lessons/ and keep what they print and draw"
 	@echo "make test     the fast tests          make test-slow  the slow ones too"
 	@echo "make lint     ruff and mypy           make mutants    plant faults in the losses, see the tests go red"
 	@echo "make docs     worlds, measures and losses in docs/; its verdicts: python docs/verdicts.py RESULTS"
@@ -36,6 +37,9 @@ checks: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/ssl-bench digits $(ARGS)
+
+lessons: $(STAMP)
+	$(BIN)/python lessons/run.py $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" $(ARGS)
