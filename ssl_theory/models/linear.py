@@ -71,7 +71,8 @@ class Linear(nn.Module):
     def forward(self, x: Float[Tensor, "E n inputs"]) -> Float[Tensor, "E n outputs"]:
         device = x.device.type
         given: tuple[Tensor | None, ...] = (x, self.weight, self.bias)
-        if torch.is_autocast_enabled(device):  # which does not look into functions of one's own
+        known = torch.amp.is_autocast_available(device)  # not of tensors without data, by which arithmetic is counted
+        if known and torch.is_autocast_enabled(device):  # which does not look into functions of one's own
             half = torch.get_autocast_dtype(device)
             given = tuple(None if each is None else each.to(half) for each in given)
         y: Tensor = Affine.apply(*given)

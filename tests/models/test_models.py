@@ -57,6 +57,15 @@ def test_linear_has_second_derivatives_and_those_alone_that_are_asked_for(genera
     assert layer.weight.grad is None
 
 
+def test_linear_works_without_data():
+    """On tensors without data, by which arithmetic and memory are counted beforehand."""
+    layer = models.Linear(3, 5, SEEDS).to("meta")
+    x = torch.empty(3, 4, 3, device="meta", requires_grad=True)
+    y = layer(x)
+    assert y.shape == (3, 4, 5)
+    assert [g.shape for g in torch.autograd.grad(y.sum(), [x, layer.weight])] == [x.shape, layer.weight.shape]
+
+
 def test_linear_computes_in_half_precision_where_that_is_on(generator):
     layer = models.Linear(64, 32, SEEDS)
     x = torch.randn(3, 7, 64, generator=generator, requires_grad=True)
