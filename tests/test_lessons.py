@@ -1,5 +1,6 @@
 """The lessons run, from the first cell to the last, print what they are stored with, and check what they say."""
 
+import ast
 import json
 import re
 import subprocess
@@ -55,6 +56,14 @@ def test_is_stored_as_it_was_run_with_figures_and_without_errors(lesson: Path) -
     assert "execution" not in {key for cell in cells for key in cell["metadata"]}  # times, other at every run
 
 
+def test_trains_where_numbers_are_the_same_for_everyone() -> None:
+    calls = [node for lesson in LESSONS for cell in code(lesson) for node in ast.walk(ast.parse(source(cell)))]
+    fits = [node for node in calls if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "fit"]
+    devices = [keyword.value for node in fits for keyword in node.keywords if keyword.arg == "device"]
+    assert len(fits) >= 7
+    assert [device.value for device in devices if isinstance(device, ast.Constant)] == ["cpu"] * len(fits)
+
+
 @pytest.mark.parametrize("lesson", [pytest.param(LESSONS[0], id=LESSONS[0].stem), *LONG])
 def test_runs_and_prints_what_it_is_stored_with(lesson: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cells, namespace = code(lesson), {"__name__": "lesson"}
@@ -84,6 +93,7 @@ def test_a_run_keeps_what_is_printed_and_drawn(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert printed(code(lesson)) == "42\n"
     assert [cell["execution_count"] for cell in code(lesson)] == [1, 2]
+    assert [cell["metadata"] for cell in code(lesson)] == [{}, {}]
     assert "image/png" in code(lesson)[1]["outputs"][0]["data"]
 
 
@@ -92,6 +102,7 @@ def test_a_lesson_that_stops_stays_as_it_was(tmp_path: Path) -> None:
     before = lesson.read_bytes()
     done = run(str(lesson))
     assert done.returncode == 1
+    assert done.stderr.startswith("lesson.ipynb stopped, and stays as it was: ")
     assert "so it is" in done.stderr
     assert lesson.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["lesson.ipynb"]
