@@ -183,7 +183,7 @@ def bench(
     _check_numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
     _check_scale(cluster, devices * nodes, precision)
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
-    from ssl_theory.benchmarks import board, data, grid, report, run
+    from ssl_theory.benchmarks import board, data, grid, provenance, report, run
     from ssl_theory.benchmarks import methods as known
     from ssl_theory.benchmarks import published as views
 
@@ -216,6 +216,7 @@ def bench(
         folder = _folder(out / name, report.FILES)
         todo = [run.Job.of(m, splits, seen[name], settings, folder / "cache") for m in known.named(methods, design)]
         benches.append(grid.Bench(folder, todo))
+    provenance.commit()
     means = grid.Means(place, jobs or min(2, os.cpu_count() or 1), cluster, devices, nodes, precision)
     if grid.work(benches, means, _command(), fresh=fresh, boards=tensorboard):
         for done in benches:
@@ -285,7 +286,7 @@ def content_map(
 ) -> None:
     """See MAP."""
     _check_numbers(seeds, steps, jobs)
-    from ssl_theory.benchmarks import cache, data
+    from ssl_theory.benchmarks import cache, data, provenance
     from ssl_theory.benchmarks import content_map as mapping
     from ssl_theory.benchmarks import published as views
 
@@ -299,6 +300,7 @@ def content_map(
     parts = mapping.Part.all_of(run, grid, folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
     console = Console(stderr=True, highlight=False, markup=False)
+    provenance.commit()
     with cache.alone(folder, "parts"):
         rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
         mapping.write(folder, name, rows, run, mapping.effort(parts), _command())

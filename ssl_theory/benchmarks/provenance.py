@@ -8,14 +8,16 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-from ssl_theory.benchmarks import cache, generation
+from ssl_theory.benchmarks import generation
+from ssl_theory.benchmarks.cache import COMPUTING, source
 from ssl_theory.benchmarks.data import Splits
 from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.run import Job
 
-PACKAGES = ("torch", *cache.COMPUTING, "pandas", "ssl-theory")
+PACKAGES = ("torch", *COMPUTING, "pandas", "ssl-theory")
 
 
 def provenance(jobs: Sequence[Job], effort: Effort, command: str) -> dict[str, object]:
@@ -54,7 +56,7 @@ def made_by(effort: Effort, command: str) -> dict[str, object]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": effort.processor,
-        "source": cache.source(),
+        "source": source(),
         "commit": commit(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(effort.seconds, 1),
@@ -69,8 +71,12 @@ def _installed(name: str) -> bool:
     return True
 
 
+@cache
 def commit() -> str | None:
-    """The commit of the source tree, "+" where tracked files differ from it; None for an installed package."""
+    """The commit of the source tree, "+" where tracked files differ from it; None for an installed package.
+
+    As it was when this process first asked, which is before it computes: the tree may move on meanwhile.
+    """
     try:
         if not _git("ls-files", "--", Path(__file__).name):
             return None

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from ssl_theory.benchmarks import __main__ as command
-from ssl_theory.benchmarks import content_map, data, report, run
+from ssl_theory.benchmarks import content_map, data, grid, provenance, report, run
 from ssl_theory.benchmarks import table as tables
 from tests.benchmarks.scans import table
 from tests.benchmarks.shell import bench
@@ -194,3 +194,27 @@ def test_one_command_for_several_data_sets(monkeypatch, scans, tmp_path, capsys)
     options = ["--data-dir", tmp_path / "data", "--out", tmp_path / "out", "--methods", "pixels", "--device", "cpu"]
     assert bench("folder", "digits", *options) == 0
     assert seen == [[("folder", 3), ("digits", 5)], tmp_path / "out/folder", tmp_path / "out/digits"]
+
+
+@pytest.mark.parametrize("arguments", [("digits", "--methods", "random"), ("map", "digits")], ids=["bench", "map"])
+def test_the_commit_is_that_of_the_start_however_the_tree_moves_on(arguments, tmp_path, monkeypatch):
+    moved, written = [], []
+
+    def git(*words):
+        return {"ls-files": "provenance.py", "rev-parse": "after" if moved else "before", "status": ""}[words[0]]
+
+    def computes(*_, **__):
+        moved.append(True)
+
+    def writes(*_, **__):
+        written.append(provenance.commit())
+
+    monkeypatch.setattr(provenance, "_git", git)
+    monkeypatch.setattr(content_map, "computed", computes)
+    monkeypatch.setattr(content_map, "effort", computes)
+    monkeypatch.setattr(content_map, "write", writes)
+    monkeypatch.setattr(grid, "work", lambda *_, **__: (computes(), writes(), False)[-1])
+    provenance.commit.cache_clear()
+    assert bench(*arguments, "--out", tmp_path) == 0
+    provenance.commit.cache_clear()
+    assert written == ["before"]
