@@ -8,15 +8,13 @@ A lesson that stops with an error stays as it was.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import nbformat
 import typer
-from nbclient import NotebookClient
-from traitlets.config import Config
 
 from paper_checks.cache import write_atomically
 from paper_checks.workers import ONE_THREAD, environment
@@ -26,15 +24,18 @@ OPTIONS: dict[str, Any] = {
     "kernel_name": "python3",
     "record_timing": False,  # other times at every run
     "coalesce_streams": True,
-    "config": Config({"KernelManager": {"transport_encryption": "auto"}}),  # else the kernel warns of it
 }
 
 
 def run(path: Path) -> None:
     """Execute the notebook in a fresh kernel, on one thread, and write it with its outputs, without times."""
+    import nbformat
+    from nbclient import NotebookClient
+
     book = nbformat.read(path, as_version=4)
+    client = NotebookClient(book, **OPTIONS, resources={"metadata": {"path": HERE}})
     with environment(ONE_THREAD):
-        NotebookClient(book, **OPTIONS, resources={"metadata": {"path": HERE}}).execute()
+        client.execute(stderr=subprocess.DEVNULL)  # the kernel's own words; what cells say comes another way
     book.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     write_atomically(path, nbformat.writes(book).encode() + b"\n")
 
@@ -51,8 +52,11 @@ def main(
         started = time.monotonic()
         try:
             run(path)
+        except ImportError as error:  # a cell's own comes as another
+            print(f"expected what runs notebooks, found {error}; make env installs it", file=sys.stderr)
+            raise typer.Exit(2) from None
         except Exception as error:  # of a cell, of a file that is no notebook, or of a kernel that died
-            words = str(error).strip() or f"{type(error).__name__}; its kernel died"
+            words = str(error).strip() or "interrupted, or its kernel died"
             print(f"{path.name} stopped, and stays as it was: {words}", file=sys.stderr)
             raise typer.Exit(1) from None
         print(f"{path.name}: {time.monotonic() - started:.0f} s", flush=True)

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -74,9 +75,9 @@ def test_runs_and_prints_what_it_is_stored_with(lesson: Path, capsys: pytest.Cap
     assert skeleton(capsys.readouterr().out) == skeleton(printed(cells))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(FOLDER / "run.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command, environment = [sys.executable, str(FOLDER / "run.py"), *arguments], os.environ | variables
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, env=environment)
 
 
 def notebook(path: Path, *cells: str) -> Path:
@@ -114,3 +115,11 @@ def test_what_is_no_notebook_is_refused_in_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "none.ipynb" in done.stderr
     assert "README.md" in done.stderr
+
+
+def test_a_missing_package_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "nbclient.py").write_text("raise ModuleNotFoundError(\"No module named 'nbclient'\")")
+    done = run(str(LESSONS[0]), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No module named 'nbclient'; make env installs it" in done.stderr
