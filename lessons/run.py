@@ -8,6 +8,7 @@ A lesson that stops with an error stays as it was.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,15 +17,14 @@ from typing import Annotated, Any
 
 import typer
 
-from paper_checks.cache import write_atomically
-from paper_checks.workers import ONE_THREAD, environment
-
 HERE = Path(__file__).parent
 OPTIONS: dict[str, Any] = {
     "kernel_name": "python3",
     "record_timing": False,  # other times at every run
     "coalesce_streams": True,
+    "resources": {"metadata": {"path": HERE}},
 }
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def run(path: Path) -> None:
@@ -33,11 +33,15 @@ def run(path: Path) -> None:
     from nbclient import NotebookClient
 
     book = nbformat.read(path, as_version=4)
-    client = NotebookClient(book, **OPTIONS, resources={"metadata": {"path": HERE}})
-    with environment(ONE_THREAD):
-        client.execute(stderr=subprocess.DEVNULL)  # the kernel's own words; what cells say comes another way
+    # stderr has the kernel's own words; what cells say comes another way
+    NotebookClient(book, **OPTIONS).execute(env=os.environ | ONE_THREAD, stderr=subprocess.DEVNULL)
     book.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    write_atomically(path, nbformat.writes(book).encode() + b"\n")
+    part = path.with_suffix(".part")
+    try:
+        part.write_text(nbformat.writes(book) + "\n", encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def main(

@@ -38,6 +38,8 @@ class Event:
 
 def run(plans: Sequence[Plan], settings: Settings) -> Iterator[Event]:
     """Compute every job that the cache lacks, once, and judge each claim as soon as its jobs are done."""
+    commit()  # asked once and now, not by every copy, nor when the tree has moved on meanwhile
+    machine(settings.device)
     cache, started = settings.cache, datetime.now(UTC)
     jobs = {job.key: job for made in plans for job in (*made.jobs, *made.control_jobs)}
     if settings.fresh:
@@ -78,8 +80,6 @@ def judge_all(plans: Sequence[Plan], settings: Settings, started: datetime, proc
     if copies < 2 or sys.platform != "linux" or settings.device.startswith("cuda"):
         yield from (judge_and_write(made, settings, started) for made in plans)
         return
-    commit()  # asked once, here, and not by every copy
-    machine(settings.device)
     gc.freeze()  # what is there already is neither collected nor, by that, copied
     try:
         left = set(range(len(plans)))

@@ -216,7 +216,7 @@ def bench(
         folder = _folder(out / name, report.FILES)
         todo = [run.Job.of(m, splits, seen[name], settings, folder / "cache") for m in known.named(methods, design)]
         benches.append(grid.Bench(folder, todo))
-    provenance.commit()
+    provenance.commit()  # asked now: the tree may move on meanwhile
     means = grid.Means(place, jobs or min(2, os.cpu_count() or 1), cluster, devices, nodes, precision)
     if grid.work(benches, means, _command(), fresh=fresh, boards=tensorboard):
         for done in benches:
@@ -300,7 +300,7 @@ def content_map(
     parts = mapping.Part.all_of(run, grid, folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
     console = Console(stderr=True, highlight=False, markup=False)
-    provenance.commit()
+    provenance.commit()  # asked now: the tree may move on meanwhile
     with cache.alone(folder, "parts"):
         rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
         mapping.write(folder, name, rows, run, mapping.effort(parts), _command())

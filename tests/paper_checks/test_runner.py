@@ -1,6 +1,7 @@
 """By whom claims whose tables are there are judged."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,3 +43,16 @@ def test_copies_are_few_and_none_beside_a_gpu(
     judged = runner.judge_all(plans, Settings(device=device), datetime.now(UTC), processes)
     assert list(judged) == plans
     assert Pool.asked == copies
+
+
+def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    asked: list[str] = []
+
+    def compute(*_: Any, **__: Any) -> list[Any]:
+        asked.append("compute")
+        return []
+
+    monkeypatch.setattr(runner, "commit", lambda: asked.append("commit"))
+    monkeypatch.setattr(runner, "compute", compute)
+    assert len(list(runner.run([], Settings(out=tmp_path)))) == 1
+    assert asked == ["commit", "compute"]
