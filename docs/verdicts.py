@@ -19,6 +19,7 @@ BEGIN, END = "<!-- verdicts: written by docs/verdicts.py -->", "<!-- end of verd
 
 OWN = {  # what of a run is not the claims as they stand: in provenance, and in words
     "learner": "a learner of one's own",
+    "world": "another world (--world)",
     "changes": "other settings (--set)",
     "seeds": "another number of seeds (--seeds)",
 }

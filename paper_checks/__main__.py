@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +36,7 @@ Examples:
   python -m paper_checks style-collapse --profile full     one, with more seeds and steps
   python -m paper_checks my_claim.py                       a claim of your own
   python -m paper_checks --learner my_loss.py:MyLoss       a learner of your own, in every claim that compares methods
+  python -m paper_checks --world my_world.py:my_world      the claims that have a place for it, in a world of your own
   python -m paper_checks gap-budget --set steps=8000       another setting: what then comes out, no verdict of the claim
   python -m paper_checks real-data --bench results/bench/mnist      what ssl-bench measured, judged too
   python -m paper_checks --cluster tcp://HOST:8786         the tasks on the workers of a dask scheduler
@@ -61,6 +63,12 @@ def check(
         str | None,
         typer.Option(metavar="FILE.py:CLASS", help="A learner of your own, beside those the claims compare."),
     ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:NAME", help="A world of your own, or a preset, in the place of the claims' block."
+        ),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,14 +91,15 @@ def check(
     from paper_checks import registry
 
     entries = asked = registry.chosen(claims or [])
-    left: dict[str, str] = {}
-    mine = None
-    if learner is not None:
+    left: dict[str, dict[str, str]] = {}
+    mine = within = None
+    if learner is not None or world is not None:
         from paper_checks import own
 
-        mine = own.name(learner)
-        left = _left_out(asked, mine, named=bool(claims))
-        entries = [entry for entry in asked if entry.name not in left]
+        mine = None if learner is None else own.learner(learner)
+        within = None if world is None else own.world(world)
+        left = _left_out(asked, {"learner": mine, "world": within}, named=bool(claims))
+        entries = [entry for entry in asked if not any(entry.name in each for each in left.values())]
     if bench:
         _require_bench(bench, entries)
     if listing:
@@ -109,13 +118,13 @@ def check(
 
     changed = _changes(changes or [], profile, entries)
     crew = _crew(jobs or _cores(place), cluster)
-    settings = Settings(profile, place, seeds, mine, tuple(bench or ()), changed, out, fresh, crew)
+    settings = Settings(profile, place, seeds, mine, within, tuple(bench or ()), changed, out, fresh, crew)
     plans = [plan(entry, settings) for entry in entries]
     seeded = any("seeds" in made.config or made.troubles for made in plans)
     _require(seeds is None or seeded, "--seeds changes nothing: none of the chosen claims trains over seeds")
-    if left:
-        several = "s" * (len(entries) != 1)
-        print(f"--learner: in {len(entries)} claim{several}; left out: {_why(left)}", file=sys.stderr)
+    several = "s" * (len(entries) != 1)
+    for option, each in left.items():
+        print(f"--{option}: in {len(entries)} claim{several}; left out: {_why(each)}", file=sys.stderr)
     raise typer.Exit(_run(plans, settings))
 
 
@@ -124,29 +133,36 @@ def _require(condition: bool, complaint: str) -> None:
         raise ValueError(complaint)
 
 
-def _left_out(entries: "list[Entry]", mine: str, *, named: bool) -> dict[str, str]:
-    """The claims that do not take the learner, and why; one that was asked for by name is an error."""
-    left = {entry.name: why for entry in entries if (why := _refusal(entry, mine))}
-    _require(not (named and left), f"--learner changes nothing in {_why(left)}: leave out or choose others")
+PLACES = {"learner": "methods", "world": "world"}  # what of a claim's config the options change
+
+
+def _left_out(entries: "list[Entry]", given: Mapping[str, str | None], *, named: bool) -> dict[str, dict[str, str]]:
+    """For each option the claims that do not take it, and why; one of them that was asked for by name is an error."""
+    left = {}
+    for option, mine in given.items():
+        refused = {entry.name: why for entry in entries if mine is not None and (why := _refusal(entry, option, mine))}
+        _require(not (named and refused), f"--{option} changes nothing in {_why(refused)}: leave out or choose others")
+        if refused:
+            left[option] = refused
     return left
 
 
-def _refusal(entry: "Entry", mine: str) -> str:
-    """Why the claim does not take the learner, "" where it does; one that cannot be imported is left to `plan`."""
+def _refusal(entry: "Entry", option: str, mine: str) -> str:
+    """Why the claim does not take the option, "" where it does; one that cannot be imported is left to `plan`."""
     try:
         claim = entry.load()
     except (Exception, SystemExit):
         return ""
-    if not all("methods" in config for config in claim.config.values()):
+    if not all(PLACES[option] in config for config in claim.config.values()):
         return TAKES_NONE
-    return claim.refuses(mine) if claim.refuses is not None else ""
+    return claim.refuses(mine) if option == "learner" and claim.refuses is not None else ""
 
 
 TAKES_NONE = "takes none"
 
 
 def _why(left: dict[str, str]) -> str:
-    """Those that take no learner at all together, the others with their reasons."""
+    """Those that take none at all together, the others with their reasons."""
     plain = [name for name, why in left.items() if why == TAKES_NONE]
     words = [f"{', '.join(plain)} (take{'s' * (len(plain) == 1)} none)"] if plain else []
     return "; ".join(words + [f"{name} ({why})" for name, why in left.items() if why != TAKES_NONE])
@@ -159,6 +175,7 @@ def _changes(given: list[str], profile: str, entries: "list[Entry]") -> dict[str
         key, equals, value = text.partition("=")
         _require(bool(key and equals), f"--set: expected KEY=VALUE, as steps=8000, found {text!r}")
         _require(key != "seeds", "--set seeds: use --seeds, which has a lower limit")
+        _require(key != "world", "--set world: use --world, which tries the world first")
         try:
             changes[key] = json.loads(value)
         except ValueError:

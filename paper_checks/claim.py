@@ -122,11 +122,11 @@ def _same_keys(given: Any, plain: Any) -> bool:
     return not isinstance(given, list | tuple) or all(map(_same_keys, given, plain))
 
 
-OWN = re.compile(r'"[^"]*\.py:(\w+)#[0-9a-f]+"')  # a user's learner, see `own`: the class tells which
+OWN = re.compile(r'"[^"]*\.py:(\w+)#[0-9a-f]+"')  # a user's learner or world, see `own`: its name tells which
 
 
 def _short(value: Any) -> str:
-    text = OWN.sub(r'"\1"', json.dumps(value))
+    text = OWN.sub(r'"\1"', json.dumps(value, ensure_ascii=False))
     return text if len(text) <= 24 else f"{text[:20]}..."
 
 
@@ -138,8 +138,8 @@ class Claim:
     - `statement`: the claim in words, a string literal (`--list` reads it without importing the file).
     - `formula`: LaTeX without dollar signs, rendered to MathML.
     - `config`: plain JSON for each of `PROFILES`; an entry "seeds" is the *number* of training seeds, and is
-      what `--seeds` replaces, and an entry "methods" the names of the methods compared, to which `--learner` adds
-      a user's own.
+      what `--seeds` replaces, an entry "methods" the names of the methods compared, to which `--learner` adds a
+      user's own, and an entry "world" the name of the one that all is trained in, which `--world` replaces.
     - `tasks`: config -> tasks. Their tables, one below the other in order, are the claim's `table`.
     - `findings`: (table, config) -> findings, with bounds fixed beforehand; their intervals are then corrected for
       their number (`holm`).
@@ -195,9 +195,10 @@ class Claim:
         learner: str | None = None,
         bench: Sequence[str] = (),
         changes: Mapping[str, Any] | None = None,
+        world: str | None = None,
     ) -> Config:
-        """The profile's configuration, some of its entries changed, with the number of seeds replaced, and a learner
-        and the benchmark's results added, where it has them.
+        """The profile's configuration, some of its entries changed, with the number of seeds and the world replaced,
+        and a learner and the benchmark's results added, where it has them.
 
         ValueError: `changes` of what it has not, or of another kind; a learner that the claim refuses.
         """
@@ -211,6 +212,8 @@ class Claim:
             config[key] = value
         if seeds is not None and "seeds" in config:
             config["seeds"] = seeds
+        if world is not None and "world" in config:
+            config["world"] = world
         if learner is not None and "methods" in config:
             if self.refuses is not None and (why := self.refuses(learner)):
                 raise ValueError(why)

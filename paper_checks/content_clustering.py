@@ -26,24 +26,25 @@ from matplotlib.figure import Figure
 
 from figures import canvas, interval_points, legend, mark
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
-from paper_checks.trained import EVERY, ONE_A_FAMILY, SIMVAE, SIZES, displayed, intervals, training
+from paper_checks.trained import BLOCK, EVERY, ONE_A_FAMILY, SIMVAE, SIZES, displayed, intervals, training
 
 REFERENCES = ("VAE", "Random")
 ALL, CONTROLLED = "mean of discriminative methods", "SimCLR"
 PANELS = {"NMI": "NMI of clusters with labels", "label accuracy, linear": "label accuracy, linear probe"}
 
 CONFIG = {
-    "smoke": SIZES["smoke"] | {"methods": ["SimCLR", "VICReg"]},
-    "quick": SIZES["quick"] | {"methods": list(ONE_A_FAMILY)},
-    "full": SIZES["full"] | {"methods": list(EVERY)},
+    "smoke": SIZES["smoke"] | BLOCK | {"methods": ["SimCLR", "VICReg"]},
+    "quick": SIZES["quick"] | BLOCK | {"methods": list(ONE_A_FAMILY)},
+    "full": SIZES["full"] | BLOCK | {"methods": list(EVERY)},
 }
 
 
 def tasks(config: Config) -> list[Task]:
-    pairing = {"pairing": config["pairing"]} if "pairing" in config else {}
+    world = {"world": config["world"]}
+    paired = world | ({"pairing": config["pairing"]} if "pairing" in config else {})
     return [
-        *(training(name, config, **pairing) for name in (*config["methods"], *SIMVAE)),
-        *(training(name, config) for name in REFERENCES),
+        *(training(name, config, **paired) for name in (*config["methods"], *SIMVAE)),
+        *(training(name, config, **world) for name in REFERENCES),
     ]
 
 

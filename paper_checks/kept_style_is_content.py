@@ -26,15 +26,25 @@ from matplotlib.figure import Figure
 from figures import canvas, control_mark, interval_points, legend, line_with_band
 from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task
-from paper_checks.trained import ONE_A_FAMILY, READ_BY, SIMVAE, SIZES, displayed, observed, retained_style, training
+from paper_checks.trained import (
+    BLOCK,
+    ONE_A_FAMILY,
+    READ_BY,
+    SIMVAE,
+    SIZES,
+    displayed,
+    observed,
+    retained_style,
+    training,
+)
 
 REFERENCE = SIMVAE[0]
 RISE = "rise of retained style, "
 
 CONFIG = {
-    "smoke": SIZES["smoke"] | {"methods": ["SimCLR", "VICReg"], "p_keep": [0.0, 1.0]},
-    "quick": SIZES["quick"] | {"methods": list(ONE_A_FAMILY), "p_keep": [0.0, 1.0]},
-    "full": SIZES["full"] | {"methods": list(ONE_A_FAMILY), "p_keep": [0.0, 0.5, 1.0]},
+    "smoke": SIZES["smoke"] | BLOCK | {"methods": ["SimCLR", "VICReg"], "p_keep": [0.0, 1.0]},
+    "quick": SIZES["quick"] | BLOCK | {"methods": list(ONE_A_FAMILY), "p_keep": [0.0, 1.0]},
+    "full": SIZES["full"] | BLOCK | {"methods": list(ONE_A_FAMILY), "p_keep": [0.0, 0.5, 1.0]},
 }
 
 
@@ -44,7 +54,7 @@ def tasks(config: Config) -> list[Task]:
 
 
 def _at(p: float, config: Config) -> list[Task]:
-    world: dict[str, Any] = {"overrides": {"p_keep": p}} if p else {}
+    world: dict[str, Any] = {"world": config["world"]} | ({"overrides": {"p_keep": p}} if p else {})
     names = zip((*config["methods"], REFERENCE), displayed((*config["methods"], REFERENCE)), strict=True)
     trained = [
         training("Random" if config.get("untrained") else name, config, columns={"method": said, "p_keep": p}, **world)

@@ -35,6 +35,7 @@ import synthetic
 from figures import bound_line, canvas, control_mark, legend, line_with_band
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import (
+    BLOCK,
     READ_BY,
     SIZES,
     displayed,
@@ -42,6 +43,7 @@ from paper_checks.trained import (
     measures,
     named,
     observed,
+    of_name,
     represented,
     tidy,
     training,
@@ -63,9 +65,9 @@ SHOWN = {
 STRANGE = "control: SimVAE among strangers"
 
 CONFIG = {
-    "smoke": SIZES["smoke"] | {"views": list(VIEWS), "methods": [SIMVAE, SIMCLR]},
-    "quick": SIZES["quick"] | {"views": [FEW, MANY], "methods": [SIMVAE]},
-    "full": SIZES["full"] | {"views": list(VIEWS), "methods": [SIMVAE, SIMCLR]},
+    "smoke": SIZES["smoke"] | BLOCK | {"views": list(VIEWS), "methods": [SIMVAE, SIMCLR]},
+    "quick": SIZES["quick"] | BLOCK | {"views": [FEW, MANY], "methods": [SIMVAE]},
+    "full": SIZES["full"] | BLOCK | {"views": list(VIEWS), "methods": [SIMVAE, SIMCLR]},
 }
 
 
@@ -89,36 +91,37 @@ class Strangers:
 
 
 def among_strangers(
-    *, method: str, views: int, seeds: int, steps: int, points: int, batch_size: int, device: str = "cpu"
+    *, method: str, world: str, views: int, seeds: int, steps: int, points: int, batch_size: int, device: str = "cpu"
 ) -> pd.DataFrame:
     """What the shared trainings measure, with strangers among the views."""
-    worlds = [synthetic.preset("block", seed=seed).to(device) for seed in range(seeds)]
-    samplers = [Strangers(world) for world in worlds]
+    worlds = [of_name(world, seed).to(device) for seed in range(seeds)]
+    samplers = [Strangers(each) for each in worlds]
     fitted = fit(
         named(method)(), samplers, steps=steps, seeds=range(seeds), batch_size=batch_size, views=views, device=device
     )
-    drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
+    drawn = [fresh(each, points, seed) for seed, each in enumerate(worlds)]
     r = represented(fitted, torch.stack([data.x for data in drawn]), "representation")
     return tidy(measures(r, drawn, worlds), method=method, layer="representation")
 
 
 def tasks(config: Config) -> list[Task]:
     if config.get("strangers", False):
-        return [observed(config), with_views(config, SIMVAE, FEW), *(_strange(config, J) for J in config["views"][1:])]
-    return [observed(config), *(with_views(config, name, J) for name in config["methods"] for J in config["views"])]
+        strange = [_strange(config, J) for J in config["views"][1:]]
+        return [observed(config, world=config["world"]), with_views(config, SIMVAE, FEW), *strange]
+    seen = observed(config, world=config["world"])
+    return [seen, *(with_views(config, name, J) for name in config["methods"] for J in config["views"])]
 
 
 def with_views(config: Config, method: str, views: int) -> Task:
     """Training with J views and as many images a step as two views have; with two it is every claim's training."""
     sizes = config | {"batch_size": config["batch_size"] * FEW // views}
     more: dict[str, Any] = {} if views == FEW else {"views": views}
-    return training(method, sizes, columns={"views": views}, **more)
+    return training(method, sizes, world=config["world"], columns={"views": views}, **more)
 
 
 def _strange(config: Config, views: int) -> Task:
     task = with_views(config, SIMVAE, views)
-    sizes = {key: value for key, value in task.kwargs.items() if key != "world"}
-    return Task(among_strangers, sizes, cost=task.cost, columns=task.columns)
+    return Task(among_strangers, task.kwargs, cost=task.cost, columns=task.columns)
 
 
 def control(config: Config) -> Config:

@@ -22,6 +22,7 @@ class Settings:
     device: str = "cpu"
     seeds: int | None = None
     learner: str | None = None
+    world: str | None = None
     bench: tuple[str, ...] = ()
     changes: Mapping[str, Any] = field(default_factory=dict)
     out: Path = Path("results")
@@ -87,7 +88,7 @@ def plan(entry: Entry, settings: Settings) -> Plan:
 
         dtype = str(torch.get_default_dtype())
         made.claim = claim = entry.load()
-        asked = (settings.profile, settings.seeds, settings.learner, settings.bench, settings.changes)
+        asked = (settings.profile, settings.seeds, settings.learner, settings.bench, settings.changes, settings.world)
         made.config = _plain(claim.settings(*asked), "CONFIG")
         made.jobs = _jobs(claim.tasks(made.config), settings.device, dtype)
         if claim.control is not None:

@@ -33,6 +33,7 @@ from figures import canvas, control_mark, legend, line_with_band, series, theory
 from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import (
+    BLOCK,
     OBSERVATION,
     READ_BY,
     SHARED,
@@ -41,6 +42,7 @@ from paper_checks.trained import (
     fresh,
     named,
     observed,
+    of_name,
     represented,
     sampler,
     tidy,
@@ -55,12 +57,13 @@ LAYERS = {"encoder": "h, before the head", "representation": "z, after it"}
 
 SIMCLR, JUDGED = "SimCLR", 2  # layers of the head that h and z are compared at
 
-CONFIG = {profile: size | {"methods": []} for profile, size in SIZES.items()}  # methods: a user's own beside SimCLR
+CONFIG = {profile: size | BLOCK | {"methods": []} for profile, size in SIZES.items()}  # methods: own, beside SimCLR
 
 
 def through_head(
     *,
     depth: int,
+    world: str,
     seeds: int,
     steps: int,
     points: int,
@@ -69,11 +72,11 @@ def through_head(
     device: str = "cpu",
 ) -> pd.DataFrame:
     """What h and z keep, a row a (depth, layer, measure, seed); of linear heads also what they pass on."""
-    worlds = [synthetic.preset("block", seed=seed).to(device) for seed in range(seeds)]
+    worlds = [of_name(world, seed).to(device) for seed in range(seeds)]
     learner = named(method)(latent_dim=WIDTH, head=(*[WIDTH] * (depth - 1), OUTPUT) if depth else None)
-    samplers = [sampler(learner, world, seed) for seed, world in enumerate(worlds)]
+    samplers = [sampler(learner, each, seed) for seed, each in enumerate(worlds)]
     fitted = fit(learner, samplers, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
-    drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
+    drawn = [fresh(each, points, seed) for seed, each in enumerate(worlds)]
     x = torch.stack([data.x for data in drawn])
     layers = {layer: represented(fitted, x, layer) for layer in LAYERS}
     tables = [tidy(probed(r, drawn), layer=layer) for layer, r in layers.items()]
@@ -125,14 +128,14 @@ def by_subspace(
 
 def tasks(config: Config) -> list[Task]:
     cost = config["seeds"] * config["steps"] * config["batch_size"] / 2**19 + 0.5
-    shared = {key: config[key] for key in SHARED}
+    shared = {key: config[key] for key in ("world", *SHARED)}
     depths, judged = ([0], 0) if config.get("identity") else (DEPTHS, JUDGED)
     plain = [Task(through_head, {"depth": depth} | shared, cost, {"method": SIMCLR}) for depth in depths]
     mine = [
         Task(through_head, {"depth": judged, "method": method} | shared, cost, {"method": own.short(method)})
         for method in config["methods"]
     ]
-    return [*plain, *mine, observed(config)]
+    return [*plain, *mine, observed(config, world=config["world"])]
 
 
 def refuses(method: str) -> str:

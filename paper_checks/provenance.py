@@ -25,6 +25,7 @@ def provenance(settings: Settings, made: Plan, started: datetime, **counts: Any)
         "seeds": made.other_seeds(settings),
         "device": settings.device,
         "learner": settings.learner,
+        "world": settings.world,
         "changes": dict(settings.changes),
         "bench": list(settings.bench) if "bench" in made.config else [],
         "commit": commit(),

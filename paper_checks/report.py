@@ -147,8 +147,9 @@ def rerun(plain: Mapping[str, Any]) -> str:
     words = [plain["argument"], "--profile", about["profile"], "--device", about["device"]]
     seeded = about["seeds"] is not None and "seeds" in (plain["config"] or about)  # no config: it was not reached
     words += ["--seeds", str(about["seeds"])] if seeded else []
-    if learner := about.get("learner"):  # the digest at its end says which version of the file this was
-        words += ["--learner", learner.rpartition("#")[0]]
+    for option in ("learner", "world"):
+        if given := about.get(option):
+            words += [f"--{option}", own.typed(given)]
     for key, value in about.get("changes", {}).items():
         words += ["--set", f"{key}={json.dumps(value)}"]
     for folder in about.get("bench", ()):

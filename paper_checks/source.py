@@ -31,7 +31,7 @@ ENGINE = tuple(
         "judge",
         "memory",
         "new",
-        "own",  # of a user's learner the task's arguments have the digest
+        "own",  # of a user's learner or world the task's arguments have the digest
         "plan",
         "provenance",
         "registry",

@@ -28,6 +28,7 @@ from figures import canvas, interval_points, legend
 from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Side, Task, per_seed
 from paper_checks.trained import (
+    BLOCK,
     EVERY,
     ONE_A_FAMILY,
     READ_BY,
@@ -43,14 +44,15 @@ from paper_checks.trained import (
 REFERENCES = ("VAE", "Random")
 
 CONFIG = {
-    "smoke": SIZES["smoke"] | {"methods": ["SimCLR", "VICReg"], "references": list(REFERENCES)},
-    "quick": SIZES["quick"] | {"methods": list(ONE_A_FAMILY), "references": list(REFERENCES)},
-    "full": SIZES["full"] | {"methods": list(EVERY), "references": list(REFERENCES)},
+    "smoke": SIZES["smoke"] | BLOCK | {"methods": ["SimCLR", "VICReg"], "references": list(REFERENCES)},
+    "quick": SIZES["quick"] | BLOCK | {"methods": list(ONE_A_FAMILY), "references": list(REFERENCES)},
+    "full": SIZES["full"] | BLOCK | {"methods": list(EVERY), "references": list(REFERENCES)},
 }
 
 
 def tasks(config: Config) -> list[Task]:
-    world: dict[str, Any] = {"overrides": {"p_keep": config["p_keep"]}} if "p_keep" in config else {}
+    world: dict[str, Any] = {"world": config["world"]}
+    world |= {"overrides": {"p_keep": config["p_keep"]}} if "p_keep" in config else {}
     names = (*config["methods"], *SIMVAE, *config["references"])
     return [*(training(name, config, **world) for name in names), observed(config, **world)]
 

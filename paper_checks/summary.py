@@ -46,10 +46,11 @@ def decided_by(record: Record) -> str:
 def with_own(record: Record) -> str:
     """What of a user's own was judged beside what the claim compares; nothing for the claim as it stands."""
     about = record["provenance"]
-    learner, bench = about.get("learner"), about.get("bench", ())
+    learner, world, bench = about.get("learner"), about.get("world"), about.get("bench", ())
     changes = {**({} if about.get("seeds") is None else {"seeds": about["seeds"]}), **about.get("changes", {})}
     words = [f"with {key} = {json.dumps(value)}" for key, value in changes.items()]
     words += [f"with your learner {own.short(learner)}"] if learner else []
+    words += [f"in the world {own.short(world)}"] if world else []
     return ", ".join([*words, *(f"with your results in {folder}" for folder in bench)])
 
 

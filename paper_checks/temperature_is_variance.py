@@ -41,7 +41,7 @@ import synthetic
 from figures import canvas, control_mark, legend, line_with_band, mark, theory_line
 from paper_checks import own, own_temperature
 from paper_checks.claim import Claim, Config, Finding, Task
-from paper_checks.trained import READ_BY, SHARED, SIZES, displayed, fresh, represented, sampler, tidy
+from paper_checks.trained import BLOCK, READ_BY, SHARED, SIZES, displayed, fresh, of_name, represented, sampler, tidy
 from ssl_theory.analysis import collapse, probes
 from ssl_theory.learners import AlignUniform, JointEmbedding, Learner, SimCLR, SimVAE, fit
 from ssl_theory.losses.contrastive import info_nce
@@ -52,9 +52,9 @@ KERNEL = 0.5  # the temperature at which the density estimate then stays
 TIGHT, CLASSES, STYLE = "collapse ratio", "class collapse ratio", "style R2, nonlinear"
 
 CONFIG = {  # methods: a user's own
-    "smoke": SIZES["smoke"] | {"temperatures": [0.05, 1.5], "methods": []},
-    "quick": SIZES["quick"] | {"temperatures": [0.05, 0.3, 1.5], "methods": []},
-    "full": SIZES["full"] | {"temperatures": [0.05, 0.1, 0.2, 0.4, 0.8, 1.5], "methods": []},
+    "smoke": SIZES["smoke"] | BLOCK | {"temperatures": [0.05, 1.5], "methods": []},
+    "quick": SIZES["quick"] | BLOCK | {"temperatures": [0.05, 0.3, 1.5], "methods": []},
+    "full": SIZES["full"] | BLOCK | {"temperatures": [0.05, 0.1, 0.2, 0.4, 0.8, 1.5], "methods": []},
 }
 
 
@@ -82,6 +82,7 @@ def swept(
     method: str,
     temperatures: list[float],
     pinned: bool,
+    world: str,
     seeds: int,
     steps: int,
     points: int,
@@ -89,10 +90,10 @@ def swept(
     device: str = "cpu",
 ) -> pd.DataFrame:
     """One row a (temperature, seed, measure); all temperatures and seeds train as one ensemble."""
-    worlds = [synthetic.preset("block", seed=seed).to(device) for seed in range(seeds)]
+    worlds = [of_name(world, seed).to(device) for seed in range(seeds)]
     learners = [learner(method, temperature, pinned) for temperature in temperatures]
     fitted = fit(learners, worlds, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
-    drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
+    drawn = [fresh(each, points, seed) for seed, each in enumerate(worlds)]
     r = represented(fitted, torch.stack([data.x for data in drawn] * len(learners)), "representation")
     if method.startswith("SimCLR") and pinned:
         r = nn.functional.normalize(r, dim=-1)
@@ -106,15 +107,23 @@ def swept(
 
 
 def swept_own(
-    *, method: str, temperatures: list[float], seeds: int, steps: int, points: int, batch_size: int, device: str = "cpu"
+    *,
+    method: str,
+    temperatures: list[float],
+    world: str,
+    seeds: int,
+    steps: int,
+    points: int,
+    batch_size: int,
+    device: str = "cpu",
 ) -> pd.DataFrame:
     """The same of a user's own learner. One temperature after another: its loss need not take a tensor of them."""
-    worlds = [synthetic.preset("block", seed=seed).to(device) for seed in range(seeds)]
-    drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
+    worlds = [of_name(world, seed).to(device) for seed in range(seeds)]
+    drawn = [fresh(each, points, seed) for seed, each in enumerate(worlds)]
     tables = []
     for temperature in temperatures:
         made = own_temperature.at(method, temperature)
-        seen = [sampler(made, world, seed) for seed, world in enumerate(worlds)]
+        seen = [sampler(made, each, seed) for seed, each in enumerate(worlds)]
         fitted = fit(made, seen, steps=steps, seeds=range(seeds), batch_size=batch_size, device=device)
         r = represented(fitted, torch.stack([data.x for data in drawn]), "representation")
         if not own.generative(method):
@@ -141,7 +150,7 @@ def tasks(config: Config) -> list[Task]:
     swept_by = dict.fromkeys(METHODS, sweep)
     if pinned := config.get("pinned", True):
         swept_by[APART] = ends(config)
-    shared = {key: config[key] for key in SHARED}
+    shared = {key: config[key] for key in ("world", *SHARED)}
     cost = config["seeds"] * config["steps"] * config["batch_size"] / 2**19
     return [
         *(

@@ -86,6 +86,8 @@ SIZES: dict[str, Config] = {
     "full": {"seeds": 10, "steps": 2000, "points": 6000, "batch_size": 64},
 }
 
+BLOCK: Config = {"world": "block"}  # what claims have their methods trained in; `--world` puts in a user's own
+
 EVALUATION_STREAM = 1 << 20  # seeds of evaluation data lie far from those that training draws from
 OBSERVATION = "observation"
 SPRITES = "sprites"
@@ -185,7 +187,9 @@ def kept(
 
 
 def of_name(world: str, seed: int, **overrides: Any) -> synthetic.World:
-    """The world of one seed; that of sprites as small as claims can afford to train in."""
+    """The world of one seed, a preset or a user's own; that of sprites as small as claims can afford to train in."""
+    if own.is_own(world):
+        return own.make(world, seed, **overrides)
     made: synthetic.World = synthetic.preset(world, seed=seed, **(OF_SPRITES if world == SPRITES else {}) | overrides)
     return made
 

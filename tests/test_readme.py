@@ -46,4 +46,4 @@ def test_the_learner_for_the_claims_is_short_and_is_one(tmp_path: Path) -> None:
     assert len(match.group(1).splitlines()) < 20
     path = tmp_path / "my_loss.py"
     path.write_text(match.group(1))
-    assert own.load(own.name(f"{path}:MyLoss")).__name__ == "MyLoss"
+    assert own.load(own.learner(f"{path}:MyLoss")).__name__ == "MyLoss"

@@ -218,7 +218,7 @@ def mine(tmp_path: Path) -> str:
     """The name of a user's own learner."""
     path = tmp_path / "mine.py"
     path.write_text(LEARNER.format(temperature=0.5))
-    return own.name(f"{path}:Mine")
+    return own.learner(f"{path}:Mine")
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def bare(tmp_path: Path) -> str:
     """The same of one with a decoder."""
     path = tmp_path / "bare.py"
     path.write_text("from ssl_theory.learners import VAE\n\n\nclass Bare(VAE):\n    pass\n")
-    return own.name(f"{path}:Bare")
+    return own.learner(f"{path}:Bare")
 
 
 def hold_on_what_is_left(claim: Claim, table: pd.DataFrame, config: Config, columns: Sequence[str]) -> set[str]:

@@ -44,7 +44,7 @@ def test_findings_of_ones_own_are_those_that_name_the_class():
 
 
 def test_readme_names_the_claims_that_take_a_learner() -> None:
-    said = re.search(r"Twelve claims take one: (.*?)\.", README, flags=re.S)
+    said = re.search(r"Twelve claims take a learner: (.*?)\.", README, flags=re.S)
     assert said
     taking = [entry.name for entry in registry.known() if "methods" in entry.load().config["quick"]]
     assert re.findall(r"`([\w-]+)`", said.group(1)) == taking == TAKING
@@ -110,7 +110,7 @@ def test_the_example_of_readme_is_under_twenty_lines_and_a_learner(tmp_path: Pat
     assert lines.count("\n") < 20
     path = tmp_path / "my_loss.py"
     path.write_text(lines)
-    assert own_temperature.temperature_of(own.name(f"{path}:MyLoss")) == "temperature"
+    assert own_temperature.temperature_of(own.learner(f"{path}:MyLoss")) == "temperature"
 
 
 def test_the_command_names_the_claims_that_it_left_out(
@@ -154,13 +154,13 @@ def test_a_learner_is_trained_again_when_what_it_imports_from_beside_it_has_chan
     path.write_text("import heat_of_mine\n" + LEARNER.format(temperature="heat_of_mine.HEAT"))
     helper.write_text("from cold_of_mine import COLD\n\nHEAT = 0.5 + COLD\n")
     (tmp_path / "cold_of_mine.py").write_text("COLD = 0.0\n")
-    before = own.name(f"{path}:Mine")
+    before = own.learner(f"{path}:Mine")
     helper.write_text("# words\nfrom cold_of_mine import COLD\n\nHEAT = 0.5 + COLD\n")
-    assert own.name(f"{path}:Mine") == before
+    assert own.learner(f"{path}:Mine") == before
     (tmp_path / "cold_of_mine.py").write_text("COLD = 0.1\n")
-    after = own.name(f"{path}:Mine")
+    after = own.learner(f"{path}:Mine")
     helper.write_text("from cold_of_mine import COLD\n\nHEAT = 0.7 + COLD\n")
-    assert len({before, after, own.name(f"{path}:Mine")}) == 3
+    assert len({before, after, own.learner(f"{path}:Mine")}) == 3
     config = claim("style-collapse").settings("smoke")
     assert training(before, config) != training(after, config)
 
@@ -169,8 +169,8 @@ def test_a_learner_that_changed_since_it_was_named_is_not_loaded(tmp_path: Path)
     """A spawned worker imports it at its first task: what it then finds must be what the task's name says."""
     path = tmp_path / "mine.py"
     path.write_text(LEARNER.format(temperature=0.5))
-    method = own.name(f"{path}:Mine")
-    del sys.modules[f"own_learner_{method[-12:]}"]
+    method = own.learner(f"{path}:Mine")
+    del sys.modules[f"own_{method[-12:]}"]
     path.write_text(LEARNER.format(temperature=0.7))
     with pytest.raises(ValueError, match=r"^mine\.py changed while the run went on; run the command again$"):
         own.load(method)
@@ -191,7 +191,7 @@ def test_a_learner_that_cannot_be_made_is_refused_before_anything_is_trained(
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(ValueError, match=words) as error:
-        own.name(f"{path}:Mine")
+        own.learner(f"{path}:Mine")
     assert "\n" not in str(error.value)
 
 
@@ -199,6 +199,6 @@ def test_of_a_learner_a_task_s_label_shows_the_class_and_a_folder_may_have_any_n
     folder = tmp_path / "no #1: mine"
     folder.mkdir()
     (folder / "mine.py").write_text(LEARNER.format(temperature=0.5))
-    method = own.name(f"{folder}/mine.py:Mine")
+    method = own.learner(f"{folder}/mine.py:Mine")
     assert (own.short(method), own.load(method).__name__) == ("Mine", "Mine")
     assert 'method="Mine"' in training(method, claim("style-collapse").settings("smoke")).label

@@ -64,7 +64,7 @@ def mine(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "plain.py").write_text(PLAIN)
     (tmp_path / "hot.py").write_text(HOT)
     files = {"Plain": "plain", "Hot": "hot", "Wide": "hot"}
-    return {kind: own.name(f"{tmp_path / file}.py:{kind}") for kind, file in files.items()}
+    return {kind: own.learner(f"{tmp_path / file}.py:{kind}") for kind, file in files.items()}
 
 
 def made_up(contrastive: float = 0.05, generative: float = 0.6, shared: float = 0.9) -> pd.DataFrame:

@@ -140,7 +140,7 @@ class Loose(SimVAE):
 @pytest.mark.parametrize("kind", ["Warm", "Loose"])
 def test_a_learner_of_ones_own_is_swept_as_the_method_it_equals(kind: str, tmp_path: Path) -> None:
     (path := tmp_path / "warm.py").write_text(WARM)
-    name = own.name(f"{path}:{kind}")
+    name = own.learner(f"{path}:{kind}")
     config = claim.CLAIM.settings("smoke", learner=name) | {"steps": 5, "points": 120}
     theirs = {task.columns.get("method", task.kwargs["method"]): task for task in claim.tasks(config)}
     mine, like = theirs[kind], theirs["SimCLR" if kind == "Warm" else "SimVAE, Gaussian prior"]
@@ -153,7 +153,7 @@ def test_a_learner_of_ones_own_is_swept_as_the_method_it_equals(kind: str, tmp_p
 
 def test_a_learner_of_ones_own_has_a_finding_a_curve_and_no_part_in_the_others(tmp_path: Path) -> None:
     (path := tmp_path / "warm.py").write_text(WARM)
-    config = QUICK | {"methods": [own.name(f"{path}:Warm")]}
+    config = QUICK | {"methods": [own.learner(f"{path}:Warm")]}
     table = made_up(0.8, 0.6, QUICK["temperatures"])
     rows = table[table.method == "SimCLR"]
     flat = rows.assign(method="Warm", value=rows.temperature**0.1 * (1 + rows.seed))

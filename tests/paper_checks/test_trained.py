@@ -142,7 +142,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def test_a_learner_of_ones_own_is_trained_and_called_by_its_class(mine: Path) -> None:
-    name = own.name(f"{mine}:Mine")
+    name = own.learner(f"{mine}:Mine")
     config = COLLAPSE.settings("smoke", learner=name)
     assert displayed(config["methods"])[-1] == "Mine"
     task = next(t for t in COLLAPSE.tasks(config) if t.kwargs["method"] == name)
@@ -156,9 +156,9 @@ def _smoke_findings(config):
 
 
 def test_a_changed_file_is_another_task(mine: Path) -> None:
-    before = own.name(f"{mine}:Mine")
+    before = own.learner(f"{mine}:Mine")
     mine.write_text(LEARNER.format(temperature=0.1))
-    after = own.name(f"{mine}:Mine")
+    after = own.learner(f"{mine}:Mine")
     assert training(before, SIZES["smoke"]) != training(after, SIZES["smoke"])
     assert named(before) is not named(after)
 
@@ -176,7 +176,7 @@ def test_a_changed_file_is_another_task(mine: Path) -> None:
 )
 def test_what_is_no_learner_is_refused_in_one_line(mine: Path, given: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as error:
-        own.name(given.format(path=mine))
+        own.learner(given.format(path=mine))
     assert "\n" not in str(error.value)
 
 
@@ -184,14 +184,14 @@ def test_a_file_that_cannot_be_imported_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.py"
     path.write_text("import nothing_of_that_name\n")
     with pytest.raises(ValueError, match=r"cannot import broken\.py: ModuleNotFoundError"):
-        own.name(f"{path}:Mine")
+        own.learner(f"{path}:Mine")
 
 
 def test_a_learner_whose_loss_is_no_number_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(LEARNER.format(temperature=0.5).replace("return contrastive", "return float('nan') * contrastive"))
     with pytest.raises(ValueError, match=r"^Mine: its loss was no number for any of 2 seeds, the first at step 1$"):
-        kept(method=own.name(f"{path}:Mine"), world="block", seeds=2, steps=3, points=120, batch_size=16)
+        kept(method=own.learner(f"{path}:Mine"), world="block", seeds=2, steps=3, points=120, batch_size=16)
 
 
 def test_the_command_refuses_a_learner_where_nothing_is_compared(mine: Path) -> None:
