@@ -47,8 +47,9 @@ def pages(records: Sequence[Record], figures: str) -> str:
     """One section a claim: what it says, its verdict, figure, caption, and findings with their intervals."""
     head = "# Every claim, as last checked\n\nWritten by `python docs/verdicts.py results`; "
     head += "; ".join(f"made with {line}" for line in summary.origins(records)) + ".\n\n"
-    head += "Intervals in figures are 95 % each; those of the tables, by which claims are judged, are wider: Holm's "
-    head += "correction makes them 95 % for all findings of a claim together.\n"
+    head += "Intervals in figures are 95 % each where their caption does not say Holm's. Those of the tables, by which "
+    head += "claims are judged, are wider: by Holm's correction all verdicts on a claim's findings, holds or fails, "
+    head += "are right at once with 95 %.\n"
     return "\n".join([head, *(section(record, figures) for record in records)])
 
 

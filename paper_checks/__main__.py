@@ -26,8 +26,8 @@ HELP = """Check the claims of the theory: compute, compare with bounds fixed bef
 
 A claim HOLDS when all its intervals lie on the right side of their bounds, FAILS when one lies on the wrong side, and
 is INCONCLUSIVE otherwise: also after an error, or when its control (the same check with one assumption broken) did not
-fail. The intervals are 95 % for all findings of a claim together (Holm's correction). Results are kept: a second run
-computes nothing, a killed run goes on where it was.
+fail. Intervals are widened (Holm's correction) so that all verdicts on a claim's findings are right at once with 95 %.
+Results are kept: a second run computes nothing, a killed run goes on where it was.
 
 \b
 Examples:

@@ -176,13 +176,13 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     grows, rest = "views apart: least rise with γ²/σ², over the closed form's", "one view, training and decoder"
     form = claimed.value - claimed.check
     return [
-        Finding.exact("sum of the parts − gap by the library's loss", whole.value - whole.check, 1e-8, unit="nats"),
+        Finding.exact("sum of the parts − gap by the library's loss", whole.value - whole.check, unit="nats"),
         Finding.exact("parts: how far below zero", np.minimum(every, 0.0), unit="nats", reason="each is a divergence"),
-        Finding.exact("views apart: bounds − closed form", form, 1e-8, unit="nats", controlled=True),
+        Finding.exact("views apart: bounds − closed form", form, unit="nats", controlled=True),
         Finding.from_seeds(grows, rise, ">=", 0.5, reason=theory, controlled=True),
         Finding.from_seeds(f"{rest}: least share of the gap", left, ">=", 0.5, reason=half, controlled=True),
         Finding.from_seeds("encoder's training: largest share of the gap", training, "<=", 0.1, reason=steps),
-        Finding.exact("plug-in: values beyond the bound − log Z", missing.value - missing.check, 1e-8, unit="nats"),
+        Finding.exact("plug-in: values beyond the bound − log Z", missing.value - missing.check, unit="nats"),
         Finding.from_seeds("one view − views apart: least over γ²/σ²", dearer, ">=", 0.0, unit="nats", reason=more),
     ]
 

@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import FunctionType
@@ -164,7 +164,7 @@ def _findings(
 
 def corrected(claim: Claim, table: pd.DataFrame, config: Config, learner: str | None = None) -> list[Finding]:
     """The claim's findings after Holm's correction. Those that it has for a user's own learner alone are corrected
-    apart: a learner more does not widen what the claim says of its own methods.
+    apart, and marked: a learner more does not widen what the claim says of its own methods.
     """
     found = list(claim.findings(table, config))
     if learner is None or learner not in config.get("methods", []):
@@ -172,7 +172,7 @@ def corrected(claim: Claim, table: pd.DataFrame, config: Config, learner: str | 
     without = config | {"methods": [name for name in config["methods"] if name != learner]}
     names = {finding.name for finding in claim.findings(table, without)}
     theirs = iter(holm([finding for finding in found if finding.name in names]))
-    mine = iter(holm([finding for finding in found if finding.name not in names]))
+    mine = iter(holm([replace(finding, own=True) for finding in found if finding.name not in names]))
     return [next(theirs if finding.name in names else mine) for finding in found]
 
 

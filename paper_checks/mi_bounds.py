@@ -8,7 +8,7 @@ too small below, a marginal a third too wide above), because exact ones would le
 averaged over independent batches of K = 128 pairs.
 
 *Sides.* For every bound the worst distance beyond the truth, in standard errors, over both mixings and all I, is at
-most the normal quantile of 5 % shared among all conditions of all bounds: a worst of many has no interval that Holm's
+most Student's quantile of 5 % shared among all conditions of all bounds: a worst of many has no interval that Holm's
 correction could widen, so that the number of them is in what is allowed. A batch's bound is compared with its own mean
 PMI, whose expectation is I, so that chance which is common to both is no matter. Standard errors are those of the
 batches; for NWJ, TUBA and their interpolation with InfoNCE the closed form where it is larger, from Var_q exp(PMI) =
@@ -183,7 +183,7 @@ def number(name: str, value: float, bound: float, reason: str, unit: str = "") -
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     exact, found = table[table.part == "exact"], []
     conditions = int(exact.bound.isin(SIDES).sum())
-    allowed = float(stats.norm.ppf(1 - 0.05 / conditions))
+    allowed = float(stats.t.ppf(1 - 0.05 / conditions, config["batches"] - 1))
     for name, side in SIDES.items():
         rows = exact[exact.bound == name]
         beyond = rows.excess / rows.error.clip(lower=1e-12) * (1 if side == "<=" else -1)

@@ -177,9 +177,9 @@ def caption(found: Sequence[Finding]) -> str:
     return (
         f"SimVAE trained with J views of a data point, the number of images a step fixed: from J = {FEW} to J = {MANY} "
         f"the accuracy of a linear probe of the label changes by {accuracy}, R² of content by {content} (means over "
-        "seeds, 95 % intervals, paired by seed). Right: what the control must break, the spread of the views of a data "
-        f"point over that of all, changes by {spread}. Beside it, without a bound, content read by a line, and SimCLR "
-        "with all pairs of views positive. Hollow: the "
+        "seeds, paired, intervals by Holm's correction; bands: 95 %). Right: what the control must break, the spread "
+        f"of the views of a data point over that of all, changes by {spread}. Beside it, without a bound, content read "
+        "by a line, and SimCLR with all pairs of views positive. Hollow: the "
         "views beyond the first two are those of other data points (control)."
     )
 

@@ -12,13 +12,11 @@ import difflib
 import hashlib
 import importlib.util
 import math
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paper_checks.finding import Finding
 from paper_checks.source import sources_of_file
 
 
@@ -135,14 +133,6 @@ def generative(method: str) -> bool:
     from ssl_theory.learners import Learner
 
     return is_own(method) and load(method).reconstruct is not Learner.reconstruct
-
-
-def findings_of(method: str | None, findings: Sequence[Finding]) -> list[Finding]:
-    """What a claim found of a user's learner: the findings that name its class."""
-    if method is None:
-        return []
-    named = re.compile(rf"(?<!\w){re.escape(short(method))}(?!\w)")
-    return [finding for finding in findings if named.search(finding.name)]
 
 
 # -- worlds ----------------

@@ -205,6 +205,8 @@ tried, MoCo and SimSiam among them, which break the bound on style (0.51, 0.36).
 In the blocks the bound on content is beyond the probe itself: from the observation, an invertible function of both,
 it reads content with R² 0.84 and style with 0.85, because the mixing is ill conditioned.
 
+The control fails where the claim fails, too, so here it shows nothing of pairing but by how much lower it comes out.
+
 On the sphere, where no theorem asks it, WMSE tells the latents as well as the matching InfoNCE (0.72), AlignUniform
 nearly so (0.66), the others no better than the data (0.63)."""
 

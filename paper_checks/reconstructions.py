@@ -221,8 +221,8 @@ def caption(found: Sequence[Finding]) -> str:
         f"seed). Right: R² of each style factor from the representation (position: {numbers('position', methods)}; "
         f"scale: {numbers('scale', methods)}; rotation: {numbers('rotation', methods)}), of the decoded images' centre "
         f"of mass ({numbers(DECODED, methods)}), and accuracy of the shape ({numbers(SHAPE, DISCRIMINATIVE)}). Hollow: "
-        "both views share their style (control). Means over seeds with 95 % intervals; tinted: where the bound lets it "
-        "be."
+        "both views share their style (control). Means over seeds with 95 % intervals, which do not cover another draw "
+        "of the images; tinted: where the bound lets it be."
     )
 
 

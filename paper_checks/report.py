@@ -88,7 +88,7 @@ def _record(path: Path) -> dict[str, Any]:
         "rows": [_row(finding, control) for finding in findings],
         "figure": _embedded(figure),
         "quoted": in_words(quoted(findings)) if findings else "",
-        "of own": decisive(own.findings_of(plain["provenance"].get("learner"), findings)),
+        "of own": decisive([finding for finding in findings if finding.own]),
         "folder": path.parent.name,
         "code": code.read_text(encoding="utf-8", errors="replace") if code.is_file() else "",
         "log": path.with_name("errors.log").exists(),

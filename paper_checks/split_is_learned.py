@@ -330,8 +330,9 @@ def caption(found: Sequence[Finding]) -> str:
     changed = said["label accuracy, learned split − one ratio"].estimate
     return (
         "Left: every latent dimension of every seed starts at ρ = 1/2; nothing tells it where to go. The widest empty "
-        f"interval is {_gap(gaps[PLAIN])}. Middle: each dimension, in the same colours, by how much true content and "
-        f"true style explain of it; rings: out of use, the mean varies less than the posterior. Content explains "
+        f"interval is {_gap(gaps[PLAIN])}, by Holm's correction. Middle: each dimension, in the same colours, by how "
+        "much true content and true style explain of it; rings: out of use, the mean varies less than the posterior. "
+        "Content explains "
         f"{of('R² from content, high ρ')} of those above the interval and {of('R² from content, low ρ')} of those "
         f"below ({of(IN_USE)} of those in use), style {of('R² from style, high ρ')} of those above; those below retain "
         f"{of('retained style, low ρ')} of the style, all together {of('retained style, all dimensions')}. From "

@@ -81,15 +81,15 @@ def verdicts(outcomes: Sequence[Outcome], page: Path, learner: str | None = None
         sign = Text(_signed(outcome.verdict), style=COLOURS[outcome.verdict], no_wrap=True)
         table.add_row(sign, Text(outcome.name, no_wrap=True), Text(_decided_by(outcome)))
     console.print(table)
-    if learner is not None:
-        console.print(_of_own(outcomes, learner))
+    if learner is not None and (mine := _of_own(outcomes, learner)).row_count:
+        console.print(mine)
     console.print(Text(f"report: {page}"), soft_wrap=True)
 
 
 def _of_own(outcomes: Sequence[Outcome], learner: str) -> Table:
     table = Table(own.short(learner), "claim", "finding", box=None, pad_edge=False, header_style="bold")
     for outcome in outcomes:
-        for finding in own.findings_of(learner, outcome.findings):
+        for finding in (each for each in outcome.findings if each.own):
             sign = Text(_signed(finding.verdict), style=COLOURS[finding.verdict], no_wrap=True)
             table.add_row(sign, Text(outcome.name, no_wrap=True), Text(in_words(finding)))
     return table

@@ -12,7 +12,7 @@ from synthetic.refusal import NotExact
 from synthetic.sampler import Sampler
 from synthetic.saved import load
 from synthetic.sphere import Sphere, VonMisesFisher
-from synthetic.style import Block, Isotropic, Perturbed, Style
+from synthetic.style import Block, Centred, Isotropic, Perturbed, Style
 from synthetic.views import Views
 from synthetic.world import World
 
@@ -23,6 +23,7 @@ __all__ = [
     "BernoulliNoise",
     "Block",
     "Box",
+    "Centred",
     "ClassMixture",
     "Composed",
     "Content",

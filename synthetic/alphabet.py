@@ -13,7 +13,7 @@ from synthetic.content import Content, categorical
 from synthetic.exact.law import Law
 from synthetic.exact.table import TableLaw
 from synthetic.parts import distribution
-from synthetic.style import Style
+from synthetic.style import Centred
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,7 +57,7 @@ class Discrete(Content):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Symbols(Style):
+class Symbols(Centred):
     """`z^j` is one of M symbols, written one-hot, `z^j ~ Cat(table[y])`; style is `z^j - table[y]`."""
 
     table: Float[Tensor, "K M"]

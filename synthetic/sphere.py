@@ -15,7 +15,7 @@ from synthetic.exact.bessel import log_area, log_vmf_normaliser
 from synthetic.exact.law import Law
 from synthetic.exact.spherical import SphericalLaw
 from synthetic.parts import Number, normal, require_positive
-from synthetic.style import Style
+from synthetic.style import Centred
 
 PROPOSALS = 24  # a vMF draw is the first accepted of these; at least 65 % are, so all fail in 1e-11 of the draws
 
@@ -54,7 +54,7 @@ class Sphere(Content):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VonMisesFisher(Style):
+class VonMisesFisher(Centred):
     """`z^j ~ vMF(y, kappa)` around content on the unit sphere; style is the part of z^j tangent to it at y.
 
     `style^j = z^j - (y'z^j) y` has mean zero given y. An `anchored` world shows content as its first view, the

@@ -59,15 +59,25 @@ class Style(Part):
 
     def conditional_mean(self, content: Float[Tensor, "n dc"]) -> Float[Tensor, "n ds"]:
         """`E[s | y]`."""
-        return content.new_zeros(len(content), self.style_dim(content.shape[1]))
+        raise NotExact(f"style {self.formula()} does not say E[s | y]", "give it a conditional_mean")
 
     def floor(self, content: Content, like: Tensor) -> Float[Tensor, " ds"]:
         """`R^2(s_i | y) = Var E[s_i | y] / Var s_i` of each style coordinate (of the first view)."""
+        raise NotExact(f"style {self.formula()} does not say R^2(s | y)", "give it a floor, or derive it from Centred")
+
+
+class Centred(Style):
+    """Style whose mean given content is zero: content tells nothing of it, as far as means go."""
+
+    def conditional_mean(self, content: Float[Tensor, "n dc"]) -> Float[Tensor, "n ds"]:
+        return content.new_zeros(len(content), self.style_dim(content.shape[1]))
+
+    def floor(self, content: Content, like: Tensor) -> Float[Tensor, " ds"]:
         return like.new_zeros(self.style_dim(content.dim))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Isotropic(Style):
+class Isotropic(Centred):
     """`z^j = y + std * eps^j`: style is the deviation of a view from its content, in every latent direction.
 
     `std` is a number or, for an anisotropic spectrum, one number a coordinate. The other fields are those of
@@ -183,7 +193,7 @@ class Block(Style):
         return law if self.p_change is None or not any(keep) else _for_pairs(law)
 
     def conditional_mean(self, content: Float[Tensor, "n dc"]) -> Float[Tensor, "n ds"]:
-        return self.mean(content) if self.mean else super().conditional_mean(content)
+        return self.mean(content) if self.mean else content.new_zeros(len(content), self.size)
 
     def floor(self, content: Content, like: Tensor) -> Float[Tensor, " ds"]:
         if self.mean is None:

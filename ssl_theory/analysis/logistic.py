@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_theory.analysis.lbfgs import minimise
 from ssl_theory.analysis.linear import affine, groups
 
-PENALTIES = (1e-1, 1e1, 1e3)
+PENALTIES = (1e-3, 1e-1, 1e1, 1e3)
 TOLERANCE = 1e-5  # of a gradient; at 1e-4 an accuracy may still be 1e-3 from the optimum's
 BLOCKS = 2**18  # numbers of a member's curvatures, beyond which they are worth neither their memory nor their time
 LEAST = -80.0  # of a log-posterior: products with numbers that are not normal take tens of times as long

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -177,12 +178,11 @@ class Training:
     def _differentiate(self, batch: Batch, row: int) -> None:
         """The losses, into the trace, and their gradients."""
         label = {} if batch.label is None else {"label": batch.label}
+        drawn = torch.get_rng_state() if self.step == 0 else None
         losses = self.loss(batch.x, batch.noise, **label)
-        if losses.shape != self.trace.shape[1:]:
-            found, method = tuple(losses.shape), type(self.learner).__name__
-            raise ValueError(
-                f"expected a loss a member, ({len(self.members.seeds)},), found {found}; mend {method}.loss"
-            )
+        if drawn is not None:
+            self._require_own_numbers(drawn)
+        self._require_losses(losses)
         self.trace[row] = losses.detach()
         if self.device.type == "cpu" and not torch.isfinite(self.trace[row]).all():
             self._find_diverged(row)  # before the update, so that the member keeps its last parameters
@@ -190,7 +190,31 @@ class Training:
             losses = torch.where(torch.as_tensor(self.failed_at == 0, device=self.device), losses, 0.0)
         self._backward(losses.sum())
 
-    def _loss(self, x: Tensor, noise: Tensor | None, **label: Tensor) -> Tensor:
+    def _require_losses(self, losses: Any) -> None:
+        """ValueError where the loss is not one number a member that gradients can be taken of."""
+        if isinstance(losses, Tensor) and losses.shape == self.trace.shape[1:] and losses.requires_grad:
+            return
+        if not isinstance(losses, Tensor):
+            found = f"a {type(losses).__name__}"
+        elif losses.shape != self.trace.shape[1:]:
+            found = str(tuple(losses.shape))
+        else:
+            found = "losses that depend on no parameter"
+        method = type(self.learner).__name__
+        raise ValueError(f"expected a loss a member, ({len(self.members.seeds)},), found {found}; mend {method}.loss")
+
+    def _require_own_numbers(self, before: Tensor) -> None:
+        """ValueError where the loss has drawn from torch's own generator, so that a member would depend on what else
+        is computed in its process; on the CPU alone, since of another device that is not asked.
+        """
+        if not torch.equal(before, torch.get_rng_state()):
+            method = type(self.learner).__name__
+            raise ValueError(
+                f"expected {method}.loss to take its random numbers from `noise`, found that it draws from torch's "
+                "generator, which is no member's own; say by `noise_shape` how many a data point needs"
+            )
+
+    def _loss(self, x: Tensor, noise: Tensor | None, **label: Tensor) -> Any:
         return self.learner.loss(self.modules, x, noise, **label)
 
     def _update(self) -> None:
@@ -372,5 +396,7 @@ def _device(wanted: str | torch.device, fabric: Fabric | None) -> torch.device:
 
 def _require(**bounds: tuple[int, int]) -> None:
     for name, (value, least) in bounds.items():
+        if not isinstance(value, int | np.integer):
+            raise ValueError(f"expected a whole number of {name}, found {value!r}; round it")
         if value < least:
             raise ValueError(f"expected {name} of at least {least}, found {value}; pass {name}={least} or more")

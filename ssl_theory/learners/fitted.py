@@ -130,4 +130,11 @@ class Fitted:
 
 def build(learner: Learner, shape: tuple[int, ...], seeds: Sequence[int]) -> nn.ModuleDict:
     """The untrained networks of a learner, member e from seed e alone, whatever the hyperparameters of its loss."""
-    return learner.build(shape, [stream(seed, "parameters") for seed in seeds])
+    modules = learner.build(shape, [stream(seed, "parameters") for seed in seeds])
+    for name, parameter in modules.named_parameters():
+        if parameter.requires_grad and parameter.shape[:1] != (len(seeds),):
+            raise ValueError(
+                f"expected parameters with a leading axis of {len(seeds)} members, found {name} of shape "
+                f"{tuple(parameter.shape)}; give each member its own in {type(learner).__name__}.build"
+            )
+    return modules

@@ -22,6 +22,8 @@ class Members:
     @classmethod
     def of(cls, learners: Learner | Sequence[Learner], seeds: Iterable[int]) -> "Members":
         """Check what a caller gave: distinct seeds, learners that can train together."""
+        if isinstance(learners, type):
+            raise ValueError(f"expected a learner, found the class {learners.__name__}; call it, {learners.__name__}()")
         given = (learners,) if isinstance(learners, Learner) else tuple(learners)
         if not given:
             raise ValueError("expected at least one learner, found none; pass e.g. SimCLR()")
@@ -66,6 +68,8 @@ class Members:
 
 
 def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:
+    if not isinstance(seeds, Iterable):
+        raise ValueError(f"expected several seeds, found {seeds!r}; pass e.g. seeds=range({seeds})")
     seeds = tuple(operator.index(seed) for seed in seeds)
     if not seeds:
         raise ValueError("expected at least one seed, found none; pass e.g. seeds=range(10)")

@@ -77,6 +77,22 @@ def test_tuned_chooses_by_validation_and_tells_of_test():
     assert told.loc["difference", "linear"] == "0.100 ± 0.000"
 
 
+def test_no_seed_is_scored_at_a_cell_that_it_helped_to_choose():
+    """Pure luck, the same on validation and on test images: a learner with more cells has no more content by it."""
+    luck = np.random.default_rng(0).normal(0.8, 0.05, (20, 30))
+    vae, simvae = (
+        {(name, 0.01 * k, 8): list(each) for k, each in enumerate(cells)}
+        for name, cells in (("VAE", luck[:1]), ("SimVAE", luck))
+    )
+    told = content_map.tuned(lost(vae | simvae), BASE).set_index("learner")
+    best = luck.mean(1).argmax()
+    assert told.loc["SimVAE", "decoder_variance"] == pytest.approx(0.01 * best)
+    others = [np.delete(luck, seed, axis=1).mean(1).argmax() for seed in range(30)]
+    expected = luck[others, np.arange(30)].mean()
+    assert float(told.loc["SimVAE", "linear"].split()[0]) == pytest.approx(expected, abs=5e-4)
+    assert expected < luck.mean(1).max() - 0.005
+
+
 def lost(cells: dict[tuple[str, float, int], list[float]]) -> pd.DataFrame:
     """Rows of every measure with the same values, NaN where a seed diverged."""
     return pd.concat([made(cells, name) for name in (*draw.MAPPED, CHOSEN_BY)], ignore_index=True)

@@ -1,10 +1,13 @@
 """The loop's own laws: streams, divergence, bad input, and a learner of one's own."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ssl_theory import learners
 from ssl_theory.learners import JointEmbedding, SimCLR, SimVAE, ensemble, fit, streams
@@ -198,6 +201,27 @@ def test_bad_input_is_refused_in_one_line(change, message):
     assert "\n" not in str(error.value)
 
 
+ANOTHER_TYPE = """
+from ssl_theory.learners import SimCLR, fit
+from synthetic import preset
+for change in ({"steps": 2.5}, {"seeds": 3}, {"learner": SimCLR}):
+    try:
+        fit(**{"learner": SimCLR(), "data": preset("block"), "steps": 1, "seeds": [0]} | change)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_what_annotations_rule_out_is_refused_in_one_line_too():
+    """In a process of its own: here every call is checked against annotations, as a user's is not."""
+    done = subprocess.run([sys.executable, "-c", ANOTHER_TYPE], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "expected a whole number of steps, found 2.5; round it",
+        "expected several seeds, found 3; pass e.g. seeds=range(3)",
+        "expected a learner, found the class SimCLR; call it, SimCLR()",
+    ]
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda fitted: fitted.transform(X[:, :5]), r"x of shape \(n, 6\) or \(2, n, 6\), found \(9, 5\)"),
     (lambda fitted: fitted.transform(X[0]), r"found \(6,\)"),
@@ -332,10 +356,48 @@ def test_clip_has_an_encoder_for_each_view():
         fit(LEARNER, Toy(), steps=0, seeds=(0,), **FEW).transform(X, view=0)
 
 
-def test_a_loss_must_be_one_number_a_member():
-    class Mean(Invariance):
+@pytest.mark.parametrize(("result", "found"), [
+    (lambda losses: losses.mean(), r"\(\)"),
+    (lambda losses: {"loss": losses}, "a dict"),
+    (lambda losses: losses.detach(), "losses that depend on no parameter"),
+])  # fmt: skip
+def test_a_loss_must_be_one_number_a_member(result, found):
+    class Own(Invariance):
         def loss(self, modules, x, noise=None):
-            return self.embed(modules, x).var()
+            return result(super().loss(modules, x))
 
-    with pytest.raises(ValueError, match=r"a loss a member, \(2,\), found \(\); mend Mean.loss"):
-        fit(Mean(latent_dim=3), Toy(), steps=1, seeds=(0, 1), **FEW)
+    with pytest.raises(ValueError, match=rf"a loss a member, \(2,\), found {found}; mend Own.loss"):
+        fit(Own(latent_dim=3), Toy(), steps=1, seeds=(0, 1), **FEW)
+
+
+class Jittered(Invariance):
+    """Its noise is the member's own, or torch's."""
+
+    def noise_shape(self, views):
+        return (views, self.latent_dim)
+
+    def loss(self, modules, x, noise=None):
+        z = self.embed(modules, x)
+        return (z + (torch.randn_like(z) if self.latent_dim == 3 else noise)).var(dim=-2).mean((-2, -1))
+
+
+def test_a_loss_that_draws_from_torch_s_generator_is_refused():
+    fit(Jittered(latent_dim=2), Toy(), steps=2, seeds=(0, 1), **FEW)
+    with pytest.raises(ValueError, match=r"^expected Jittered\.loss to take its random numbers from `noise`") as error:
+        fit(Jittered(latent_dim=3), Toy(), steps=2, seeds=(0, 1), **FEW)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("extra", "found"), [
+    (lambda: nn.Linear(3, 3), r"extra\.weight of shape \(3, 3\)"),
+    (lambda: nn.ParameterList([nn.Parameter(torch.ones(()))]), r"extra\.0 of shape \(\)"),
+])  # fmt: skip
+def test_parameters_that_members_would_share_are_refused(extra, found):
+    class Shared(Invariance):
+        def build(self, shape, seeds):
+            modules = super().build(shape, seeds)
+            modules["extra"] = extra()
+            return modules
+
+    with pytest.raises(ValueError, match=rf"a leading axis of 2 members, found {found}; give each .* in Shared\.build"):
+        fit(Shared(latent_dim=3), Toy(), steps=1, seeds=(0, 1), **FEW)

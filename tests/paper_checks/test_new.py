@@ -27,7 +27,10 @@ def test_a_new_claim_runs_holds_and_its_control_fails(new, house: House, capsys:
     path = house.folder / "my_new_claim.py"
     assert house.run(path, "--profile", "smoke") == 0
     assert (house.out / "my-new-claim" / "figure.png").exists()
-    assert "95 % for all findings together by Holm's correction" in house.record("my-new-claim")["caption"]
+    assert (
+        "widened by Holm's correction so that all verdicts are right at once with 95 %"
+        in house.record("my-new-claim")["caption"]
+    )
 
 
 @pytest.mark.parametrize(

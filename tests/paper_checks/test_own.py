@@ -11,6 +11,7 @@ from matplotlib.text import Text
 from figures import look
 from paper_checks import __main__, own, own_temperature, registry
 from paper_checks.claim import Claim, Finding
+from paper_checks.judge import corrected
 from paper_checks.style_collapse import judged
 from paper_checks.trained import SIMVAE, training
 from tests.paper_checks.conftest import LEARNER
@@ -37,10 +38,18 @@ def claim(name: str) -> Claim:
     return registry.chosen([name])[0].load()
 
 
-def test_findings_of_ones_own_are_those_that_name_the_class():
-    found = [Finding.exact(name, 0.0) for name in ("a, Mine", "Mine − VAE", "a, Minerva", "Mined", "b")]
-    assert [f.name for f in own.findings_of("mine.py:Mine#12", found)] == ["a, Mine", "Mine − VAE"]
-    assert own.findings_of(None, found) == []
+def test_ones_own_findings_are_those_that_are_there_for_the_learner_alone(tmp_path: Path) -> None:
+    """Whatever the class is called: also by a word of the claim's own findings."""
+    path = tmp_path / "mine.py"
+    path.write_text(LEARNER.format(temperature=0.5).replace("class Mine", "class SimVAE"))
+    mine, checked = own.learner(f"{path}:SimVAE"), claim("style-collapse")
+    config = checked.settings("smoke", learner=mine) | {"steps": 2, "points": 160}
+    table = pd.concat([task.labelled(task.run("cpu")) for task in checked.tasks(config)], ignore_index=True)
+    found = corrected(checked, table, config, mine)
+    assert [finding.name for finding in found if finding.own] == ["retained style, SimVAE"]
+    assert len([finding for finding in found if "SimVAE" in finding.name]) > 3
+    assert Finding.from_json(found[-1].as_json()) == found[-1]
+    assert not any(finding.own for finding in checked.findings(table, config))
 
 
 def test_readme_names_the_claims_that_take_a_learner() -> None:
@@ -86,10 +95,10 @@ def test_ones_own_is_judged_and_drawn_beside_what_the_claim_compares(
     for key, asked in (("claim", config), ("control", checked.control(config))):
         ran = [task.labelled(task.run("cpu")) for task in checked.tasks(asked)]
         tables[key] = pd.concat(ran, ignore_index=True)
-    findings = checked.findings(tables["claim"], config)
+    findings = corrected(checked, tables["claim"], config, mine)
     broken = checked.findings(tables["control"], checked.control(config))
     assert not any("#" in finding.name for finding in (*findings, *broken))
-    ours = own.findings_of(mine, findings)
+    ours = [finding for finding in findings if finding.own]
     assert bool(ours) == (name in NAMED and (name, kind) != ("kept-style-is-content", "Bare"))
     of_style = {f.side for f in ours if re.search("style|position|scale|rotation", f.name) and "naive" not in f.name}
     if kind == "Bare":

@@ -130,7 +130,9 @@ def test_a_claim_file_that_leaves_is_inconclusive_with_every_option(house: House
 def test_help_says_that_the_intervals_are_joint(cli: Cli, capsys: pytest.CaptureFixture[str]):
     cli("--help")
     said = " ".join(capsys.readouterr().out.split())
-    assert "The intervals are 95 % for all findings of a claim together (Holm's correction)" in said
+    assert (
+        "Intervals are widened (Holm's correction) so that all verdicts on a claim's findings are right at once" in said
+    )
     assert "all its 95 % intervals" not in said
 
 

@@ -12,7 +12,20 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from synthetic import PRESETS, Block, Isotropic, NotExact, Views, World, load, monte_carlo, preset
+from synthetic import (
+    PRESETS,
+    Block,
+    Gaussian,
+    Identity,
+    Isotropic,
+    NotExact,
+    Style,
+    Views,
+    World,
+    load,
+    monte_carlo,
+    preset,
+)
 from tests.synthetic.worlds import every_world, linear_worlds, seeded
 
 mpl.use("Agg")
@@ -276,3 +289,28 @@ def test_plates_show_every_variable_and_formula(name: str) -> None:
     shown = {" ".join(word.split()) for word in words}
     assert shown >= set(made.formulas())
     assert all(line.count("(") == line.count(")") for word in words for line in word.splitlines())
+
+
+class Doubled(Style):
+    """`s = 2 y + eps`, of which nothing is said but how it is drawn."""
+
+    def style_dim(self, content_dim: int) -> int:
+        return content_dim
+
+    def latent_dim(self, content_dim: int) -> int:
+        return 2 * content_dim
+
+    def sample(self, content: Tensor, views: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        style = 2 * content[:, None] + torch.randn(len(content), views, content.shape[1], generator=generator)
+        return torch.cat([content[:, None].expand_as(style), style], -1), style
+
+    def formula(self) -> str:
+        return "s = 2 y + eps"
+
+
+def test_what_a_style_of_one_s_own_does_not_say_is_no_zero() -> None:
+    """That content tells nothing of it would make all of it style."""
+    world = World(Gaussian(2), Doubled(), Identity())
+    for asked in (world.style_floor, lambda: monte_carlo.style_floor(world, 50, generator=seeded(0))):
+        with pytest.raises(NotExact, match=r"style s = 2 y \+ eps does not say .*; give it a "):
+            asked()
