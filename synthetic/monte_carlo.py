@@ -95,16 +95,18 @@ def label_accuracy(world: World, n: int, *, views: int = 1, generator: torch.Gen
 def r2(world: World, of: str, n: int, *, views: int = 1, generator: torch.Generator) -> Estimate:
     """Bayes-optimal `R^2` of each coordinate of "content", or of "style" or "latent" of the first view, from J views.
 
-    `1 - E[Var(t | x)] / Var t`, the expectation over n data, the variance of t from the same data.
+    `1 - E[Var(t | x)] / Var t`, the expectation over n data, the variance of t from the same data; the error is that of
+    both, by the delta method.
     """
     if of not in ("content", "style", "latent"):
         raise ValueError(f"expected r2 of content, style or latent, found {of!r}")
     x, seen = _seen(world, n, views, generator)
     posterior = seen.posterior(x, of)
     size = posterior.mean.shape[1] // (1 if of == "content" else views)
-    left = posterior.covariance.diagonal(dim1=1, dim2=2)[:, :size]
-    total = left.mean(0) + posterior.mean[:, :size].var(0)
-    return Estimate(1 - left.mean(0) / total, left.std(0) / total / n**0.5)
+    left, mean = posterior.covariance.diagonal(dim1=1, dim2=2)[:, :size], posterior.mean[:, :size]
+    centred, total = (mean - mean.mean(0)).square(), left.mean(0) + mean.var(0)
+    share = 1 - left.mean(0) / total
+    return Estimate(share, ((1 - share) * centred - share * left).std(0) / total / n**0.5)
 
 
 def info_nce(world: World, negatives: int, batches: int, *, generator: torch.Generator) -> Estimate:

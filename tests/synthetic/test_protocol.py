@@ -189,7 +189,7 @@ def test_exact_ceilings_are_those_of_monte_carlo(name: str) -> None:
         ceiling = exactly(exact)
         estimate = exactly(partial(monte_carlo.r2, made, of, 4_000, generator=g))
         if ceiling is not None and estimate is not None:
-            assert within(estimate.value, ceiling, estimate.standard_error + 0.02)
+            assert within(estimate.value, ceiling, estimate.standard_error)
         if estimate is not None:
             assert (estimate.value > -1e-9).all()
             assert (estimate.value < 1 + 1e-9).all()
