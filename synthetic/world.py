@@ -34,6 +34,7 @@ from synthetic.style import Style
 from synthetic.views import Observed, Views
 
 FORMAT = 1
+OF_ONE_VIEW = "use world.view(j) for one view, or synthetic.monte_carlo.log_evidence, pmi or mutual_information"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,7 +166,10 @@ class World(Sampler, Part):
     def channels(self) -> tuple[Channel, ...]:
         """The observation of each view (or of all) read as a linear-Gaussian view of the latent."""
         eye = torch.eye(self.latent_dim, device=self.device, dtype=self.dtype)
-        return tuple(part.channel(self.noise.gaussian_std(), eye) for part in self.mixing.split)
+        channels = tuple(part.channel(self.noise.gaussian_std(), eye) for part in self.mixing.split)
+        if len({None if c.projection is None else len(c.projection) for c in channels}) > 1:
+            raise NotExact("modalities show different numbers of latent coordinates", OF_ONE_VIEW)
+        return channels
 
     @cached_property
     def law(self) -> Law:

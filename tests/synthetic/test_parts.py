@@ -1,7 +1,9 @@
 """Contents, styles, mixings and noises beyond the linear-Gaussian: each against another route."""
 
+import dataclasses
 import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,11 +18,15 @@ from synthetic import (
     Box,
     ClassMixture,
     Composed,
+    Content,
     Discrete,
     Fold,
     Gaussian,
     GaussianNoise,
+    Identity,
     Isotropic,
+    Linear,
+    NoNoise,
     NotExact,
     Perturbed,
     PerView,
@@ -29,6 +35,7 @@ from synthetic import (
     World,
     linear,
     mlp,
+    monte_carlo,
     orthogonal,
     tree,
 )
@@ -258,6 +265,35 @@ def test_modalities() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             call()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.6])
+def test_modalities_that_show_different_numbers_of_latents_are_refused_together(noise: float) -> None:
+    sum_of_both = Linear(torch.ones(1, 2, dtype=torch.float64))
+    made = world(Gaussian(2), Isotropic(0.5), PerView((Identity(), sum_of_both)), noise)
+    x = made.sample(20, generator=seeded(1)).x
+    assert isinstance(x, tuple)
+    for call in (
+        made.mutual_information,
+        made.content_r2,
+        lambda: made.log_evidence(x),
+        lambda: made.posterior(x),
+        lambda: made.pmi(*x),
+    ):
+        with pytest.raises(NotExact, match=r"different numbers of latent coordinates; use world.view\(j\)"):
+            call()
+    assert all(made.view(j).log_evidence(x[j][:, None]).isfinite().all() for j in (0, 1))
+    if noise == 0:
+        with pytest.raises(NotExact, match="R\\^2 -> R\\^1 is not invertible"):
+            monte_carlo.mutual_information(made, 10, generator=seeded(2))
+        return
+    shown = torch.eye(2, dtype=torch.float64), sum_of_both.weight
+    joint = torch.cat(shown) @ torch.cat(shown).mT
+    own = [0.25 * part @ part.mT + noise**2 * torch.eye(len(part), dtype=torch.float64) for part in shown]
+    covariance = joint + torch.block_diag(*own)
+    exact = stats.multivariate_normal(np.zeros(3), covariance.numpy()).logpdf(torch.cat(x, 1).numpy())
+    estimate = monte_carlo.log_evidence(made, x, samples=20_000, generator=seeded(2))
+    assert ((estimate.value - torch.as_tensor(exact)).abs() <= 5 * estimate.standard_error).all()
 
 
 def test_modalities_of_one_size_are_two_worlds_with_shared_content() -> None:
