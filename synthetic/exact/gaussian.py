@@ -323,7 +323,7 @@ class LinearGaussian(Law):
         """Accuracy of the Bayes classifier of one view, for two classes with one covariance.
 
         With `Delta` the Mahalanobis distance of the means: `sum_k pi_k Phi(Delta/2 + log(pi_k / pi_l) / Delta)`. Of
-        one class, of however many components, 1.
+        one class, of however many components, 1; of two whose observations have one law, the larger pi.
         """
         law = self.view(0).single()
         if bool((law.labels == law.labels[0]).all()):
@@ -333,6 +333,8 @@ class LinearGaussian(Law):
             raise self._refusal("label_accuracy (beyond two Gaussian classes with one covariance)")
         apart = (law.observed.mean[1] - law.observed.mean[0]).mT
         distance = torch.linalg.solve_triangular(_cholesky(covariance[0]), apart, upper=False).norm()
+        if distance == 0:
+            return float(weights.max())
         odds = law.log_weights - law.log_weights.flip(0)
         return float((weights * torch.special.ndtr(distance / 2 + odds / distance)).sum())
 

@@ -337,6 +337,14 @@ def test_two_gaussian_classes_have_an_exact_accuracy() -> None:
     assert made.label_accuracy() == pytest.approx(right.mean().item(), abs=0.006)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.2])
+def test_classes_that_differ_where_nothing_is_seen_are_guessed_by_their_share(share: float) -> None:
+    means, weights = (torch.tensor(x, dtype=torch.float64) for x in ([[0.0, 0.0], [0.0, 1.0]], [share, 1 - share]))
+    first = Linear(torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    made = world(ClassMixture(means, 0.3, weights), Isotropic(0.5), first, 0.1)
+    assert made.label_accuracy() == pytest.approx(1 - share)
+
+
 def test_entropies() -> None:
     assert world(Gaussian(3, 0.7), Isotropic()).content_entropy() == pytest.approx(3 * stats.norm(0, 0.7).entropy())
     assert world(Box(2, 0.0, 3.0), Isotropic()).content_entropy() == pytest.approx(2 * math.log(3))
