@@ -22,6 +22,8 @@ from synthetic.exact.law import Law
 from synthetic.parts import Number, Part, distribution, normal, require_positive
 from synthetic.refusal import NotExact
 
+ANY_CONTENT = "use synthetic.monte_carlo.log_evidence, pmi, mutual_information or style_floor, which take any content"
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Content(Part):
@@ -52,7 +54,7 @@ class Content(Part):
 
     def entropy(self, like: Tensor) -> float:
         """`H(y)` in nats: of the distribution where content is discrete, differential otherwise."""
-        raise self._refusal("of no elementary entropy")
+        raise self._refusal("of no elementary entropy", "average -log p(y) over world.sample(n, ...).content")
 
     def label_entropy(self, like: Tensor) -> float:
         """`H(k)` in nats."""
@@ -76,8 +78,8 @@ class Content(Part):
         """The law of symbols `z^j ~ table[y]`."""
         raise self._refusal("not discrete")
 
-    def _refusal(self, failing: str) -> NotExact:
-        return NotExact(f"content {self.formula()} is {failing}", "use the functions of synthetic.monte_carlo")
+    def _refusal(self, failing: str, remedy: str = ANY_CONTENT) -> NotExact:
+        return NotExact(f"content {self.formula()} is {failing}", remedy)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

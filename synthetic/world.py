@@ -35,6 +35,7 @@ from synthetic.views import Observed, Views
 
 FORMAT = 1
 OF_ONE_VIEW = "use world.view(j) for one view, or synthetic.monte_carlo.log_evidence, pmi or mutual_information"
+OF_LATENTS = "use synthetic.monte_carlo.mutual_information of the same world with mixing=Identity() and noise=NoNoise()"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -227,7 +228,12 @@ class World(Sampler, Part):
 
     def latent_information(self) -> float:
         """`I(z; z')` of the latents of two views, in nats."""
-        return self._resolved(lambda world: world.latent_law.mutual_information())
+        try:
+            return self._resolved(lambda world: world.latent_law.mutual_information())
+        except Unresolved:
+            raise
+        except NotExact as refusal:
+            raise NotExact(refusal.assumption, OF_LATENTS) from None
 
     def content_information(self) -> float:
         """`I(x; y)` of one view (the first modality) and content, in nats."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from synthetic.refusal import NotExact
 
 MONTE_CARLO = "use the function of the same name in synthetic.monte_carlo"
+GAUSSIAN = "use a world of Gaussian content, or of a mixture of Gaussians"
 
 
 class Law:
@@ -54,11 +55,11 @@ class Law:
 
     def label_log_prob(self, seen: Float[Tensor, "n J q"], classes: int) -> Float[Tensor, "n K"]:
         """`log p(k | t^{1:J})`."""
-        raise self._refusal("label posterior")
+        raise self._refusal("label posterior", GAUSSIAN)
 
     def posterior(self, seen: Float[Tensor, "n J q"], name: str) -> object:
         """Posterior of content, or of the latents or style of all J views."""
-        raise self._refusal(f"posterior of {name}")
+        raise self._refusal(f"posterior of {name}", GAUSSIAN)
 
     def mutual_information(self) -> float:
         """`I(t; t')` of two views, in nats."""
@@ -66,15 +67,15 @@ class Law:
 
     def content_information(self) -> float:
         """`I(t; y)` of one view, in nats."""
-        raise self._refusal("content_information")
+        raise self._refusal("content_information", GAUSSIAN)
 
     def label_accuracy(self) -> float:
         """Accuracy of the best possible classifier of one view."""
-        raise self._refusal("label_accuracy")
+        raise self._refusal("label_accuracy", GAUSSIAN)
 
     def r2(self, name: str) -> Float[Tensor, " q"]:
         """Bayes-optimal `R^2` of each coordinate of content or style from one view."""
-        raise self._refusal("r2")
+        raise self._refusal("r2", GAUSSIAN)
 
-    def _refusal(self, quantity: str) -> NotExact:
-        return NotExact(f"{quantity} of {self.what} is not elementary", MONTE_CARLO)
+    def _refusal(self, quantity: str, remedy: str = MONTE_CARLO) -> NotExact:
+        return NotExact(f"{quantity} of {self.what} is not elementary", remedy)

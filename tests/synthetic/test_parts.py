@@ -354,8 +354,57 @@ def test_entropies() -> None:
     leaves = world(tree((2, 3), 2, seeded(), stds=(1.0, 1.0), spread=0.0), Isotropic())
     assert leaves.content_entropy() == pytest.approx(math.log(6))
     assert leaves.label_entropy() == pytest.approx(math.log(2))
-    with pytest.raises(NotExact, match="no elementary entropy"):
+    with pytest.raises(NotExact, match="no elementary entropy; average -log p"):
         world(classes(), Isotropic()).content_entropy()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ring(Content):
+    """Content of a user's own, that can only be drawn."""
+
+    @property
+    def dim(self) -> int:
+        return 2
+
+    def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype) -> tuple[torch.Tensor, None]:
+        y = torch.randn(n, 2, generator=generator, dtype=dtype)
+        return y / y.norm(dim=1, keepdim=True), None
+
+    def formula(self) -> str:
+        return "y on a ring"
+
+
+def test_remedies_are_others_than_what_was_asked() -> None:
+    made, g = world(Ring(), Isotropic(0.5), noise=0.2), seeded(1)
+    x = made.sample(20, generator=g).x
+    for call in (
+        lambda: monte_carlo.content_information(made, 10, generator=g),
+        lambda: monte_carlo.r2(made, "content", 10, generator=g),
+    ):
+        with pytest.raises(NotExact, match="log_evidence, pmi, mutual_information or style_floor, which take any"):
+            call()
+    assert monte_carlo.log_evidence(made, x, generator=g).value.isfinite().all()
+    assert monte_carlo.pmi(made, x, generator=g).value.isfinite().all()
+    assert monte_carlo.mutual_information(made, 20, generator=g).value.isfinite()
+    assert monte_carlo.style_floor(made, 20, generator=g).value.isfinite().all()
+    box = world(Box(2, -1.0, 2.0), Isotropic(0.5))
+    for refused in (box.content_r2, box.content_information, lambda: monte_carlo.r2(box, "content", 10, generator=g)):
+        with pytest.raises(NotExact, match="use a world of Gaussian content"):
+            refused()
+
+
+def test_information_of_latents_is_estimated_in_the_world_that_shows_them() -> None:
+    made = world(classes(), Isotropic(0.7), linear(2, 3, seeded(1)), 1.0)
+    with pytest.raises(NotExact, match=r"of the same world with mixing=Identity\(\) and noise=NoNoise\(\)"):
+        made.latent_information()
+    shown, seen = (
+        monte_carlo.mutual_information(w, 2_000, generator=seeded(2)).value
+        for w in (dataclasses.replace(made, mixing=Identity(), noise=NoNoise()), made)
+    )
+    views = made.sample(2_000, generator=seeded(2))
+    latents = made.log_prior(views.z) - sum(made.log_prior(views.z[:, j : j + 1]) for j in (0, 1))
+    assert shown.item() == pytest.approx(latents.mean().item(), abs=0.1)
+    assert shown > seen + 0.2
 
 
 def test_published_weights_are_well_conditioned() -> None:
