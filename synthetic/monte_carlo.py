@@ -167,7 +167,7 @@ def _one_view(x: Observed, j: int) -> Float[Tensor, "n 1 D"]:
     return x[:, j : j + 1] if isinstance(x, Tensor) else x[j][:, None]
 
 
-def _chunks(x: Observed) -> Sequence[Observed]:
+def _chunks(x: Observed) -> Sequence[Tensor | tuple[Tensor, ...]]:
     if isinstance(x, Tensor):
         return x.split(CHUNK)
     return list(zip(*(own.split(CHUNK) for own in x), strict=True))

@@ -1,6 +1,9 @@
 """Estimates agree with exact values and quadrature, and their standard errors are honest."""
 
+import itertools
 import math
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from synthetic import (
     BernoulliNoise,
     Block,
     Box,
+    ClassMixture,
     Composed,
     Fold,
     Gaussian,
@@ -29,6 +33,8 @@ from synthetic import (
 )
 from synthetic.importance import importance_log_ratios
 from tests.synthetic.worlds import classes, every_world, linear_worlds, seeded, world
+
+Estimator = Callable[[torch.Generator], monte_carlo.Estimate]
 
 
 def close(estimate: monte_carlo.Estimate, expected: Tensor | float, sigmas: float = 5.0) -> bool:
@@ -111,14 +117,44 @@ def test_laplace_evidence_is_an_integral_over_content() -> None:
     assert close(estimate, exact)
 
 
-def test_standard_errors_are_honest() -> None:
-    """Estimates from 100 seeds scatter as their standard errors say."""
+@cache
+def estimators() -> dict[str, Estimator]:
+    known, tied = linear_worlds(), Affine(torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    two = ClassMixture(torch.tensor([[-0.3], [1.2]], dtype=torch.float64), 0.0, torch.tensor([0.8, 0.2]).double())
+    scaled = world(two, Block(1, 0.5, tied, log_scale=tied, shape=6.0))
+    mixed, discrete, one = (
+        known[w] for w in ("anisotropic classes, square", "the class itself", "isotropic, nothing else")
+    )
+    return {
+        "mutual_information": lambda g: monte_carlo.mutual_information(mixed, 200, generator=g),
+        "content_information": lambda g: monte_carlo.content_information(mixed, 200, generator=g),
+        "content_information of classes": lambda g: monte_carlo.content_information(discrete, 200, generator=g),
+        "label_accuracy": lambda g: monte_carlo.label_accuracy(mixed, 200, generator=g),
+        "r2": lambda g: monte_carlo.r2(mixed, "content", 200, generator=g),
+        "r2 of one Gaussian": lambda g: monte_carlo.r2(one, "style", 200, views=2, generator=g),
+        "info_nce": lambda g: monte_carlo.info_nce(one, 4, 5, generator=g),
+        "style_floor": lambda g: monte_carlo.style_floor(scaled, 200, generator=g),
+    }
+
+
+def honest(values: Tensor, errors: Tensor) -> bool:
+    """Whether values of independent draws, one a row, scatter as their standard errors say."""
+    return bool(((values.std(0) / errors.square().mean(0).sqrt()).log().abs() < math.log(1.4)).all())
+
+
+@pytest.mark.parametrize("name", estimators())
+def test_standard_errors_are_honest(name: str) -> None:
+    found = [estimators()[name](seeded(s)) for s in range(40)]
+    assert honest(torch.stack([e.value for e in found]), torch.stack([e.standard_error for e in found]))
+
+
+@pytest.mark.parametrize("of", [monte_carlo.log_evidence, monte_carlo.pmi])
+def test_standard_errors_of_sampled_evidence_are_honest(of: Callable[..., monte_carlo.Estimate]) -> None:
+    """Of a datum that is given 200 times, each time with samples of its own."""
     made = world(Gaussian(1), Isotropic(0.6), mlp(1, 2, seeded(1)), 0.3)
-    x = made.sample(1, generator=seeded(2)).x
-    found = [monte_carlo.log_evidence(made, x, samples=500, generator=seeded(s)) for s in range(100)]
-    scatter = torch.stack([e.value for e in found]).std().item()
-    stated = torch.stack([e.standard_error for e in found]).mean().item()
-    assert scatter == pytest.approx(stated, rel=0.35)
+    x = made.sample(1, generator=seeded(2)).x.expand(200, -1, -1)
+    found = of(made, x, samples=400, generator=seeded(3))
+    assert honest(found.value, found.standard_error)
 
 
 def test_information_of_a_mixture_is_between_its_bounds() -> None:
@@ -163,14 +199,24 @@ def test_optimal_info_nce_approaches_the_information_from_below() -> None:
     assert monte_carlo.info_nce(made, 1, 2, generator=seeded()).value.item() == pytest.approx(0)
 
 
+def test_information_of_unequal_classes_is_that_of_quadrature() -> None:
+    weights, means = torch.tensor([[0.1, 0.2, 0.7], [-1.0, 1.0, 2.5]], dtype=torch.float64)
+    made = world(ClassMixture(means[:, None], 0.0, weights), Isotropic(1.0))
+    x = torch.linspace(-8, 10, 2001, dtype=torch.float64)
+    joint = weights[:, None] * torch.distributions.Normal(means[:, None], 1.0).log_prob(x).exp()
+    exact = (joint * (joint / (weights[:, None] * joint.sum(0))).log()).sum().item() * 18 / 2000
+    assert close(monte_carlo.content_information(made, 5_000, generator=seeded(1)), exact)
+
+
 def test_accuracy_and_r2_grow_with_views() -> None:
     made = linear_worlds()["anisotropic classes, square"]
     few, many = (monte_carlo.label_accuracy(made, 4_000, views=j, generator=seeded(1)) for j in (1, 8))
     assert few.value < many.value
     one, eight = (monte_carlo.r2(made, "content", 4_000, views=j, generator=seeded(1)) for j in (1, 8))
     assert (one.value < eight.value).all()
-    latent = monte_carlo.r2(made, "latent", 4_000, generator=seeded(1))
-    assert latent.value.shape == (2,)
+    for of, views in itertools.product(("content", "style", "latent"), (1, 3)):
+        estimate = monte_carlo.r2(made, of, 100, views=views, generator=seeded(1))
+        assert estimate.value.shape == estimate.standard_error.shape == (2,)
 
 
 def test_r2_of_a_mixture_beats_regression() -> None:
