@@ -11,7 +11,7 @@ from scipy import stats
 from torch.autograd.functional import jacobian
 
 from synthetic import MLP, Identity, Linear, NotExact
-from synthetic.networks import conditioned, linear, mlp
+from synthetic.networks import conditioned, linear, mlp, orthonormal
 from tests.synthetic.worlds import seeded
 
 SIZES = st.sampled_from([(1, 1), (2, 2), (3, 3), (2, 5), (3, 4)])
@@ -88,6 +88,14 @@ def test_slope_shows() -> None:
     z = torch.randn(5, 2, generator=seeded(2), dtype=torch.float64)
     assert torch.allclose(mixing(3 * z), 3 * mixing(z))
     assert not torch.allclose(mixing(-z), -mixing(z))
+
+
+def test_orthonormal_columns_have_no_preferred_sign() -> None:
+    """Haar: each entry of 3 rows has mean 0 and variance 1/3."""
+    g = seeded(1)
+    drawn = torch.stack([orthonormal(3, 2, g) for _ in range(300)])
+    assert torch.allclose(drawn.mT @ drawn, torch.eye(2, dtype=torch.float64).expand(300, -1, -1))
+    assert drawn.mean(0).abs().max() < 4 / (3 * 300) ** 0.5
 
 
 def test_impossible_mixings() -> None:
