@@ -82,6 +82,13 @@ def test_clusters_that_are_there_are_found(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_other_shares_of_classes_among_test_points_change_nothing(method):
+    (train, _), (test, labels) = clusters(seed=1), clusters(seed=2)
+    rows = torch.cat([torch.where(labels == k)[0][:count] for k, count in enumerate((100, 5, 2))])
+    assert method(train, test[rows], labels[rows], 3).accuracy == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scale", [1e-5, 1e5])
 def test_clustering_does_not_see_rotation_scale_or_place(method, scale: float):
     (train, _), (test, labels) = clusters(spread=0.7, seed=1), clusters(spread=0.7, seed=2)

@@ -44,6 +44,11 @@ def test_exact_critic_is_left_alone():
     assert information.tuba(fresh).mean().item() == pytest.approx(TRUTH, abs=0.03)
 
 
+def test_what_is_learned_by_heart_of_the_fitted_half_does_not_count():
+    x, y = torch.randn(2, 400, 4, generator=torch.Generator().manual_seed(0))
+    assert critics.between(x, y, steps=300, batch=64, hidden=(64,), rate=5e-3) < 0.1
+
+
 def test_information_between_representations():
     x, y = correlated(1200, 0.9, 2, 3)
     y[1] = y[1].roll(1, 0)

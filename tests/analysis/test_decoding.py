@@ -90,6 +90,13 @@ def test_conditioning_takes_away_what_the_class_tells():
     )
 
 
+def test_classes_count_by_their_share():
+    """One row in ten is of a class in which r tells t; elsewhere it tells nothing."""
+    k, t = (torch.arange(N) % 10 == 0).long(), noise(N, 1)
+    told = torch.where(k[:, None] == 1, t + NOISE * noise(N, 1, seed=1), noise(N, 1, seed=2))
+    assert conditional_information(told, t, k) == pytest.approx(PER_COORDINATE / 10, abs=0.01)
+
+
 def test_a_network_reads_what_a_line_does_not():
     g = torch.Generator().manual_seed(0)
     k, s = torch.randint(2, (4000,), generator=g), torch.randn(4000, 1, generator=g)

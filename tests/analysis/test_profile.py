@@ -106,6 +106,14 @@ def test_intervals_hold_the_estimate_and_narrow_with_rows():
         r2_interval(seen, style, level=95.0)
 
 
+def test_the_level_of_an_interval_is_the_share_of_resamples_inside():
+    """Of a normal distribution 95 % lie within 1.960 standard deviations, 50 % within 0.674."""
+    _, style, _ = drawn()
+    seen = style + normal(N, 2, seed=5)
+    wide, narrow = (r2_interval(seen, style, level=level, resamples=2000) for level in (0.95, 0.5))
+    assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(1.960 / 0.674, rel=0.15)
+
+
 def test_interval_of_neighbours():
     content, style, labels = drawn()
     for representation, kind in ((style, "knn"), (content, "knn"), (style, "mlp")):

@@ -135,6 +135,16 @@ def test_no_cluster_stays_empty():
     assert (counts > 0).all()
 
 
+def test_empty_clusters_restart_among_the_points():
+    """All points lie about one prototype, the others on the far side of the sphere."""
+    generator, pole = torch.Generator().manual_seed(0), torch.tensor([1.0, 0.0, 0.0])
+    bank = unit(pole + 0.1 * torch.randn(1, 60, 1, 3, generator=generator))
+    prototypes = unit(torch.stack([pole, -pole, torch.tensor([-1.0, 0.1, 0.0])]))[None]
+    for _ in range(5):
+        prototypes = recluster(bank, prototypes)
+    assert (torch.nn.functional.one_hot(clustering.assign(bank, prototypes), 3).sum(1) > 0).all()
+
+
 @pytest.mark.parametrize("prior", ["gaussian", "flat", "plug-in", "standard", "split"])
 def test_simvae_is_its_bound(prior):
     learner = learners.SimVAE(**SMALL, prior=prior, style_variance=0.3, content_variance=2.0, decoder_variance=0.2)
