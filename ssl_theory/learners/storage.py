@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 from dataclasses import fields
@@ -10,24 +11,26 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, uint8
 
 from ssl_theory.learners.learner import Learner
 
 FORMAT = 1
-DESCRIPTION = "ssl_theory"
+DESCRIPTION, SUM = "ssl_theory", "sha256"
 
 
 def write(path: str | Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
     """Write to a new file beside `path`, then put it in place of the old one: a killed run leaves the old one
     whole.
 
-    One file holds both (safetensors with the JSON in its header), so the two can never disagree.
+    One file holds both (safetensors with the JSON in its header), so the two can never disagree; a SHA-256 over both
+    tells a damaged one.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    header = {DESCRIPTION: json.dumps(description | {"format": FORMAT})}
-    payload = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata=header)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    said = json.dumps(description | {"format": FORMAT})
+    payload = save(tensors, metadata={DESCRIPTION: said, SUM: _sum(said, tensors)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
@@ -45,17 +48,29 @@ def write(path: str | Path, tensors: dict[str, Tensor], description: dict[str, A
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the description of a file that `write` wrote."""
+    """The tensors and the description of a file that `write` wrote; ValueError where it is damaged."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = (file.metadata() or {}).get(DESCRIPTION)
+            header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"expected a file written by this package at {path}, found {error}; train again") from error
-    description = json.loads(header) if header else {}
+    said = header.get(DESCRIPTION, "")
+    if header.get(SUM) != _sum(said, tensors):
+        raise ValueError(f"{path} is damaged, or of an earlier version of this package; delete it and train again")
+    description = json.loads(said)
     if description.get("format") != FORMAT:
         raise ValueError(f"expected format {FORMAT} in {path}, found {description.get('format')}; train again")
     return tensors, description
+
+
+def _sum(said: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of the description and of name, type, shape and bytes of every tensor."""
+    digest = hashlib.sha256(said.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def describe(learner: Learner) -> dict[str, Any]:

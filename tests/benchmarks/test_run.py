@@ -193,6 +193,29 @@ def test_what_cannot_be_gone_on_from_is_told_of_in_one_line(tmp_path, uninterrup
     assert told[0].endswith(")")
 
 
+@pytest.mark.parametrize("name", ["checkpoint", "50.fitted"])
+def test_a_flipped_bit_in_weights_changes_no_number(tmp_path, uninterrupted, name, monkeypatch):
+    one, examined, told = job(tmp_path), run._examined, []
+
+    def kill(*_: object) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(run, "_examined", kill)
+    with pytest.raises(InterruptedError):
+        run.run([one], workers=1, fresh=False, report=silent)
+    file = one.beside(name)
+    content = bytearray(file.read_bytes())
+    content[8 + int.from_bytes(content[:8], "little") + 3] ^= 64
+    file.write_bytes(content)
+    if name == "checkpoint":
+        one.beside("200.fitted").unlink()
+    monkeypatch.setattr(run, "_examined", examined)
+    result = run.run([one], workers=1, fresh=False, report=lambda _, stage, *__: told.append(stage))[0]
+    assert any(stage.startswith(f"{run.REFUSED} {file.name}, trained anew") for stage in told)
+    pd.testing.assert_frame_equal(result.rows, uninterrupted.rows)
+    assert [p.name for p in tmp_path.iterdir()] == [one.entry.name]
+
+
 def test_what_is_told_stays_above_the_bars():
     console = Console(file=io.StringIO(), width=40)
     bars = progress._Bars(rich.progress.Progress(console=console), {}, {"simclr": "SimCLR"})

@@ -122,6 +122,32 @@ def test_a_broken_checkpoint_is_refused_in_one_line(spoil, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_flipped_bit_is_told_wherever_it_is(tmp_path):
+    """In weights, in the description, in a name: of members and of a checkpoint, each in one line."""
+    train(steps=2, checkpoint=tmp_path / "run").save(tmp_path / "members")
+    for path, read in ((tmp_path / "members", Fitted.load), (tmp_path / "run", storage.read)):
+        whole = path.read_bytes()
+        read(path)
+        start = 8 + int.from_bytes(whole[:8], "little")
+        for at in (start, len(whole) - 2, whole.index(b"learner"), whole.index(b"sha256"), whole.index(b"encoder")):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with pytest.raises(ValueError, match=f"{path} is damaged, .*; delete it and train again") as error:
+                read(path)
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.bool, torch.int64])
+def test_tensors_of_every_kind_come_back(dtype, tmp_path):
+    grid = torch.arange(12).reshape(4, 3).to(dtype)
+    given = {"turned": grid.T, "part": grid[:, 1], "none": grid[:0], "number": grid[1, 1]}
+    storage.write(tmp_path / "file", given, {"é": [1, None]})
+    tensors, said = storage.read(tmp_path / "file")
+    assert all(
+        torch.equal(tensors[name], value) and tensors[name].shape == value.shape for name, value in given.items()
+    )
+    assert said["é"] == [1, None]
+
+
 def test_an_unwritable_place_is_a_one_line_error_and_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"cannot write .*; free space or choose another folder") as error:
