@@ -15,13 +15,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ssl_theory.benchmarks.data import Images
+from ssl_theory.benchmarks.errors import InputError
 
 FORMAT = 2
 Parts = tuple[dict[str, Images], int]
@@ -45,10 +46,24 @@ def home() -> Path:
 
 
 def files(folder: Path) -> list[object]:
-    """Where the folder is, and name, size and time of every file in it."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Where the folder is, and name, size and time of every file in it; InputError where there is none."""
+    found = sorted(_below(folder))
+    if not found:
+        raise InputError(
+            f"cannot read {folder}: no table or image in it; expected Parquet files with an image and a label column."
+        )
     stats = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
     return [str(folder.resolve()), stats]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Its files, through links to folders too, as `datasets` may go, but not round in circles."""
+    above: dict[str, tuple[str, ...]] = {}
+    for here, folders, names in os.walk(folder, followlinks=True):
+        way = (*above.get(os.path.dirname(here), ()), os.path.realpath(here))
+        above[here] = way
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(here, name)) not in way]
+        yield from filter(Path.is_file, (Path(here, name) for name in names))
 
 
 def read(entry: Path) -> Parts | None:

@@ -9,6 +9,7 @@ import torch
 
 from ssl_theory.benchmarks import decoded, hub
 from ssl_theory.benchmarks.data import load
+from ssl_theory.benchmarks.errors import InputError
 from tests.benchmarks.scans import table
 
 
@@ -71,6 +72,33 @@ def test_changed_folder_and_other_columns_are_decoded_anew(scans, calls):
     os.utime(file, ns=(1, 1))
     load("folder", folder=scans, label_column="kind")
     assert len(calls) == 4
+
+
+def test_a_change_behind_a_link_to_a_folder_is_seen(scans, tmp_path, calls):
+    """`datasets` follows such a link."""
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "data").symlink_to(scans)
+    for n in (30, 60):
+        table(scans, n=n)
+        splits = [load("folder", folder=tmp_path / "links") for _ in range(2)]
+        assert [len(part.train) + len(part.validation) + len(part.test) for part in splits] == [n, n]
+    assert len(calls) == 2
+
+
+def test_two_links_to_a_folder_count_and_circles_end(scans, tmp_path):
+    for name in ("one", "deep/two"):
+        (tmp_path / "links" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "links" / name).symlink_to(scans)
+    (scans / "back").symlink_to(tmp_path / "links")
+    (scans / "self").symlink_to(".")
+    found = [Path(name).parent for name, *_ in decoded.files(tmp_path / "links")[1]]
+    assert found == [Path("deep/two"), Path("one")]
+
+
+def test_a_folder_without_files_is_refused(tmp_path):
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="no table or image in it"):
+        decoded.files(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "emptied", "said", "unsaid"])
