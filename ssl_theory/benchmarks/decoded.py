@@ -24,7 +24,7 @@ import torch
 from ssl_theory.benchmarks.data import Images
 from ssl_theory.benchmarks.errors import InputError
 
-FORMAT = 2
+FORMAT = 3
 Parts = tuple[dict[str, Images], int]
 
 

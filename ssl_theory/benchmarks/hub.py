@@ -294,15 +294,15 @@ def _pixels(table: Any, column: str, where: str, shaped: Callable[[Image], Image
 def _decode(
     record: dict[str, Any] | None, row: int, column: str, where: str, shaped: Callable[[Image], Image]
 ) -> np.ndarray:
-    """One encoded image as uint8 `(C, H, W)`."""
-    from PIL import Image, UnidentifiedImageError
+    """One encoded image as uint8 `(C, H, W)`, turned as its EXIF says, which viewers and `datasets` do."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         if record is None:
             raise ValueError("no image in this row")
         with Image.open(io.BytesIO(record["bytes"]) if record.get("bytes") else record["path"]) as image:
             image.load()
-            mode, array = image.mode, np.asarray(shaped(image))
+            mode, array = image.mode, np.asarray(shaped(ImageOps.exif_transpose(image)))
     except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, ... by file format
         reason = "of no known format" if isinstance(error, UnidentifiedImageError) else str(error)[:120]
         raise InputError(

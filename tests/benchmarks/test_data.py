@@ -1,5 +1,6 @@
 """Data sets are read as they are, cut without overlap, and refused in one line where they cannot be used."""
 
+import io
 import logging
 import math
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from huggingface_hub.errors import HfHubHTTPError
+from PIL import Image
 
 from ssl_theory.benchmarks import data, hub
 from ssl_theory.benchmarks.augmentation import Affine
@@ -126,6 +128,17 @@ def test_corrupt_image_names_its_row(tmp_path):
     assert "row 29 cannot be decoded" in one_line(tmp_path)
     table(tmp_path, images=[good] * 29 + [b"no image"])
     assert "row 29 cannot be decoded (of no known format): replace or drop the row" in one_line(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_their_exif_says(tmp_path, orientation):
+    """As `datasets` itself decodes them."""
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).save(buffer, "PNG", exif=exif)
+    table(tmp_path, images=[buffer.getvalue()] * 30)
+    seen = datasets.Image().decode_example({"bytes": buffer.getvalue(), "path": None})
+    assert torch.equal(load_folder(tmp_path).train.pixels[0, 0], torch.from_numpy(np.array(seen)))
 
 
 def test_row_without_an_image(tmp_path):
