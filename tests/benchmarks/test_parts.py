@@ -29,6 +29,10 @@ def test_parts_are_taken_as_they_are_where_they_suffice(tmp_path):
         ({"train": [0, 0], "others": [0, 1]}, "all 2 classes, found none of class 1:"),
         ({"train": [0, 2, 0]}, "all 3 classes, found none of class 1:"),
         ({"train": [0, 50], "others": [0, 1]}, "found none of class 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, ...:"),
+        (
+            {"train": [0, 1, 2, 10**10]},
+            "all 10000000001 classes, found none of class 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, ",
+        ),
     ],
 )
 def test_parts_that_do_not_suffice_are_one_line_and_nothing_is_written(tmp_path, labels, message, capsys):
