@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shlex
@@ -20,7 +19,7 @@ except ImportError:  # typer that still stands on click
     from click import Abort  # type: ignore[assignment]
     from click import ClickException as TyperException  # type: ignore[assignment]
 
-from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.benchmarks.errors import FULL, InputError
 
 if TYPE_CHECKING:
     from ssl_theory.benchmarks.grid import Bench
@@ -379,9 +378,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except TyperException as error:
         code = _complain(f"{error.format_message()} See ssl-bench{called} --help.")
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL:
             raise
-        code = _complain("no space left on the disk; what is finished is kept: make room and run the same command.")
+        code = _complain(
+            "no space left on the disk, in your quota or in one file; what is finished is kept: make room and run the "
+            "same command."
+        )
     except (KeyboardInterrupt, Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:  # typer may have answered Ctrl-C with this code itself

@@ -8,7 +8,6 @@ entry whose bytes have another one is as good as absent. What is being written h
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib.metadata
 import io
@@ -28,7 +27,7 @@ import torch
 from filelock import FileLock, Timeout
 
 import ssl_theory
-from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.benchmarks.errors import FULL, InputError
 from ssl_theory.benchmarks.machine import Effort
 
 COMPUTING = ("numpy", "scipy", "scikit-learn")  # the packages that numbers come from, besides torch
@@ -191,7 +190,7 @@ def alone(folder: Path, *below: str) -> Iterator[None]:
     except Timeout:
         raise InputError(f"another ssl-bench is writing to {folder}: wait for its end or give another --out.") from None
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             raise
         raise InputError(f"--out: cannot write to {folder} ({error.strerror}); name another folder.") from error
     try:

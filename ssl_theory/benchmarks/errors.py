@@ -1,4 +1,8 @@
-"""What a user got wrong, in one line."""
+"""What a user got wrong, in one line; and when a disk is full."""
+
+import errno
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # the disk's room, the user's share, one file's limit
 
 
 class InputError(ValueError):

@@ -8,7 +8,6 @@ take two columns, a `Recipe` says what."""
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import re
@@ -24,7 +23,7 @@ import torch
 from jaxtyping import Int
 
 from ssl_theory.benchmarks.data import Images
-from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.benchmarks.errors import FULL, InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -203,7 +202,7 @@ def fetch_ahead(place: str) -> str:
 
 def no_space(error: BaseException) -> bool:
     """Whether a full disk is what went wrong; `datasets` also looks for room itself before it writes."""
-    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "Not enough disk space" in str(error)
+    return (isinstance(error, OSError) and error.errno in FULL) or "Not enough disk space" in str(error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,5 +1,6 @@
 """Data sets are read as they are, cut without overlap, and refused in one line where they cannot be used."""
 
+import errno
 import io
 import logging
 import math
@@ -240,7 +241,8 @@ def test_no_room_for_the_tables_says_where(tmp_path, monkeypatch):
     table(tmp_path)
     wrapped = RuntimeError("while generating")
     wrapped.__cause__ = OSError(28, "No space left on device")
-    for error in (wrapped, OSError("Not enough disk space. Needed: 3 GiB")):
+    limits = [OSError(number, "the system's words") for number in (errno.EDQUOT, errno.EFBIG)]
+    for error in (wrapped, *limits, OSError("Not enough disk space. Needed: 3 GiB")):
         failing(monkeypatch, error)
         assert "no space left on the disk" in one_line(tmp_path)
 

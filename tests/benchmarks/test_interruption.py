@@ -64,12 +64,13 @@ def test_the_first_of_several_processes_lets_the_others_go_when_it_is_refused(tm
     assert asked == [[]]
 
 
-def full(*_):
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_disk_that_fills_up_in_training_is_one_line(scans, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG], ids=errno.errorcode.get)
+def test_a_disk_that_fills_up_in_training_is_one_line(number, scans, tmp_path, monkeypatch, capsys):
     """Through a checkpoint that cannot be written."""
+
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
     monkeypatch.setattr(os, "fsync", full)
     options = ["--out", tmp_path, "--seeds", 2, "--steps", 4, "--device", "cpu", "--jobs", 1]
     assert bench("folder", "--data-dir", scans, "--methods", "simclr,vae", *options) == 2
