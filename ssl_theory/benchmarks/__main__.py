@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -73,6 +73,15 @@ INTERRUPTED = 130
 GIVEN: list[str] = []  # the words of this command, as `main` was given them
 DIGITS_STEPS, STEPS, DIGITS_SEEDS, SEEDS = 4000, 2000, 5, 3
 
+
+def _place(typed: str | Path) -> Path:
+    """Not what is empty, as an unset variable of the shell is: it would be the folder that one is in."""
+    if typed == "":
+        raise typer.BadParameter("it is empty; give a folder (. for the one you are in).")
+    return Path(typed)
+
+
+FOLDER: dict[str, Any] = {"parser": _place, "metavar": "<path>"}
 app, compare_app, download_app, map_app = (
     typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False) for _ in range(4)
 )
@@ -127,11 +136,13 @@ def bench(
         ),
     ] = False,
     batch: Annotated[int, typer.Option(help="Images a step, each with 2 views.")] = 64,
-    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/bench"),
+    out: Annotated[Path, typer.Option(help="Folder for results.", **FOLDER)] = Path("results/bench"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder with the images, in the hub's layout (Parquet); for several NAMEs that of NAME/."),
+        typer.Option(
+            help="Folder with the images, in the hub's layout (Parquet); for several NAMEs that of NAME/.", **FOLDER
+        ),
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
@@ -249,7 +260,7 @@ def compare(
 @download_app.command(help=DOWNLOAD)
 def download(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Data set.")],
-    to: Annotated[Path | None, typer.Option(help="Folder to put it in; by default data/NAME.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder to put it in; by default data/NAME.", **FOLDER)] = None,
 ) -> None:
     """See DOWNLOAD."""
     from ssl_theory.benchmarks.download import fetch
@@ -271,7 +282,7 @@ def content_map(
         str | None, typer.Option(help="Values on that axis of the plane, separated by commas.")
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).")
+        Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).", **FOLDER)
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Column with the images.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column with the labels 0..C-1.")] = None,
@@ -279,7 +290,7 @@ def content_map(
     augmentation: Annotated[
         str, typer.Option(help="affine (shift, turn, scale), crop (and flip) or crop-colour.")
     ] = "affine",
-    out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("results/content-map"),
+    out: Annotated[Path, typer.Option(help="Folder for results.", **FOLDER)] = Path("results/content-map"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int, typer.Option(help="Parts at a time, each with one thread; 0: one a core, at most 2.")] = 0,
 ) -> None:

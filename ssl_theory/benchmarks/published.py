@@ -171,7 +171,8 @@ WORLD = "world"
 def named(name: str | None, shape: tuple[int, ...]) -> Augmentation:
     """The augmentation of that name for photographs `(C, H, W)`; by default affine for grey, crop and colour for
     RGB images."""
-    chosen = name or ("affine" if shape[0] == 1 else "crop-colour")
+    usual = "affine" if shape[0] == 1 else "crop-colour"
+    chosen = usual if name is None else name
     if chosen == WORLD:
         raise InputError("--augmentation world is for images that can be drawn anew, as sprites: choose another one.")
     if chosen not in NAMED:

@@ -26,6 +26,9 @@ from tests.benchmarks.shell import bench
         (["digits", "--compile"], "these views have none"),
         (["digits", "--augmentation", "crop-colour"], "needs RGB images"),
         (["digits", "sprites", "--augmentation", "world"], "choose another one"),
+        (["digits", "--augmentation", ""], "unknown augmentation ''; known: affine"),
+        (["sprites", "--augmentation", ""], "unknown augmentation ''"),
+        (["map", "digits", "--narrow", "--steps", 1, "--augmentation", ""], "unknown augmentation ''"),
         (["digits", "--device", "abacus"], "auto, cpu or cuda"),
         (["digits", "--device", "meta"], "auto, cpu or cuda"),
         (["digits", "--device", "cpu:0"], "auto, cpu or cuda"),
@@ -55,6 +58,18 @@ def test_bad_input_is_one_line_and_exit_2(arguments, said, tmp_path, capsys, mon
     assert shown.err.count("\n") == 1
     assert said in shown.err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["digits --methods pixels --out=", "map --steps 1 --out=", "mnist --data-dir=", "download mnist --to="]
+)
+def test_an_empty_name_is_not_the_folder_one_is_in(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert bench(*words.split()) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"'{words.split()[-1][:-1]}': it is empty; give a folder" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_column_and_truncated_file(scans, tmp_path, capsys):
