@@ -233,6 +233,16 @@ def test_logistic_regressions_penalty_is_that_of_five_folds():
     assert not torch.allclose(found, by[0], atol=1e-1)
 
 
+def test_the_penalty_of_logistic_regression_does_not_bind_where_dimensions_are_correlated():
+    """Classes that differ by what two dimensions of correlation 1 - 1e-5 do not share."""
+    g = torch.Generator().manual_seed(0)
+    own = torch.randn(2000, 2, generator=g)
+    x, label = torch.randn(2000, 1, generator=g) + 0.003 * own, (own[:, 0] > own[:, 1]).long()
+    told = (x[1000:], label[1000:])
+    assert accuracy(x[:1000], label[:1000], test=told) > 0.95
+    assert accuracy(x[:1000], label[:1000], test=told, penalties=(0.1,)) < 0.75
+
+
 def test_standardising_takes_the_fitted_half():
     x, t, _ = drawn()
     seen, (a, b) = x + t, halves(N, torch.Generator().manual_seed(0))

@@ -43,8 +43,15 @@ def test_ones_own_findings_are_those_that_are_there_for_the_learner_alone(tmp_pa
     path = tmp_path / "mine.py"
     path.write_text(LEARNER.format(temperature=0.5).replace("class Mine", "class SimVAE"))
     mine, checked = own.learner(f"{path}:SimVAE"), claim("style-collapse")
-    config = checked.settings("smoke", learner=mine) | {"steps": 2, "points": 160}
-    table = pd.concat([task.labelled(task.run("cpu")) for task in checked.tasks(config)], ignore_index=True)
+    config = checked.settings("smoke", learner=mine)
+    told = {"SimCLR": 0.1, "VICReg": 0.2, "SimVAE": 0.5, SIMVAE[0]: 0.9, SIMVAE[1]: 0.8, "observation": 1.0}
+    rows = [(method, "style R2, nonlinear", value) for method, value in told.items()]
+    table = pd.concat(
+        pd.DataFrame([*rows, ("observation", "style floor", 0.0)], columns=["method", "measure", "value"]).assign(
+            seed=s
+        )
+        for s in range(3)
+    )
     found = corrected(checked, table, config, mine)
     assert [finding.name for finding in found if finding.own] == ["retained style, SimVAE"]
     assert len([finding for finding in found if "SimVAE" in finding.name]) > 3
