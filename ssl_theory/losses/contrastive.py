@@ -161,7 +161,7 @@ def supervised_contrastive(z: Views, label: Int[Tensor, "*shape n"], *, temperat
     require_views(z)
     points = wide(z).flatten(-3, -2)[..., None, :, :]  # the axis of pairs of views, of size one
     scores = scorer("cosine", temperature)(points, points)[..., 0, :, :]
-    classes = each_view(label, z.shape[-2])
+    classes = each_view(label, z)
     alike = without_diagonal((classes[..., :, None] == classes[..., None, :]).to(scores.dtype)) > 0
     log_partition = without_diagonal(scores).logsumexp(-1)
     positive = torch.where(alike, scores, 0).sum(-1) / alike.sum(-1)

@@ -41,7 +41,7 @@ def instance_softmax(
     require_positive("temperature", temperature)
     z, weights = (unit(wide(v)) if normalise else wide(v) for v in (z, weights))
     logits = (z / per_member(temperature, 3)).flatten(-3, -2) @ weights.mT
-    own = each_view(index, z.shape[-2]).expand(logits.shape[:-1])
+    own = each_view(index, z).expand(logits.shape[:-1])
     chosen = logits.gather(-1, own[..., None])[..., 0]
     return (logits.logsumexp(-1) - chosen).mean(-1)
 

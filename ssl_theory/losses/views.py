@@ -84,9 +84,13 @@ def pick(z: Tensor, positions: list[int], axis: int) -> Tensor:
     return torch.stack([z.select(axis, position) for position in positions], axis)
 
 
-def each_view(index: Int[Tensor, "*shape n"], views: int) -> Int[Tensor, "*shape m"]:
-    """A label for each view of each data point, in the order of `z.flatten(-3, -2)`."""
-    return index[..., None].expand(*index.shape, views).flatten(-2)
+def each_view(index: Int[Tensor, "*shape n"], z: Float[Tensor, "*batch n J d"]) -> Int[Tensor, "*shape m"]:
+    """A label for each view of each data point, in the order of `z.flatten(-3, -2)`; refused where data points have
+    not each one."""
+    if index.ndim > z.ndim - 2 or index.shape[-1:] != z.shape[-3:-2]:
+        found = f"{tuple(index.shape)} with z {tuple(z.shape)}"
+        raise ValueError(f"expected one label a data point, ({z.shape[-3]},) or (*batch, {z.shape[-3]}), found {found}")
+    return index[..., None].expand(*index.shape, z.shape[-2]).flatten(-2)
 
 
 def view_pairs(views: int) -> tuple[list[int], list[int]]:

@@ -1,6 +1,7 @@
 """Contrastive losses: InfoNCE against loops, as prior minus density, chunked, and its conventions."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from ssl_theory.losses.contrastive import (
     supervised_contrastive,
     triplet,
 )
+from ssl_theory.losses.instance import instance_softmax
 from ssl_theory.losses.partition import self_partition
 from ssl_theory.losses.state import Queue
 from ssl_theory.losses.views import unit
@@ -147,6 +149,13 @@ def test_bad_input_is_refused_in_one_line(z, kwargs, message):
     with pytest.raises(ValueError, match=message) as error:
         info_nce(z, **kwargs)
     assert "\n" not in str(error.value)
+
+
+def test_labels_are_one_a_data_point_not_one_hot():
+    z, hot = torch.zeros(6, 2, 3), torch.eye(6, dtype=torch.long)
+    for loss in (supervised_contrastive, partial(instance_softmax, weights=torch.zeros(6, 3))):
+        with pytest.raises(ValueError, match=r"one label a data point, \(6,\) or \(\*batch, 6\), found \(6, 6\)"):
+            loss(z, hot)
 
 
 def by_member(reference, z, *args):

@@ -46,12 +46,9 @@ def test_ones_own_findings_are_those_that_are_there_for_the_learner_alone(tmp_pa
     config = checked.settings("smoke", learner=mine)
     told = {"SimCLR": 0.1, "VICReg": 0.2, "SimVAE": 0.5, SIMVAE[0]: 0.9, SIMVAE[1]: 0.8, "observation": 1.0}
     rows = [(method, "style R2, nonlinear", value) for method, value in told.items()]
-    table = pd.concat(
-        pd.DataFrame([*rows, ("observation", "style floor", 0.0)], columns=["method", "measure", "value"]).assign(
-            seed=s
-        )
-        for s in range(3)
-    )
+    rows.append(("observation", "style floor", 0.0))
+    seeds = [pd.DataFrame(rows, columns=["method", "measure", "value"]).assign(seed=seed) for seed in range(3)]
+    table = pd.concat(seeds, ignore_index=True)
     found = corrected(checked, table, config, mine)
     assert [finding.name for finding in found if finding.own] == ["retained style, SimVAE"]
     assert len([finding for finding in found if "SimVAE" in finding.name]) > 3
