@@ -16,8 +16,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("one view picked twice", "for position in positions]", "for position in sorted(positions)[::-1]]"),
         (
             "labels per view tiled",
-            "index[..., None].expand(*index.shape, views)",
-            "index[..., None, :].expand(*index.shape[:-1], views, -1)",
+            "index[..., None].expand(*index.shape, z.shape[-2])",
+            "index[..., None, :].expand(*index.shape[:-1], z.shape[-2], -1)",
         ),
         ("non-positive accepted", "value <= 0", "value < 0"),
     ],
@@ -129,7 +129,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "without_diagonal(scores).logsumexp(-1)\n    positive",
             "scores.logsumexp(-1)\n    positive",
         ),
-        ("supcon labels tiled", "each_view(label, z.shape[-2])", "label.repeat(z.shape[-2])"),
+        ("supcon labels tiled", "each_view(label, z)", "label.repeat(z.shape[-2])"),
         ("spectral diagonal kept", "(every - positive.square().sum(-2))", "every"),
         ("spectral factor two", "repulsion.mean(-1) - 2 * positive.mean", "repulsion.mean(-1) - positive.mean"),
         ("spectral n squared", "/ (n * (n - 1))\n    return repulsion", "/ n**2\n    return repulsion"),
@@ -158,7 +158,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "(z / per_member(temperature, 3)).flatten",
             "(z * per_member(temperature, 3)).flatten",
         ),
-        ("labels tiled", "each_view(index, z.shape[-2]).expand", "index.repeat(z.shape[-2]).expand"),
+        ("labels tiled", "each_view(index, z).expand", "index.repeat(z.shape[-2]).expand"),
         ("normalise ignored", "(unit(wide(v)) if normalise else wide(v) for", "(unit(wide(v)) for"),
         (
             "memory not detached",
