@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+import synthetic
 from paper_checks import __main__, own, registry
 from paper_checks.claim import Claim
 from paper_checks.judge import corrected
@@ -34,7 +35,8 @@ from synthetic import Block, ClassMixture, GaussianNoise, Linear, World
 def mine(seed, p_keep=0.0):
     g = torch.Generator().manual_seed(seed)
     means, mixing = torch.randn(3, 2, generator=g), torch.randn(6, 4, generator=g)
-    return World(ClassMixture(means, {spread}), Block(2, p_keep=p_keep), Linear(mixing), GaussianNoise(0.1))
+    parts = ClassMixture(means, {spread}), Block(2, p_keep=p_keep), Linear(mixing), GaussianNoise(0.1)
+    return World(*parts, dtype=torch.float64)
 """
 
 
@@ -76,6 +78,31 @@ def test_nothing_of_a_claim_or_its_control_is_trained_in_another_world(name: str
         assert {task.kwargs["world"] for task in tasks} == {mine}
         assert 'world="mine"' in tasks[0].label or len(tasks[0].label) == 90
     assert {task.kwargs["world"] for task in checked.tasks(usual)} == {"block"}
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "broken"),
+    [
+        ("style-collapse", "kept", False),
+        ("more-views", "among_strangers", True),
+        ("projection-head", "through_head", False),
+        ("temperature-is-variance", "swept", False),
+        ("temperature-is-variance", "swept_own", False),
+    ],
+)
+def test_what_trains_takes_the_world_that_it_is_told(
+    name: str, function: str, broken: bool, mine: str, warm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a preset")
+
+    checked = claim(name)
+    assert checked.control is not None
+    config = checked.settings("smoke", learner=warm, world=mine) | {"steps": 1, "points": 80}
+    tasks = checked.tasks(checked.control(config) if broken else config)
+    monkeypatch.setattr(synthetic, "preset", refused)
+    asked = [task for task in tasks if task.function.__name__ == function and task.kwargs["steps"]]
+    assert not asked[0].run("cpu").empty
 
 
 @pytest.mark.slow
