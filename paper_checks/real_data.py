@@ -192,8 +192,8 @@ def caption(found: Sequence[Finding]) -> str:
 
 NOTES = """SimVAE is above the VAE in eight of ten seeds, by 0.027 to 0.096, most where the VAE is poor, and below
 it in the two where the VAE is best, by 0.004 and 0.024 (VAE 0.822 to 0.922, SimVAE 0.891 to 0.940). Ten seeds leave
-content undecided; thirty, these ten among them (`real-data --profile full --seeds 30`), decide it: 0.046 [0.032,
-0.060], which holds. The twenty others by themselves do not, if barely: 0.047 [0.029, 0.065].
+content undecided; thirty, these ten among them (`real-data --profile full --seeds 30`), decide it: 0.045 [0.032,
+0.058], which holds. The twenty others by themselves do not, if barely: 0.045 [0.029, 0.062].
 
 A map over hyperparameters (ssl-bench map; docs/results) says when SimVAE has more content: when the decoder's
 variance is large, where the VAE gives dimensions up. With the decoder's variance chosen on validation images for
