@@ -185,9 +185,9 @@ class Finding:
     def seeds_to_decide(self) -> int | None:
         """Least number of seeds whose interval would leave the bound, mean and spread staying as they are.
 
-        They seldom stay: a mean that looks far from its bound is so by luck in part, the more so the fewer seeds there
-        are, and this many decide in little more than half of all cases. None where seeds do not decide, and where it
-        takes more than 1,000 (`words` says which).
+        They seldom stay. Of normal values whose mean lies 0.2, 0.35, 0.5, 0.7 deviations from the bound, and of which
+        ten left it open, so many fresh ones decide in 28, 53, 67, 77 of 100 cases (simulated). None where seeds do not
+        decide, and where it takes more than 1,000 (`words` says which).
         """
         if self.kind != "seeds" or self.seeds is None or not self.standard_error > 0:
             return None
