@@ -101,7 +101,7 @@ def bench(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(help="Training seeds, at least 2; intervals are over them. 5 for digits, else 3."),
+        typer.Option(help="Training seeds, at least 3; intervals are over them. 5 for digits, else 3."),
     ] = None,
     steps: Annotated[
         int | None,
@@ -273,7 +273,7 @@ def download(
 def content_map(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Data set, as for ssl-bench.")] = "digits",
     steps: Annotated[int, typer.Option(help="Longest training; a quarter and a half of it are examined too.")] = STEPS,
-    seeds: Annotated[int, typer.Option(help="Training seeds, at least 2; intervals are over them.")] = SEEDS,
+    seeds: Annotated[int, typer.Option(help="Training seeds, at least 3; intervals are over them.")] = SEEDS,
     narrow: Annotated[bool, typer.Option("--narrow", help="Few values on each axis.")] = False,
     plane: Annotated[
         bool, typer.Option("--plane", help="Decoder and style variance alone: half of the work or less.")
@@ -323,8 +323,8 @@ def _command() -> str:
 
 
 def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, devices: int = 1, nodes: int = 1) -> None:
-    if seeds < 2:
-        raise InputError(f"--seeds {seeds}: at least 2 are needed for an interval.")
+    if seeds < 3:  # half the 95 % interval of two seeds is nine of their standard deviations
+        raise InputError(f"--seeds {seeds}: at least 3 are needed for an interval that says something.")
     if steps is not None and steps < 1:
         raise InputError(f"--steps {steps}: at least 1 is needed.")
     if jobs < 0:

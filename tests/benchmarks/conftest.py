@@ -57,7 +57,7 @@ def scans(tmp_path_factory) -> Path:
 def finished(scans, tmp_path_factory) -> tuple[Path, list[object]]:
     """One run of a user: the folder of results, and the arguments to repeat it. To be read, not written to."""
     out = tmp_path_factory.mktemp("out")
-    arguments = ["folder", "--data-dir", scans, "--out", out, "--seeds", 2, "--steps", 20, "--jobs", 1]
+    arguments = ["folder", "--data-dir", scans, "--out", out, "--seeds", 3, "--steps", 20, "--jobs", 1]
     arguments += ["--methods", "pixels,simclr,simvae", "--device", "cpu"]
     with shortened():
         assert bench(*arguments) == 0

@@ -44,7 +44,7 @@ def test_tensorboard_gets_the_losses_of_every_method_and_seed(monkeypatch, finis
     monkeypatch.setattr(Board, "written", [])
     assert bench(*[tmp_path if a == folder.parent else a for a in arguments], "--tensorboard") == 0
     places = {Path(place).relative_to(copy / "tensorboard").as_posix() for place, *_ in Board.written}
-    assert places == {f"{method}/seed-{seed}" for method in ("simclr", "simvae") for seed in (0, 1)}
+    assert places == {f"{method}/seed-{seed}" for method in ("simclr", "simvae") for seed in (0, 1, 2)}
     assert max(step for *_, step in Board.written) <= 20
 
 
@@ -58,7 +58,7 @@ def test_tensorboard_gets_a_method_as_soon_as_it_is_done(monkeypatch, scans, tmp
         examined(job, report, *given)
 
     monkeypatch.setattr(run, "evaluate", noted)
-    options = ["--out", tmp_path, "--seeds", 2, "--steps", 5, "--jobs", 1, "--device", "cpu", "--tensorboard"]
+    options = ["--out", tmp_path, "--seeds", 3, "--steps", 5, "--jobs", 1, "--device", "cpu", "--tensorboard"]
     assert bench("folder", "--data-dir", scans, "--methods", "simclr,simvae", *options) == 0
     assert seen == [set(), {"simclr"}]
 
@@ -69,9 +69,9 @@ def test_tensorboard_gets_losses_while_a_method_trains(monkeypatch, scans, tmp_p
     fit, examined, seen = run.fit, run._examined, []
     monkeypatch.setattr(run, "fit", lambda *a, **k: fit(*a, **k, log_every=2, checkpoint_every=4))
     monkeypatch.setattr(run, "_examined", lambda *a: seen.extend(Board.written) or examined(*a))
-    options = ["--out", tmp_path, "--seeds", 2, "--steps", 16, "--jobs", 1, "--device", "cpu", "--tensorboard"]
+    options = ["--out", tmp_path, "--seeds", 3, "--steps", 16, "--jobs", 1, "--device", "cpu", "--tensorboard"]
     assert bench("folder", "--data-dir", scans, "--methods", "vae", *options) == 0
-    assert {Path(folder).name for folder, *_ in seen} == {"seed-0", "seed-1"}
+    assert {Path(folder).name for folder, *_ in seen} == {"seed-0", "seed-1", "seed-2"}
     assert [step for *_, step in seen][:2] == [2, 4]
     assert len(seen) == len(set(seen))
     assert {step for *_, step in Board.written} >= {step for *_, step in seen} >= {2, 4, 6, 8, 10, 12}

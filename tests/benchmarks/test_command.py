@@ -17,7 +17,7 @@ from tests.benchmarks.shell import bench
     ("arguments", "said"),
     [
         (["digts"], "did you mean digits"),
-        (["digits", "--seeds", 1], "at least 2"),
+        (["digits", "--seeds", 2], "at least 3"),
         (["digits", "--seeds", "many"], "--seeds"),
         (["digits", "--steps", 0], "at least 1"),
         (["digits", "--methods", "simvea"], "did you mean simvae"),

@@ -286,7 +286,7 @@ def test_a_full_disk_leaves_an_earlier_map_whole(tmp_path, monkeypatch):
     "wrong",
     [
         ["mnits"],
-        ["digits", "--seeds", "1"],
+        ["digits", "--seeds", "2"],
         ["digits", "--steps", "0"],
         *(["digits", "--decoder-variances", typed] for typed in ("", "0.1,", "0,1", "-1", "nan", "inf", "ten")),
     ],

@@ -178,7 +178,7 @@ def test_devices_that_are_not_there_are_one_line():
 
 
 def started(out: Path, *more: object) -> subprocess.CompletedProcess:
-    arguments = [sys.executable, "-m", "ssl_theory.benchmarks", "digits", "--out", out, "--seeds", 2, "--steps", 20]
+    arguments = [sys.executable, "-m", "ssl_theory.benchmarks", "digits", "--out", out, "--seeds", 3, "--steps", 20]
     arguments += ["--methods", "simclr,vae", "--device", "cpu", "--jobs", 1, *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([str(a) for a in arguments], env=environment, capture_output=True, text=True, timeout=300)
