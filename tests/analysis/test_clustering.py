@@ -7,6 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_score
+from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from ssl_theory.analysis.clustering import (
@@ -156,6 +159,41 @@ def test_silhouette_is_that_of_points_from_everywhere():
     found = kmeans_clustering(train, train[order], labels[order], 3)
     assert found.silhouette == pytest.approx(kmeans_clustering(train, train, labels, 3).silhouette, abs=0.01)
     assert found.silhouette > 0.8
+
+
+def test_silhouette_of_two_thousand_points_is_that_of_all():
+    points, labels = clusters(n=2000)
+    found = kmeans_clustering(points, points, labels, 3)
+    assert found.accuracy == 1
+    assert found.silhouette == pytest.approx(float(silhouette_score(points.numpy(), labels.numpy())), rel=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_best_of_all_restarts_is_taken(method):
+    """Without clusters to be found, every start ends elsewhere: only the same number of them finds the same best."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(150, 2, generator=g, dtype=torch.float64)
+    x = (x - x.mean(0)) / x.var(0, correction=0).mean().sqrt()
+    model = {
+        kmeans_clustering: KMeans(4, n_init=8, random_state=0),
+        mixture_clustering: GaussianMixture(4, n_init=8, random_state=0, reg_covar=1e-4),
+    }[method]
+    best = model.fit_predict(x.numpy())
+    few, all_of_them = (method(x.numpy(), x.numpy(), best, 4, 0, restarts=n).accuracy for n in (1, 8))
+    assert few < all_of_them == 1
+
+
+def test_regularisation_is_in_units_of_the_mean_variance_of_a_coordinate():
+    """A narrow cluster within a wide one: with so much added to each variance, some of its points are lost."""
+    g, labels = torch.Generator().manual_seed(0), np.arange(400) % 2
+    spread = torch.tensor([3.0, 15.0], dtype=torch.float64)[labels][:, None]
+    x = (spread * torch.randn(400, 8, generator=g, dtype=torch.float64)).numpy()
+    train, test, k, added = x[:200], x[200:], labels[200:], 0.2
+    unit = train.var(0).mean()
+    assigned = GaussianMixture(2, n_init=3, random_state=0, reg_covar=added * unit).fit(train).predict(test)
+    found = mixture_clustering(train, test, k, 2, regularisation=added)
+    assert found.accuracy == hungarian_accuracy(k, assigned)
+    assert found.nmi < mixture_clustering(train, test, k, 2).nmi
 
 
 def test_partitions_that_are_none_are_refused_in_one_line():

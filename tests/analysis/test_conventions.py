@@ -39,6 +39,14 @@ def test_lidar_centring():
     assert lidar(z + 100, centre=False) < 1.1
 
 
+def test_lidar_by_hand():
+    """Means spread alike in both directions, four points of two views each, which differ by +-1 in the first only."""
+    means = torch.tensor([[3.0, 0], [-3, 0], [0, 3], [0, -3]], dtype=torch.float64)
+    views = means[:, None] + torch.tensor([[1.0, 0], [-1, 0]], dtype=torch.float64)
+    p, q = 1 / 3, 2 / 3  # within: variance 1 and 0, and to both of them 1 is added
+    assert lidar(views, regularisation=1.0, epsilon=0.0) == pytest.approx(p**-p * q**-q)
+
+
 def test_mixture_with_components_chosen_by_bic():
     """Each member takes its own number: three clusters, and none; scores are those of that number."""
     g = torch.Generator().manual_seed(0)

@@ -97,6 +97,15 @@ def test_classes_count_by_their_share():
     assert conditional_information(told, t, k) == pytest.approx(PER_COORDINATE / 10, abs=0.01)
 
 
+def test_information_of_four_rows_by_hand():
+    """The line fitted is t = r, which errs by 1 or -1 of four targets of variance 5; and by 0, where r is constant."""
+    fitted, r = torch.arange(-5.0, 6.0).double()[:, None], torch.tensor([[2.0], [-2.0], [2.0], [-2.0]]).double()
+    t = r + torch.tensor([[1.0], [1.0], [-1.0], [-1.0]])
+    found = gaussian_target_information(fitted, fitted, test=(r, t), penalties=(0.0,))
+    assert found == pytest.approx(0.5 * math.log(5))
+    assert gaussian_target_information(0 * fitted, fitted, test=(0 * r, t)) == pytest.approx(0, abs=1e-12)
+
+
 def test_a_network_reads_what_a_line_does_not():
     g = torch.Generator().manual_seed(0)
     k, s = torch.randint(2, (4000,), generator=g), torch.randn(4000, 1, generator=g)

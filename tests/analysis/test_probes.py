@@ -233,6 +233,16 @@ def test_logistic_regressions_penalty_is_that_of_five_folds():
     assert not torch.allclose(found, by[0], atol=1e-1)
 
 
+def test_the_network_begins_at_class_frequencies_of_the_rows_that_it_fits():
+    """And stays there where nothing is to be learned: the rows that it stops on have no part in it."""
+    x, label = torch.zeros(100, 1), (torch.arange(100) < 11).long()
+    found, _, _ = held_out_logits(x, label, test=(x, label), kind="mlp", steps=1)
+    _, kept = folds(100, x, torch.Generator().manual_seed(0))[0]
+    share = label[kept].double().mean().item()
+    assert abs(share - 11 / 100) > 0.01
+    assert found[0].softmax(-1)[:, 1].tolist() == pytest.approx([share] * 100)
+
+
 def test_the_penalty_of_logistic_regression_does_not_bind_where_dimensions_are_correlated():
     """Classes that differ by what two dimensions of correlation 1 - 1e-5 do not share."""
     g = torch.Generator().manual_seed(0)

@@ -11,8 +11,8 @@ from ssl_theory.learners import Learner, fit
 from ssl_theory.learners.clustering import recluster
 from ssl_theory.learners.fitted import build
 from ssl_theory.learners.memory import Teacher, follow
-from ssl_theory.losses import clustering, contrastive, decoders, distillation, generative, priors
-from ssl_theory.losses.state import Centre, Queue
+from ssl_theory.losses import clustering, contrastive, decoders, distillation, generative, instance, priors, redundancy
+from ssl_theory.losses.state import Centre, Memory, Queue
 from ssl_theory.losses.views import unit
 from tests.learners.toy import ALL, FEW, SMALL, STEADY, Toy
 
@@ -92,6 +92,36 @@ def test_byol_predicts_the_teacher():
     torch.testing.assert_close(learner.loss(modules, VIEWS), distillation.byol(prediction, target))
 
 
+def test_simsiam_teaches_the_predictor_and_holds_its_target_fixed():
+    """The value alone does not say which side is held fixed: the mean over both directions is symmetric."""
+    learner = learners.SimSiam(**SMALL)
+    modules = modules_of(learner)
+    z = modules["encoder"](VIEWS.flatten(1, 2)).unflatten(1, (12, 2))
+    prediction = modules["predictor"](z.flatten(1, 2)).unflatten(1, (12, 2))
+    loss = learner.loss(modules, VIEWS)
+    torch.testing.assert_close(loss, distillation.simsiam(prediction, z))
+    loss.sum().backward()
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in modules["predictor"].parameters())
+
+
+def test_vicreg_weighs_each_term_by_its_own_weight():
+    weights = {"invariance": 2.0, "variance": 3.0, "covariance": 5.0}
+    learner = learners.VICReg(**SMALL, **weights)
+    modules = modules_of(learner)
+    z = modules["encoder"](VIEWS.flatten(1, 2)).unflatten(1, (12, 2))
+    torch.testing.assert_close(learner.loss(modules, VIEWS), redundancy.vicreg(z, **weights))
+
+
+def test_instance_memory_moves_after_it_is_used():
+    learner = learners.InstanceMemory(**SMALL, instances=20, temperature=0.2, momentum=0.3)
+    modules, index = modules_of(learner), torch.arange(12).expand(2, 12)
+    old = Memory(modules["memory"]().clone(), 0.3)
+    z = modules["encoder"](VIEWS.flatten(1, 2)).unflatten(1, (12, 2))
+    expected = instance.memory_softmax(z, index, old, temperature=0.2)
+    torch.testing.assert_close(learner.loss(modules, VIEWS, None, index), expected)
+    torch.testing.assert_close(modules["memory"](), old.update(z, index).bank)
+
+
 def test_moco_queues_the_keys_of_the_last_view():
     learner = learners.MoCo(**STEADY, queue=20)
     modules = modules_of(learner)
@@ -125,6 +155,16 @@ def test_deep_cluster_keeps_its_clusters_between_clusterings():
     assert [torch.equal(a, b) for a, b in pairwise(seen)] == [True, True, False] * 2
 
 
+def test_deep_cluster_remembers_the_last_representation_alone():
+    learner = learners.DeepCluster(**SMALL, instances=20, prototypes=4)
+    modules = modules_of(learner)
+    old = modules["bank"]().clone()
+    learner.loss(modules, VIEWS, None, torch.arange(12).expand(2, 12))
+    z = unit(modules["encoder"](VIEWS.flatten(1, 2)).unflatten(1, (12, 2)))
+    torch.testing.assert_close(modules["bank"]()[:, :12], unit(z.mean(2)))
+    assert torch.equal(modules["bank"]()[:, 12:], old[:, 12:])
+
+
 def test_no_cluster_stays_empty():
     generator = torch.Generator().manual_seed(0)
     bank = unit(torch.randn(2, 60, 1, 3, generator=generator))
@@ -143,6 +183,18 @@ def test_empty_clusters_restart_among_the_points():
     for _ in range(5):
         prototypes = recluster(bank, prototypes)
     assert (torch.nn.functional.one_hot(clustering.assign(bank, prototypes), 3).sum(1) > 0).all()
+
+
+def test_empty_clusters_restart_at_the_points_farthest_from_their_centre():
+    """On a circle, one prototype takes all points: of the two others, at the back, each takes one of those far off."""
+
+    def at(*degrees):
+        angle = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+        return torch.stack([angle.cos(), angle.sin()], -1)
+
+    points = at(0.0, 40.0, 5.0, -25.0, -10.0)
+    found = recluster(points[None, :, None], at(0.0, 180.0, 190.0)[None])
+    torch.testing.assert_close(found[0], torch.stack([unit(points.mean(0)), points[1], points[3]]))
 
 
 @pytest.mark.parametrize("prior", ["gaussian", "flat", "plug-in", "standard", "split"])
@@ -164,6 +216,12 @@ def test_simvae_is_its_bound(prior):
     expected = generative.elbo_ssl(VIEWS, decoded, z, log_variance, prior=density, decoder=gaussian)
     torch.testing.assert_close(learner.loss(modules, VIEWS, noise), expected)
     torch.testing.assert_close(learner.represent(modules, VIEWS[:, :, 0], "representation"), mean[:, :, 0])
+
+
+def test_centres_of_a_mixture_start_as_far_apart_as_content_varies():
+    learner = learners.SimVAE(**SMALL, prior="mixture", classes=2000, content_variance=9.0)
+    centres = modules_of(learner)["prior"]()
+    assert centres.std((1, 2)).tolist() == pytest.approx([3.0, 3.0], rel=0.05)
 
 
 @pytest.mark.parametrize("prior", ["mixture", "split"])

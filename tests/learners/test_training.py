@@ -50,6 +50,23 @@ def test_every_step_sees_fresh_data():
     assert len({tuple(b.noise.flatten().tolist()) for b in batches}) == steps
 
 
+class White(Toy):
+    """Data that are standard normal numbers and nothing else, as noise is."""
+
+    def sample(self, n, *, views, generator):
+        zero = torch.zeros(n, dtype=torch.int64)
+        return Drawn(torch.randn(n, views, 6, generator=generator, dtype=self.dtype), zero, zero)
+
+
+def test_noise_is_unrelated_to_the_data():
+    place = {"device": torch.device("cpu"), "dtype": torch.float64}
+    draws = streams.Streams([White()], (0,), batch_size=400, views=2, noise_shape=(2, 6), target=None, **place)
+    batch = draws.batch(0)
+    assert batch.x.shape == batch.noise.shape
+    correlation = torch.corrcoef(torch.stack([batch.x.flatten(), batch.noise.flatten()]))[0, 1]
+    assert correlation.abs() < 0.08  # 5 standard errors
+
+
 def test_large_inputs_are_drawn_a_few_steps_at_a_time():
     place = {"device": torch.device("cpu"), "dtype": torch.float32}
     options = {"batch_size": 128, "views": 2, "noise_shape": None, "target": None}
@@ -314,6 +331,14 @@ def test_a_pool_is_a_finite_set_with_different_views():
     assert belongs.all()
     with pytest.raises(ValueError, match="at most 5 views, found 6"):
         pool.sample(1, views=6, generator=torch.Generator())
+
+
+def test_every_point_drawn_from_a_pool_gets_views_of_its_own():
+    """Each of its five views comes first for about a fifth of the points: 80, with a standard deviation of 8."""
+    pool = learners.Pool(Toy(), 20, views=5, seed=3)
+    drawn = pool.sample(400, views=3, generator=torch.Generator().manual_seed(0))
+    first = (pool.x[drawn.index] == drawn.x[:, :1]).all(-1).nonzero()[:, 1]
+    assert first.bincount(minlength=5).tolist() == pytest.approx([80] * 5, abs=40)
 
 
 def test_augmented_data_are_a_sampler():

@@ -131,6 +131,7 @@ def estimators() -> dict[str, Estimator]:
         "content_information of classes": lambda g: monte_carlo.content_information(discrete, 200, generator=g),
         "label_accuracy": lambda g: monte_carlo.label_accuracy(mixed, 200, generator=g),
         "r2": lambda g: monte_carlo.r2(mixed, "content", 200, generator=g),
+        "r2 of the class itself": lambda g: monte_carlo.r2(discrete, "content", 200, generator=g),
         "r2 of one Gaussian": lambda g: monte_carlo.r2(one, "style", 200, views=2, generator=g),
         "info_nce": lambda g: monte_carlo.info_nce(one, 4, 5, generator=g),
         "style_floor": lambda g: monte_carlo.style_floor(scaled, 200, generator=g),
@@ -154,6 +155,14 @@ def test_standard_errors_of_sampled_evidence_are_honest(of: Callable[..., monte_
     made = world(Gaussian(1), Isotropic(0.6), mlp(1, 2, seeded(1)), 0.3)
     x = made.sample(1, generator=seeded(2)).x.expand(200, -1, -1)
     found = of(made, x, samples=400, generator=seeded(3))
+    assert honest(found.value, found.standard_error)
+
+
+def test_error_of_pmi_is_also_that_of_each_view_alone() -> None:
+    """Where views are alike and so no less uncertain apart than together."""
+    made = world(Gaussian(1), Isotropic(0.05), mlp(1, 2, seeded(1)), 0.3)
+    x = made.sample(1, generator=seeded(8)).x.expand(100, -1, -1)
+    found = monte_carlo.pmi(made, x, samples=400, generator=seeded(3))
     assert honest(found.value, found.standard_error)
 
 

@@ -92,6 +92,12 @@ def test_von_kuegelgen_2021() -> None:
     assert plain.style_floor() == 0
 
 
+def test_covariances_of_von_kuegelgen_2021_are_drawn_each_by_itself() -> None:
+    world = preset("von-kuegelgen-2021", pool=5)
+    factors = torch.stack([world.content.factor, world.style.factor, world.style.change])
+    assert len(factors.unique()) == 3 * 5 * 5
+
+
 def test_zimmermann_2021() -> None:
     """Uniform on the sphere in R^10, vMF of concentration 10, three leaky-ReLU layers, the first view the centre."""
     world = preset("zimmermann-2021", pool=100)

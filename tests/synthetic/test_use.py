@@ -56,6 +56,12 @@ def test_stream_is_the_same_on_every_pass_and_for_any_workers() -> None:
     assert not torch.equal(other["x"], first[0]["x"])
 
 
+def test_no_datum_is_in_two_chunks_nor_in_the_streams_of_two_seeds() -> None:
+    world = preset("linear-gaussian")
+    drawn = [views.x for seed in range(4) for views in world.to_dataset(32, seed=seed, chunk=8).chunks()]
+    assert len(torch.cat(drawn).flatten(1).unique(dim=0)) == 4 * 32
+
+
 def test_workers_share_the_chunks() -> None:
     stream = preset("linear-gaussian").to_dataset(50, seed=5, chunk=8)
     assert "label" not in next(iter(stream))
