@@ -2,9 +2,9 @@
 
 An entry is named by what there is to read and by what was asked of it (columns, classes, recipe), so a changed folder
 is decoded anew: of a folder the names, sizes and times of its files, of a data set of the hub its name and the
-fingerprint that `datasets` gives the revision it loaded. It appears in one rename; every array carries a
-SHA-256, and an entry that a disk has damaged is thrown away and decoded again. Where nothing can be written,
-nothing is kept. Entries live under `$XDG_CACHE_HOME/ssl-theory` (else `~/.cache/ssl-theory`) and are safe to
+fingerprint that `datasets` gives the revision it loaded. It appears in one rename; every array, with its shape and
+type, carries a SHA-256, and so does what is said of them: an entry that a disk has damaged is thrown away and decoded
+again. Where nothing can be written, nothing is kept. Entries live under `$XDG_CACHE_HOME/ssl-theory` (else `~/.cache/ssl-theory`) and are safe to
 delete.
 """
 
@@ -24,7 +24,7 @@ import torch
 from ssl_theory.benchmarks.data import Images
 from ssl_theory.benchmarks.errors import InputError
 
-FORMAT = 3
+FORMAT = 4
 Parts = tuple[dict[str, Images], int]
 
 
@@ -69,7 +69,10 @@ def _below(folder: Path) -> Iterator[Path]:
 def read(entry: Path) -> Parts | None:
     """The parts at `entry`, memory-mapped; None where there is no entry or where it is damaged."""
     try:
-        said = json.loads((entry / "parts.json").read_text())
+        record = json.loads((entry / "parts.json").read_text())
+        said = record["said"]
+        if _sum_of_words(said) != record["sha256"]:
+            return None
         parts = {name: _images(entry, name, sums) for name, sums in said["sha256"].items()}
         return parts, int(said["classes"])
     except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError):
@@ -92,8 +95,8 @@ def write(entry: Path, parts: dict[str, Images], classes: int) -> None:
     partial = entry.with_name(f".{entry.name}.{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)
-        sums = {name: _save(partial, name, images) for name, images in parts.items()}
-        (partial / "parts.json").write_text(json.dumps({"classes": classes, "sha256": sums}))
+        said = {"classes": classes, "sha256": {name: _save(partial, name, part) for name, part in parts.items()}}
+        (partial / "parts.json").write_text(json.dumps({"said": said, "sha256": _sum_of_words(said)}))
         shutil.rmtree(entry, ignore_errors=True)
         partial.rename(entry)
     finally:
@@ -108,4 +111,11 @@ def _save(folder: Path, name: str, images: Images) -> dict[str, str]:
 
 
 def _sum(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    """Of type and shape too: the same bytes in another shape are other images."""
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _sum_of_words(said: object) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

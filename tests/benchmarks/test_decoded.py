@@ -121,6 +121,21 @@ def test_damage_is_detected_and_mended(scans, calls, damage):
     assert decoded.read(entry) is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("parts.json", b'"classes": 3', b'"classes": 4'), ("train.pixels.npy", b"(30, 1, 6, 6)", b"(30, 1, 9, 4)")],
+)
+def test_what_is_said_of_the_bytes_is_checked_as_they_are(scans, calls, name, old, new):
+    """Bytes that are whole, said to be of another number of classes or of another shape."""
+    whole = load("folder", folder=scans).fingerprint()
+    file = next(decoded.home().iterdir()) / name
+    assert file.read_bytes().count(old) == 1
+    file.write_bytes(file.read_bytes().replace(old, new))
+    again = load("folder", folder=scans)
+    assert (again.classes, again.fingerprint()) == (3, whole)
+    assert len(calls) == 2
+
+
 def test_full_disk_leaves_nothing_and_stops_nothing(scans, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
