@@ -4,8 +4,9 @@ An entry is named by what there is to read and by what was asked of it (columns,
 is decoded anew: of a folder the names, sizes and times of its files, of a data set of the hub its name and the
 fingerprint that `datasets` gives the revision it loaded. It appears in one rename; every array, with its shape and
 type, carries a SHA-256, and so does what is said of them: an entry that a disk has damaged is thrown away and decoded
-again. Where nothing can be written, nothing is kept. Entries live under `$XDG_CACHE_HOME/ssl-theory` (else `~/.cache/ssl-theory`) and are safe to
-delete.
+again. Where nothing can be written, nothing is kept. What is being written has a name of its own,
+`.NAME.MACHINE.PROCESS.partial`; what a killed process left goes before the next entry is written. Entries live under
+`$XDG_CACHE_HOME/ssl-theory` (else `~/.cache/ssl-theory`) and are safe to delete.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ssl_theory.benchmarks.data import Images
 from ssl_theory.benchmarks.errors import InputError
 
 FORMAT = 4
+UNKNOWN = "unknown"  # a machine whose system does not tell
 Parts = tuple[dict[str, Images], int]
 
 
@@ -92,7 +94,8 @@ def _images(entry: Path, name: str, sums: dict[str, str]) -> Images:
 
 def write(entry: Path, parts: dict[str, Images], classes: int) -> None:
     """Write beside `entry`, then rename; nothing stays behind when the disk is full."""
-    partial = entry.with_name(f".{entry.name}.{os.getpid()}.partial")
+    _sweep(entry.parent)
+    partial = entry.with_name(f".{entry.name}.{_machine()}.{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)
         said = {"classes": classes, "sha256": {name: _save(partial, name, part) for name, part in parts.items()}}
@@ -101,6 +104,35 @@ def write(entry: Path, parts: dict[str, Images], classes: int) -> None:
         partial.rename(entry)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine were writing that are no more. Of those of another one, which may share the
+    folder, nothing is known, nor of any where the machine has no name."""
+    for partial in folder.glob(f".*.{_machine()}.*.partial") if _machine() != UNKNOWN else ():
+        if _gone(partial.name.split(".")[-2]):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _gone(process: str) -> bool:
+    """Whether no process has this number; of another user's, the system says that it may not be sent anything."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return False
+
+
+def _machine() -> str:
+    """One start of one machine's system, and in it the processes that see each other (a container's do by themselves):
+    in here a process number has one meaning, which no name of a host promises."""
+    try:
+        start, seen = Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return UNKNOWN
+    return hashlib.sha256(f"{start} {seen}".encode()).hexdigest()[:16]
 
 
 def _save(folder: Path, name: str, images: Images) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Images are decoded once; a changed folder, another column and a damaged file are seen."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import datasets
@@ -143,6 +144,47 @@ def test_full_disk_leaves_nothing_and_stops_nothing(scans, monkeypatch):
     monkeypatch.setattr(decoded.np, "save", full)
     assert load("folder", folder=scans).classes == 3
     assert list(decoded.home().iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    """The number of a process that is no more."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def test_what_a_killed_process_was_writing_goes_before_the_next_is_written(scans, monkeypatch, dead):
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:  # nothing tidies up after it
+        killed.setattr(decoded.os, "getpid", lambda: dead)
+        killed.setattr(decoded.np, "save", kill)
+        killed.setattr(decoded.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            decoded.write(decoded.home() / "another", {"train": load("digits").train}, 10)
+    assert [path.suffix for path in decoded.home().iterdir()] == [".partial"]
+    load("folder", folder=scans)
+    assert [path.name for path in decoded.home().glob("*/parts.json")] == ["parts.json"]
+    assert len(list(decoded.home().iterdir())) == 1
+
+
+def test_what_may_still_be_written_stays(scans, dead):
+    """By a living process, one of another user, one of a machine that shares the folder, or nobody knows which."""
+    here = decoded._machine()
+    numbers = (f"{here}.{os.getpid()}", f"{here}.1", f"0123456789abcdef.{dead}", f"{decoded.UNKNOWN}.{dead}", f"{dead}")
+    names = {f".another.{number}.partial" for number in numbers}
+    for name in names:
+        (decoded.home() / name).mkdir(parents=True)
+    load("folder", folder=scans)
+    assert {path.name for path in decoded.home().glob("*.partial")} == names
+
+
+def test_nothing_is_swept_where_the_machine_has_no_name(tmp_path, monkeypatch, dead):
+    monkeypatch.setattr(decoded, "_machine", lambda: decoded.UNKNOWN)
+    (tmp_path / f".another.{decoded.UNKNOWN}.{dead}.partial").mkdir()
+    decoded._sweep(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_refused_input_leaves_nothing(scans):
