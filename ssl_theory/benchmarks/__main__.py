@@ -395,11 +395,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             "no space left on the disk, in your quota or in one file; what is finished is kept: make room and run the "
             "same command."
         )
+    except (MemoryError, RuntimeError) as error:
+        if not _short_of_memory(error):
+            raise
+        code = _complain(
+            f"out of memory ({str(error) or type(error).__name__}); all images of a data set are held as bytes: give "
+            "fewer or smaller ones, fewer --jobs or a machine with more memory; what is finished is kept."
+        )
     except (KeyboardInterrupt, Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:  # typer may have answered Ctrl-C with this code itself
         print("ssl-bench: interrupted; the same command goes on from here.", file=sys.stderr)
     sys.exit(code or 0)
+
+
+def _short_of_memory(error: BaseException) -> bool:
+    from ssl_theory.learners.pieces import short_of_memory  # stands on torch: not for the commands that go well
+
+    return short_of_memory(error)
 
 
 def _complain(message: str) -> int:

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from ssl_theory.benchmarks import __main__ as command
-from ssl_theory.benchmarks import content_map, data, grid, provenance, report, run
+from ssl_theory.benchmarks import content_map, data, decoded, grid, hub, provenance, report, run
 from ssl_theory.benchmarks import table as tables
 from tests.benchmarks.scans import table
 from tests.benchmarks.shell import bench
@@ -134,6 +135,33 @@ def test_faults_of_ours_are_not_dressed_up_as_bad_input(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "run", broken)
     with pytest.raises(ValueError, match="a bug"):
         command.main(["digits", "--out", str(tmp_path)])
+
+
+def test_images_that_memory_has_no_room_for_are_one_line(scans, tmp_path, capsys, monkeypatch):
+    vast = np.broadcast_to(np.uint8(0), (1, 10**8, 10**9))
+    monkeypatch.setattr(hub, "_decode", lambda *_: vast)
+    monkeypatch.setattr(decoded, "read", lambda _: None)
+    assert bench("folder", "--data-dir", scans, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("ssl-bench: out of memory (Unable to allocate ")
+    assert "give fewer or smaller ones" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_want_of_memory_wherever_it_comes_from_is_one_line_and_other_faults_are_not(tmp_path, capsys, monkeypatch):
+    def failing(error):
+        monkeypatch.setattr(data, "load", lambda *_, **__: (_ for _ in ()).throw(error))
+        return bench("digits", "--out", tmp_path / "out")
+
+    assert failing(MemoryError()) == failing(RuntimeError("DefaultCPUAllocator: can't\nallocate memory")) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line[: line.index(";")] for line in said] == [
+        "ssl-bench: out of memory (MemoryError)",
+        "ssl-bench: out of memory (DefaultCPUAllocator: can't allocate memory)",
+    ]
+    with pytest.raises(RuntimeError, match="a bug"):
+        failing(RuntimeError("a bug"))
 
 
 def test_help_teaches(capsys):
