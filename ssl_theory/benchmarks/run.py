@@ -141,10 +141,12 @@ def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
     """Train, choose, examine, and store the result."""
     began = time.monotonic()
     job.entry.parent.mkdir(parents=True, exist_ok=True)
-    with _one_thread(job.settings.device), _memory_watched(job):
-        trained = _trained(job, report, fabric)
+    with _one_thread(job.settings.device):
+        with _memory_watched(job, _smaller_training):
+            trained = _trained(job, report, fabric)
         report(job.name, "examining", 1, 1)
-        result = _examined(job, trained)
+        with _memory_watched(job, _smaller_examination):
+            result = _examined(job, trained)
     cache.write(job.entry, replace(result, effort=Effort.since(began, job.settings.device)))
     job.clear()
     report(job.name, "done", 1, 1)
@@ -153,7 +155,7 @@ def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
 def train(job: Job, report: Report, fabric: Fabric) -> None:
     """The part of `evaluate` in which every process of several has to take part."""
     if job.method.learner is not None:
-        with _one_thread(job.settings.device), _memory_watched(job):
+        with _one_thread(job.settings.device), _memory_watched(job, _smaller_training):
             _trained(job, report, fabric)
 
 
@@ -173,21 +175,32 @@ def _one_thread(device: str) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_watched(job: Job) -> Iterator[None]:
-    """Say which batch to try where memory does not suffice.
-
-    Training has gone down to single rows by then (`learners.pieces`), where its networks allow it.
-    """
+def _memory_watched(job: Job, smaller: Callable[[Job], str]) -> Iterator[None]:
+    """Where memory does not suffice, say what was being done and what to try."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not short_of_memory(error):
             raise
-        batch, seeds = job.settings.batch_size, job.settings.seeds
-        raise InputError(
-            f"{job.method.title}: out of memory with {batch} images x {job.settings.views} views x {seeds} seeds a "
-            f"step; try --batch {max(2, batch // 2)}, fewer --seeds, or --encoder conv."
-        ) from error
+        raise InputError(f"{job.method.title}: out of memory {smaller(job)}") from error
+
+
+def _smaller_training(job: Job) -> str:
+    """Training has gone down to single rows by then (`learners.pieces`), where its networks allow it."""
+    batch, seeds = job.settings.batch_size, job.settings.seeds
+    return (
+        f"with {batch} images x {job.settings.views} views x {seeds} seeds a step; try --batch {max(2, batch // 2)}, "
+        "fewer --seeds, or --encoder conv."
+    )
+
+
+def _smaller_examination(job: Job) -> str:
+    """How many images are examined is not to be chosen, and those of a batch do not matter any more."""
+    networks = f" of {job.settings.seeds} seeds" if job.method.learner else ""
+    return (
+        f"while the representations{networks} are examined; what is finished is kept: try fewer --jobs, "
+        f"{'fewer --seeds, ' if networks else ''}or a machine with more memory."
+    )
 
 
 @dataclass(frozen=True)
