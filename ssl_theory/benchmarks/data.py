@@ -20,6 +20,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+import sys
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -188,7 +189,9 @@ def load(
     found = None if isinstance(place, Path) else hub.tables(place, config)
     content = decoded.files(place) if isinstance(place, Path) else [place, hub.fingerprints(found or {})]
     facts = (content, columns, source.classes, recipe and recipe.name, *([config] if config else []))
-    parts, classes = decoded.kept(facts, partial(hub.read, place, columns, source.classes, recipe, found, config))
+    decode = partial(hub.read, place, columns, source.classes, recipe, found, config)
+    parts, classes, unread = decoded.kept(facts, decode)
+    _tell(place, unread)
     attributes = recipe.attributes if recipe else ()
     return _three(name, _all_padded(parts, source), classes, split_seed, attributes=attributes)
 
@@ -231,6 +234,16 @@ def _refuse(name: str, *arguments: object) -> None:
         raise InputError(
             f"{name} {BUILT_IN[name]} and take no --data-dir, --image-column, --label-column or --config: "
             "leave them out, or name another data set (folder for your own images)."
+        )
+
+
+def _tell(place: Path | str, unread: list[str]) -> None:
+    """In one line, of splits that would otherwise be passed over in silence."""
+    if unread:
+        print(
+            f"{place}: not read: split {', '.join(unread)}; only train, validation (or valid, val) and test are, one of "
+            "each. To use another, give it such a name in the folder's README.md (of the hub: in a copy of it).",
+            file=sys.stderr,
         )
 
 

@@ -27,7 +27,7 @@ from ssl_theory.benchmarks.errors import InputError
 
 FORMAT = 4
 UNKNOWN = "unknown"  # a machine whose system does not tell
-Parts = tuple[dict[str, Images], int]
+Parts = tuple[dict[str, Images], int, list[str]]  # with the number of classes, and the splits that are not read
 
 
 def kept(facts: object, decode: Callable[[], Parts]) -> Parts:
@@ -76,7 +76,7 @@ def read(entry: Path) -> Parts | None:
         if _sum_of_words(said) != record["sha256"]:
             return None
         parts = {name: _images(entry, name, sums) for name, sums in said["sha256"].items()}
-        return parts, int(said["classes"])
+        return parts, int(said["classes"]), list(said["unread"])
     except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
@@ -92,13 +92,14 @@ def _images(entry: Path, name: str, sums: dict[str, str]) -> Images:
     return Images(**arrays)
 
 
-def write(entry: Path, parts: dict[str, Images], classes: int) -> None:
+def write(entry: Path, parts: dict[str, Images], classes: int, unread: list[str]) -> None:
     """Write beside `entry`, then rename; nothing stays behind when the disk is full."""
     _sweep(entry.parent)
     partial = entry.with_name(f".{entry.name}.{_machine()}.{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)
-        said = {"classes": classes, "sha256": {name: _save(partial, name, part) for name, part in parts.items()}}
+        sums = {name: _save(partial, name, images) for name, images in parts.items()}
+        said = {"classes": classes, "unread": unread, "sha256": sums}
         (partial / "parts.json").write_text(json.dumps({"said": said, "sha256": _sum_of_words(said)}))
         shutil.rmtree(entry, ignore_errors=True)
         partial.rename(entry)

@@ -58,8 +58,9 @@ def read(
     recipe: Recipe | None = None,
     found: dict[str, Any] | None = None,
     config: str | None = None,
-) -> tuple[dict[str, Images], int]:
-    """The parts of the table at `place` (a local folder or a hub name), and the number of classes.
+) -> tuple[dict[str, Images], int, list[str]]:
+    """The parts of the table at `place` (a local folder or a hub name), the number of classes, and the splits that are
+    not read.
 
     `columns` names the image and the label column, the latter only what the labels are called where a `recipe`
     makes them; `classes` is the number of classes where it is known beforehand, else the label column's own
@@ -67,12 +68,13 @@ def read(
     the configuration to load where there are several."""
     declared = classes
     parts = {}
-    for split, table in _known_splits(found or tables(place, config), place).items():
+    known, unread = _known_splits(found or tables(place, config), place)
+    for split, table in known.items():
         parts[split], named = _part(table, columns, recipe, f"{place}, split {split}")
         declared = declared or named
     number = declared or 1 + max(int(part.labels.max()) for part in parts.values())
     _check(parts, number, columns[1], place)
-    return parts, number
+    return parts, number, unread
 
 
 def _part(table: Any, columns: tuple[str, str], recipe: Recipe | None, where: str) -> tuple[Images, int | None]:
@@ -211,16 +213,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _known_splits(tables: dict[str, Any], place: Path | str) -> dict[str, Any]:
-    known = {SPLITS[name]: table for name, table in tables.items() if name in SPLITS}
-    if len(tables) == 1 and not known:
-        known = {"train": next(iter(tables.values()))}
+def _known_splits(tables: dict[str, Any], place: Path | str) -> tuple[dict[str, Any], list[str]]:
+    """By the names they have here, and the names of the others."""
+    names = {SPLITS[name]: name for name in tables if name in SPLITS}
+    if len(tables) == 1 and not names:
+        names = {"train": next(iter(tables))}
+    known = {split: tables[name] for split, name in names.items()}
     if "train" not in known:
         raise InputError(f"{place}: no split called train; splits found: {', '.join(tables) or 'none'}.")
     for name, table in known.items():
         if len(table) == 0:
             raise InputError(f"{place}, split {name}: empty, no image to learn from.")
-    return known
+    return known, [name for name in tables if name not in names.values()]
 
 
 def _column(table: Any, name: str, option: str, where: str) -> None:

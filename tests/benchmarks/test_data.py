@@ -192,6 +192,40 @@ def test_no_train_split(tmp_path):
     assert "no split called train" in one_line(tmp_path)
 
 
+SPLITS = """---
+configs:
+- config_name: default
+  data_files:
+"""
+
+
+def split_as(folder, *names: str) -> None:
+    """A folder whose README declares splits of these names, of 30 images each."""
+    for name in names:
+        table(folder / name)
+    lines = [f"  - split: {name}\n    path: {name}/*.parquet\n" for name in names]
+    (folder / "README.md").write_text(SPLITS + "".join(lines) + "---\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "unread"),
+    [
+        (("train", "eval", "extra"), "eval, extra"),
+        (("train", "val", "validation", "test"), "val"),
+        (("train", "valid", "test"), ""),
+        (("whole",), ""),
+    ],
+)
+def test_splits_that_are_not_read_are_named_in_one_line_at_every_load(tmp_path, capsys, names, unread):
+    """When the images are decoded, and when they come from the cache."""
+    split_as(tmp_path, *names)
+    for _ in range(2):
+        load_folder(tmp_path)
+        said = capsys.readouterr().err
+        assert said.count("\n") == bool(unread)
+        assert (f"{tmp_path}: not read: split {unread}; only train," in said) == bool(unread)
+
+
 def test_missing_package_says_what_to_install(tmp_path, monkeypatch):
     table(tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)

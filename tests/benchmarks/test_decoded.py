@@ -57,7 +57,7 @@ def test_decoded_once_and_equal(scans, calls):
 def test_what_is_kept_is_mapped_not_read(scans):
     load("folder", folder=scans)
     entry = next(decoded.home().iterdir())
-    parts, _ = decoded.read(entry)
+    parts, *_ = decoded.read(entry)
     maps = Path("/proc/self/maps")
     assert not maps.exists() or str(entry / "train.pixels.npy") in maps.read_text()
     assert parts["train"].pixels.dtype == torch.uint8
@@ -162,7 +162,7 @@ def test_what_a_killed_process_was_writing_goes_before_the_next_is_written(scans
         killed.setattr(decoded.np, "save", kill)
         killed.setattr(decoded.shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
-            decoded.write(decoded.home() / "another", {"train": load("digits").train}, 10)
+            decoded.write(decoded.home() / "another", {"train": load("digits").train}, 10, [])
     assert [path.suffix for path in decoded.home().iterdir()] == [".partial"]
     load("folder", folder=scans)
     assert [path.name for path in decoded.home().glob("*/parts.json")] == ["parts.json"]
