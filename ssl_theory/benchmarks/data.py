@@ -241,8 +241,8 @@ def _tell(place: Path | str, unread: list[str]) -> None:
     """In one line, of splits that would otherwise be passed over in silence."""
     if unread:
         print(
-            f"{place}: not read: split {', '.join(unread)}; only train, validation (or valid, val) and test are, one of "
-            "each. To use another, give it such a name in the folder's README.md (of the hub: in a copy of it).",
+            f"{place}: not read: split {', '.join(unread)}; only train, validation (or valid, val) and test are, "
+            "one of each. To use another, give it such a name in the folder's README.md (of the hub: in a copy of it).",
             file=sys.stderr,
         )
 

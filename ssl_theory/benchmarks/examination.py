@@ -51,7 +51,7 @@ class Examination:
         small = replace(splits, **parts)
         samplers = [small.views(name, augmentation) for name in ("train", "test")]
         seen = [
-            sampler.every(views=_rows(part), generator=generator)
+            sampler.every(views=views_each(len(part)), generator=generator)
             for sampler, part in zip(samplers, (small.train, small.test), strict=True)
         ]
         few = replace(small, test=_some(small.test, generator, EVIDENCE_IMAGES))
@@ -99,9 +99,9 @@ def _some(images: Images, generator: torch.Generator, most: int | None = None) -
     return images[torch.randperm(len(images), generator=generator)[:most]]
 
 
-def _rows(images: Images) -> int:
+def views_each(images: int) -> int:
     """Views an image: as many as give `STYLE_ROWS` rows, at most 4."""
-    return min(4, -(-STYLE_ROWS // len(images)))
+    return min(4, -(-STYLE_ROWS // images))
 
 
 def usable(ks: Sequence[int], images: Images) -> list[int]:

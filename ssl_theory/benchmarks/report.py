@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from figures import look
-from ssl_theory.benchmarks import cache, draw, machine, table
+from ssl_theory.benchmarks import cache, draw, examination, generation, machine, table
 from ssl_theory.benchmarks.cache import Result
+from ssl_theory.benchmarks.data import Splits
 from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.methods import Method
 from ssl_theory.benchmarks.provenance import provenance
@@ -42,8 +43,23 @@ def caption(jobs: Sequence[Job], rows: pd.DataFrame) -> str:
         f"{splits.name}: {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"images; mean ± half of the 95 % t interval over {settings.seeds} training seeds; representation where "
         f"the loss acts{', and before the projection head' if headed else ''}; training length and k chosen on the "
-        f"validation images. {lost}"
+        f"validation images. {_looked_at(splits, rows)}{lost}"
     ).rstrip()
+
+
+def _looked_at(splits: Splits, rows: pd.DataFrame) -> str:
+    """What is examined, where that is less than there is; nothing of what was not measured."""
+    measured = set(rows.loc[rows["value"].notna(), "aspect"])
+    most, few = examination.MOST_IMAGES, examination.EVIDENCE_IMAGES
+    train, validation, test = (len(part) for part in (splits.train, splits.validation, splits.test))
+    said = [f"probes learn on {most} train images"] if train > most else []
+    said += [f"choices are made on {most} validation images"] if validation > most else []
+    said += [f"probes are scored on {most} test images"] if test > most else []
+    said += [f"evidence is of {few} test images"] if "evidence" in measured and test > few else []
+    views, drawn = min(test, most) * examination.views_each(min(test, most)), generation.MOST_SAMPLES
+    if "generation" in measured and views > drawn:
+        said.append(f"Fréchet distances are between {drawn} samples and as many views of test images")
+    return f"Of these, {', '.join(said)}. " if said else ""
 
 
 def write(folder: Path, results: dict[str, Result], jobs: Sequence[Job], command: str) -> list[Path]:

@@ -1,16 +1,22 @@
 """What a command leaves in its folder: tables, figures, provenance; that it is not computed twice; comparisons."""
 
 import json
+import math
 import shlex
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 
-from ssl_theory.benchmarks import cache, machine, provenance, report, run
+from ssl_theory.benchmarks import cache, examination, generation, machine, provenance, report, run
+from ssl_theory.benchmarks.augmentation import Affine
+from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.machine import Effort
+from ssl_theory.benchmarks.methods import METHODS
+from ssl_theory.benchmarks.run import Job, Settings
 from tests.benchmarks.shell import bench
 
 
@@ -44,6 +50,34 @@ def test_a_smaller_command_leaves_no_figures_of_a_larger_one(scans, tmp_path, sh
     (tmp_path / "folder/my-notes.png").write_text("the user's own")
     assert bench(*options, "--methods", "pixels") == 0
     assert sorted(path.stem for path in (tmp_path / "folder").glob("*.p[nd][gf]")) == ["clusters"] * 2 + ["my-notes"]
+
+
+def captioned(sizes: tuple[int, int, int], *measured: str) -> str:
+    """The caption of a data set of so many images, where these aspects were measured."""
+    train, validation, test = (Images(torch.zeros(n, 1, 1, 1, dtype=torch.uint8), torch.arange(n) % 2) for n in sizes)
+    job = Job.of(METHODS["vae"], Splits("many", 2, train, validation, test), Affine(), Settings(), Path("cache"))
+    rows = [{"method": "vae", "layer": "representation", "seed": s, "measure": "any", "target": ""} for s in range(3)]
+    values = {name: 0.5 if name in measured else math.nan for name in ("content", "generation", "evidence")}
+    rows = [row | {"aspect": name, "value": value} for row in rows for name, value in values.items()]
+    return report.caption([job], pd.DataFrame(rows))
+
+
+def test_the_caption_says_what_is_looked_at_where_that_is_not_all(monkeypatch):
+    """By the numbers in force; nothing of what was not measured."""
+    monkeypatch.setattr(examination, "MOST_IMAGES", 600)
+    monkeypatch.setattr(examination, "EVIDENCE_IMAGES", 50)
+    monkeypatch.setattr(generation, "MOST_SAMPLES", 300)
+    every = captioned((700, 601, 602), "content", "generation", "evidence")
+    assert "many: 700 train, 601 validation, 602 test images" in every
+    assert (
+        "validation images. Of these, probes learn on 600 train images, choices are made on 600 validation images, "
+        "probes are scored on 600 test images, evidence is of 50 test images, Fréchet distances are between 300 "
+        "samples and as many views of test images."
+    ) in every
+    assert captioned((600, 600, 600), "content").endswith("chosen on the validation images.")
+    assert captioned((600, 600, 50), "content", "generation", "evidence").endswith("chosen on the validation images.")
+    few = captioned((600, 600, 75), "content", "generation", "evidence")  # four views each, as many as samples
+    assert few.endswith("Of these, evidence is of 50 test images.")
 
 
 def test_a_full_disk_leaves_no_half_of_a_file(tmp_path, monkeypatch):
