@@ -6,8 +6,9 @@ jitter of brightness, contrast and saturation, a turn of the hue). Four differen
 is exact and everything is one batch: the crop box is not rounded to whole pixels; its aspect is drawn among
 those that fit the frame, where libraries draw area and aspect again until the box fits (so that nearly full
 crops are rarer there); the colour operations come in one order for all images, where libraries shuffle it;
-and pixels between them are not rounded to bytes. `speed/benchmarks.py` measures them against images augmented
-one by one."""
+and pixels between them are not rounded to bytes. Crops and colours are batched operators of our own,
+which tests compare with PIL and torch (crops) and with kornia's functions (colours); nothing but the tests needs
+kornia. `speed/benchmarks.py` measures them against images augmented one by one."""
 
 from __future__ import annotations
 
