@@ -1,6 +1,7 @@
 """Probes learn on train and are scored on test: crafted representations get the scores that they must."""
 
 import math
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.examination import Examination
 
 CLASSES, FACTORS = 3, ("shift_x", "rotation")
+NONE = torch.full((1,), torch.nan)
 
 
 def images(n: int, seed: int, turned: int = 0) -> Images:
@@ -196,6 +198,19 @@ def test_confusion_is_the_matching_that_the_accuracy_counts(turned):
         assert counts.sum() == 90
         assert counts.sum(1).tolist() == [30, 30, 30]
         assert counts.trace() / 90 == pytest.approx(float(scores.accuracy[member]))
+
+
+def test_neighbours_are_as_many_as_were_chosen(monkeypatch):
+    """One image of class 0, next to it those that are asked about, and farther off seven of class 1."""
+    monkeypatch.setattr(measures, "CLASS_PROBES", ())
+    monkeypatch.setattr(measures, "mixture_clustering", lambda *_: Namespace(accuracy=NONE, nmi=NONE, ari=NONE))
+    blank = torch.zeros(8, 1, 2, 3, dtype=torch.uint8)
+    known = replace(
+        exam(), train=Images(blank, (torch.arange(8) > 0).long()), test=Images(blank[:2], torch.zeros(2).long())
+    )
+    points = (torch.arange(8.0) > 0).float()[None, :, None], torch.full((1, 2, 1), 0.1)
+    for k, right in ((1, 1.0), (5, 0.0)):
+        assert values(measures.content(*points, known, k), measure="knn") == [right]
 
 
 def test_confusion_of_a_diverged_and_of_a_constant_member():

@@ -14,9 +14,10 @@ import rich.progress
 import torch
 from rich.console import Console
 from threadpoolctl import threadpool_info, threadpool_limits
+from torch.testing import assert_close
 
-from ssl_theory.benchmarks import cache, generation, progress, run
-from ssl_theory.benchmarks.augmentation import Affine
+from ssl_theory.benchmarks import cache, generation, measures, progress, run
+from ssl_theory.benchmarks.augmentation import Affine, unit
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.methods import CORE, METHODS, Design, named
@@ -251,6 +252,59 @@ def test_best_choice_by_mean_over_members():
     assert run._best(torch.tensor([[[math.nan, math.nan]], [[0.1, math.nan]]])) == (1, 0)
     assert run._best(torch.tensor([[[0.9, math.nan]], [[0.5, 0.3]], [[0.2, 0.5]]])) == (1, 0)  # more are left
     assert run._best(torch.full((2, 3, 2), math.nan)) == (0, 0)
+
+
+@pytest.fixture
+def noted(monkeypatch):
+    """What is asked of each measure: representations, k and clusters in order. Nothing is computed but their means."""
+    asked: dict[str, list] = {"scored": [], "content": [], "confusion": []}
+
+    def note(name, *arguments):
+        asked[name].append(arguments)
+        return measures.rows_of(name, "mean", "", arguments[0].mean((1, 2)))
+
+    def scored(transform, exam, ks):
+        note("scored", transform(unit(exam.validation.pixels)))
+        return torch.zeros(len(ks), 2)
+
+    monkeypatch.setattr(measures, "neighbour_accuracies", scored)
+    monkeypatch.setattr(measures, "content", lambda train, test, _, k: note("content", train, test, k))
+    monkeypatch.setattr(measures, "confusion", lambda *a: asked["confusion"].append(a[:2]) or np.zeros((3, 3)))
+    monkeypatch.setattr(measures, "style", lambda *_: pd.DataFrame())
+    monkeypatch.setattr(measures, "decoded", lambda *_: (pd.DataFrame(), torch.zeros(3, 1, 4, 4)))
+    monkeypatch.setattr(generation, "judged", lambda *_: (pd.DataFrame(), None))
+    return asked
+
+
+@pytest.mark.parametrize("method", ["simclr", "vae"])
+def test_length_and_k_that_were_chosen_are_those_examined_at_every_layer(tmp_path, monkeypatch, noted, method):
+    """The second of three lengths, the second k: whatever they scored."""
+    made = named(method, Design(head=1, hidden=(8,)))[0]
+    one = Job.of(made, SPLITS, VIEWS, replace(SETTINGS, steps=8), tmp_path)
+    trained = run._trained(one, silent, None)
+    monkeypatch.setattr(run, "_best", lambda _: (1, 1))
+    result = run._examined(one, trained)
+    chosen, exam = trained[1].fitted, run.Examination.of(SPLITS, VIEWS, 0)
+    validation = unit(exam.validation.pixels)
+    scored = [x for (x,) in noted["scored"]]
+    assert_close(scored, [each.fitted.transform(validation) for each in trained])
+    assert len({float(x.sum()) for x in scored}) == 3  # so that one cannot pass for another
+    kept = [
+        [chosen.transform(unit(part.pixels), layer=layer) for part in (exam.train, exam.test)] for layer in made.layers
+    ]
+    assert_close([asked[:2] for asked in noted["content"]], kept)
+    assert [k for *_, k in noted["content"]] == [measures.NEIGHBOURS[1]] * len(made.layers)
+    assert_close(noted["confusion"], [[part[0] for part in parts] for parts in kept])  # of the first member
+    means = result.rows[result.rows["aspect"] == "content"].groupby("layer", sort=False)["value"].apply(list)
+    np.testing.assert_allclose([*means], [train.mean((1, 2)) for train, _ in kept], rtol=1e-6)
+    choice = result.rows[result.rows["aspect"] == "choice"].set_index("measure")["value"]
+    assert choice["steps"].tolist() == [4, 4]
+    assert choice["k"].tolist() == [5, 5]
+    pd.testing.assert_frame_equal(result.history, chosen.history)
+    if made.generative:
+        own = chosen.reconstruct(exam.originals)
+        np.testing.assert_array_equal(result.arrays["decoded"], own[0])
+        assert not torch.equal(own[0], own[1])
 
 
 def test_both_sides_of_a_head_are_examined_and_chosen_by_one(tmp_path):
