@@ -200,6 +200,42 @@ def test_features_are_fixed_and_named():
     assert generation.extractor() in ("random-conv-64", "inception-2048")
 
 
+def test_these_features_and_no_others_are_random_conv_64():
+    """Numbers of today: any change of them makes another measure, whose distances need another name."""
+    x = torch.linspace(0, 1, 3 * 32 * 32).view(1, 3, 32, 32)
+    found = generation.RandomConv()(x)[0, :3]
+    torch.testing.assert_close(found, torch.tensor([-0.5922637, -0.9483552, -0.3923778]), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", ["random-conv-64", "inception-2048"])
+def test_torchmetrics_is_told_that_images_are_in_0_to_1_and_to_keep_the_real_ones(monkeypatch, name):
+    """By a class in its place, since Inception's weights are not here: its own reading of bytes would be silent."""
+    told, shown = [], []
+
+    class Distance:
+        def __init__(self, feature, **options):
+            told.append((feature, options))
+
+        def update(self, images, *, real):
+            shown.append((real, images.shape[1], float(images.min()), float(images.max())))
+
+        def reset(self):
+            shown.append("reset")
+
+        def compute(self):
+            return torch.tensor(7.0)
+
+    monkeypatch.setattr("torchmetrics.image.fid.FrechetInceptionDistance", Distance)
+    monkeypatch.setattr(generation, "extractor", lambda: name)
+    ramp = torch.linspace(-0.5, 1.5, 10).view(10, 1, 1, 1).expand(10, 1, 4, 4)
+    assert generation.frechet(ramp[None], ramp).tolist() == [7.0]
+    (feature, options), *others = told
+    assert isinstance(feature, generation.RandomConv) if name == "random-conv-64" else feature == 2048
+    assert options == {"normalize": True, "reset_real_features": False, "sync_on_compute": False}
+    assert others == []
+    assert shown == [(True, 3, 0.0, 1.0), "reset", (False, 3, 0.0, 1.0)]
+
+
 def test_the_package_that_inception_needs_can_be_installed_with_this_one():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert any(line.startswith("torch-fidelity") for line in project["optional-dependencies"]["fid"])

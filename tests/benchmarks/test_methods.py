@@ -63,6 +63,16 @@ def test_a_mixture_has_a_component_a_class():
     assert learner.classes == 3
 
 
+def test_variances_and_temperature_are_those_that_the_docstring_gives_reasons_for():
+    """Numbers that no outcome chose: a change of them makes another benchmark."""
+    learners = {key: method.learner for key, method in METHODS.items()}
+    generative = [key for key, method in METHODS.items() if method.generative]
+    assert {key: learners[key].decoder_variance for key in generative} == dict.fromkeys(generative, 0.01)
+    for key in ("simvae", "simvae-flat", "simvae-mixture"):
+        assert (learners[key].style_variance, learners[key].content_variance) == (0.15, 1.0)
+    assert learners["simclr"].temperature == 0.5
+
+
 def test_the_core_is_the_default_and_all_is_every_method() -> None:
     assert tuple(method.key for method in named(None)) == CORE
     assert [method.key for method in named("all")] == list(METHODS)

@@ -295,6 +295,18 @@ def test_every_named_augmentation_samples_without_the_global_generator():
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_named_augmentations_are_as_strong_as_is_said():
+    """Numbers that no outcome chose: a change of them makes another benchmark."""
+    assert named("affine", (1, 20, 24)) == Affine(shift=3.0, rotation=math.pi / 6, log_scale=math.log(1.25))
+    assert named("crop", (1, 20, 24)) == Crop((20, 24), area=(0.4, 1.0), aspect=4 / 3, flip=0.5)
+    colour = Colour(brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)
+    assert named("crop-colour", (3, 20, 24)) == Chain((Crop((20, 24), area=(0.6, 1.0), aspect=4 / 3, flip=0.5), colour))
+    assert (named(None, (1, 8, 8)), named(None, (3, 8, 8))) == (
+        named("affine", (1, 8, 8)),
+        named("crop-colour", (3, 8, 8)),
+    )
+
+
 def test_photographs_have_no_world():
     digits = load("digits")
     assert chosen(None, digits) == named(None, digits.shape)
