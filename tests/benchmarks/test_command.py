@@ -176,6 +176,7 @@ def test_help_teaches(capsys):
         "--fresh",
         "ssl-bench compare",
         "batch normalisation",
+        "one piece of work",
     ):
         assert words in shown
     assert bench("compare", "--help") == 0
