@@ -1,5 +1,6 @@
 """Learners that tell the other view of a data point from other data points, and reconstruct nothing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,8 +30,8 @@ class SimCLR(JointEmbedding):
 class CLIP(JointEmbedding):
     """InfoNCE between two modalities, an encoder each (Radford et al. 2021, arXiv 2103.00020).
 
-    View 0 has "encoder" and "head", view 1 "encoder 1" and "head 1". The temperature is learned, from 0.07, and held
-    above 0.01, as published.
+    View 0 has "encoder" and "head", view 1 "encoder 1" and "head 1". The temperature is learned, from 0.07, and after a
+    step that takes it below 0.01 put back there, as published.
     """
 
     temperature: float = 0.07
@@ -56,8 +57,12 @@ class CLIP(JointEmbedding):
         return torch.stack([first, second], dim=2)
 
     def loss(self, modules: nn.ModuleDict, x: Views, noise: Tensor | None = None) -> Loss:
-        temperature = modules["log_temperature"]().exp().clamp_min(0.01)
+        temperature = modules["log_temperature"]().exp()
         return contrastive.info_nce(self.embed(modules, x), temperature=temperature, negatives="other")
+
+    def after_step(self, modules: nn.ModuleDict) -> None:
+        for log_temperature in modules["log_temperature"].parameters():
+            log_temperature.clamp_(min=math.log(0.01))
 
 
 @dataclass(frozen=True, kw_only=True)

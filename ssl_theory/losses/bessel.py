@@ -45,9 +45,22 @@ def _horner(coefficients: list[float], t: Tensor) -> Tensor:
 def _uniform_expansion(order: float, squared: Tensor) -> Tensor:
     """g at a large order (Abramowitz & Stegun 9.7.7), relative error of I below 1e-12 for order >= 30."""
     root = (1 + squared / order**2).sqrt()
+    return order * (root - torch.log(order * (1 + root))) + _beside_the_exponent(order, root)
+
+
+def _beside_the_exponent(order: float, root: Tensor) -> Tensor:
     series = torch.stack([_horner(u, 1 / root) / order**k for k, u in enumerate(DEBYE)]).sum(0)
-    exponent = order * (root - torch.log(order * (1 + root)))
-    return exponent - 0.5 * (LOG_2PI + math.log(order)) - 0.5 * root.log() + torch.log(series)
+    return torch.log(series) - 0.5 * (LOG_2PI + math.log(order) + root.log())
+
+
+def _expanded_ratio(order: float, squared: Tensor) -> Tensor:
+    """`I_{order+1}(x) / (x I_order(x))` at a large order; the exponents, about x each, are subtracted by hand."""
+    root, following = ((1 + squared / nu**2).sqrt() for nu in (order, order + 1))
+    length, longer = order * root, (order + 1) * following  # sqrt(nu^2 + x^2)
+    growth = (2 * order + 1) / (length + longer)
+    exponent = growth - torch.log(order + 1 + longer) - order * torch.log1p((1 + growth) / (order + length))
+    beside = _beside_the_exponent(order + 1, following) - _beside_the_exponent(order, root)
+    return torch.exp(exponent + beside)
 
 
 def log_bessel(order: float, squared: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -56,17 +69,22 @@ def log_bessel(order: float, squared: Float[Tensor, "*shape"]) -> Float[Tensor, 
     Large orders by the uniform asymptotic expansion; smaller ones by the recurrence
     `I_{nu-1}/x^{nu-1} = x^2 I_{nu+1}/x^{nu+1} + 2 nu I_nu/x^nu`, all of whose terms are positive, downward from there.
     """
+    if order >= EXPANSION_ORDER:
+        return _uniform_expansion(order, squared)
+    return log_bessel_and_ratio(order, squared)[0]
+
+
+def log_bessel_and_ratio(
+    order: float, squared: Float[Tensor, "*shape"]
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """`log_bessel`, and `I_{order+1}(x) / (x I_order(x))`."""
     steps = max(0, math.ceil(EXPANSION_ORDER - order))
     top = order + steps
-    log_value = _uniform_expansion(top, squared)
-    if not steps:
-        return log_value
-    ratio = torch.exp(_uniform_expansion(top + 1, squared) - log_value)  # I_{nu+1} / (x I_nu)
-    growth = torch.zeros_like(squared)
+    ratio, growth = _expanded_ratio(top, squared), torch.zeros_like(squared)
     for nu in (top - step for step in range(steps)):
         factor = squared * ratio + 2 * nu
         growth, ratio = growth + factor.log(), 1 / factor
-    return log_value + growth
+    return _uniform_expansion(top, squared) + growth, ratio
 
 
 def log_vmf_normaliser(dimension: int, squared: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -80,7 +98,10 @@ def log_sphere_area(dimension: int) -> float:
 
 
 def vmf_entropy(dimension: int, concentration: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Entropy of the von Mises-Fisher density in nats, `-log C(kappa) - kappa A(kappa)`, `A = I_{d/2} / I_{d/2-1}`."""
-    squared, order = concentration.square(), dimension / 2 - 1
-    log_ratio = log_bessel(order + 1, squared) - log_bessel(order, squared)  # of A / kappa
-    return -log_vmf_normaliser(dimension, squared) - squared * log_ratio.exp()
+    """Entropy of the von Mises-Fisher density in nats, `-log C(kappa) - kappa A(kappa)`, `A = I_{d/2} / I_{d/2-1}`.
+
+    Both terms are about kappa, so that they are taken in float64: the error is 2e-16 kappa.
+    """
+    squared = concentration.double().square()
+    log_value, ratio = log_bessel_and_ratio(dimension / 2 - 1, squared)
+    return (dimension / 2 * LOG_2PI + log_value - squared * ratio).to(concentration.dtype)

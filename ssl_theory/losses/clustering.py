@@ -12,7 +12,7 @@ from ssl_theory.losses.critics import negative_squared_distance
 from ssl_theory.losses.instance import instance_softmax
 from ssl_theory.losses.partition import LARGEST_EXPONENT
 from ssl_theory.losses.state import Centre, Queue
-from ssl_theory.losses.views import per_member, require_positive, require_views, unit, wide
+from ssl_theory.losses.views import per_member, require_fit, require_positive, require_views, unit, wide
 
 BETWEEN_LOGARITHMS = 3  # iterations of Sinkhorn's for each one in the log domain
 Views = Float[Tensor, "*batch n J d"]
@@ -137,6 +137,10 @@ def swav(
     require_views(z)
     require_positive("temperature", temperature)
     require_iterations(iterations, 1)
+    if code_views is not None and not 1 <= code_views <= z.shape[-2]:
+        raise ValueError(
+            f"expected code_views from 1 to J = {z.shape[-2]}, found {code_views}: name so many views or None"
+        )
     centres = unit(wide(prototypes)) / per_member(temperature, 2)
     logits = _products(z, centres)
     codes = _codes(logits[..., :code_views, :], centres, temperature, epsilon, iterations, queue)
@@ -209,6 +213,7 @@ def dino(
     The logits of the teacher, for the first T <= J views, are detached here. Update the centre after the loss.
     """
     require_views(student)
+    require_fit("teacher", teacher, student, (-3, -1))
     require_positive("student_temperature", student_temperature)
     require_positive("teacher_temperature", teacher_temperature)
     with torch.no_grad():

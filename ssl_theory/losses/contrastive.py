@@ -20,6 +20,7 @@ from ssl_theory.losses.views import (
     per_member,
     pick,
     require_choice,
+    require_fit,
     require_positive,
     require_views,
     unit,
@@ -81,6 +82,7 @@ def decoupled(
     loss = _info_nce(z, temperature, critic, "all", True, chunk, positives=False)
     if sigma is None:
         return loss
+    require_positive("sigma", sigma)
     first, second = view_pairs(z.shape[-2])
     a, b = (pick(wide(z).transpose(-2, -3), pair, -3) for pair in (first, second))
     weight = 2 - z.shape[-3] * ((unit(a) * unit(b)).sum(-1).detach() / sigma).softmax(-1)
@@ -131,6 +133,7 @@ def moco(
     """
     require_views(query)
     require_positive("temperature", temperature)
+    require_fit("key", key, query)
     tau = per_member(temperature, 3)
     q, k = unit(wide(query)) / tau, unit(wide(key).detach())
     negatives = unit(wide(queue.entries.detach())).flatten(-3, -2)

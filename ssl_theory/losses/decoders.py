@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from ssl_theory.losses.views import LOG_2PI, log, per_member, wide
+from ssl_theory.losses.views import LOG_2PI, log, per_member, require_fit, wide
 
 Observation = Float[Tensor, "*shape n J D"]
 Decoded = Float[Tensor, "*batch n J D"]
@@ -39,6 +39,7 @@ class Gaussian:
     variance: float | Tensor = 1.0
 
     def log_prob(self, x: Observation, decoded: Decoded) -> LogLikelihood:
+        require_fit("decoded", decoded, x, (-1,))
         variance = per_member(self.variance, 2)
         error = (wide(x) - wide(decoded)).square().sum(-1)
         return -0.5 * (error / variance + x.shape[-1] * (LOG_2PI + log(variance)))
@@ -55,6 +56,7 @@ class Bernoulli:
     """
 
     def log_prob(self, x: Observation, decoded: Decoded) -> LogLikelihood:
+        require_fit("decoded", decoded, x, (-1,))
         logits = wide(decoded)
         return (x * logits - softplus(logits)).sum(-1)
 
@@ -72,7 +74,9 @@ class HeteroscedasticGaussian:
     minimum: float = 1e-6
 
     def log_prob(self, x: Observation, decoded: Float[Tensor, "*batch n J D_twice"]) -> LogLikelihood:
-        mean, log_variance = wide(decoded).chunk(2, -1)
+        mean, log_variance = wide(decoded).tensor_split(2, -1)
+        require_fit("log_variance, the second half of decoded", log_variance, x, (-1,))
+        require_fit("mean, the first half of decoded", mean, x, (-1,))
         log_variance = log_variance.clamp_min(math.log(self.minimum))
         error = (wide(x) - mean).square() * torch.exp(-log_variance)
         return -0.5 * (error + log_variance + LOG_2PI).sum(-1)
@@ -89,6 +93,7 @@ class ContinuousBernoulli:
     """
 
     def log_prob(self, x: Observation, decoded: Decoded) -> LogLikelihood:
+        require_fit("decoded", decoded, x, (-1,))
         logits = wide(decoded)
         return (wide(x) * logits - softplus(logits) + self.log_normaliser(logits)).sum(-1)
 
@@ -125,6 +130,7 @@ class DiscretisedLogistic:
     levels: int = 256
 
     def log_prob(self, x: Observation, decoded: Decoded) -> LogLikelihood:
+        require_fit("decoded", decoded, x, (-1,))
         x, scale, half = wide(x), per_member(self.scale, 3), 0.5 / (self.levels - 1)
         offset = x - wide(decoded)
         log_below = logsigmoid((offset + half) / scale)

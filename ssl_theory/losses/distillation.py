@@ -6,7 +6,7 @@ Agreement is the flat prior; the entropy that prevents collapse is implicit in t
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_theory.losses.views import cross_view_product, require_choice, require_views, unit, wide
+from ssl_theory.losses.views import cross_view_product, require_choice, require_fit, require_views, unit, wide
 
 Views = Float[Tensor, "*batch n J d"]
 Loss = Float[Tensor, "*batch"]
@@ -26,6 +26,7 @@ def byol(prediction: Views, target: Views, *, views: str = "sum") -> Loss:
     """
     require_views(prediction)
     require_choice("views", views, ("sum", "mean"))
+    require_fit("target", target, prediction, (-3, -1))
     cosine = cross_view_product(unit(wide(target).detach()), unit(wide(prediction)))
     return (2 if views == "sum" else 1) * (2 - 2 * cosine).mean(-1)
 
@@ -40,4 +41,5 @@ def simsiam(prediction: Views, target: Views) -> Loss:
     Deviations: none known; the mean over directions is the paper's.
     """
     require_views(prediction)
+    require_fit("target", target, prediction, (-3, -1))
     return -cross_view_product(unit(wide(target).detach()), unit(wide(prediction))).mean(-1)

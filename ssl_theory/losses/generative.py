@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_theory.losses.decoders import Decoder
 from ssl_theory.losses.priors import Prior
-from ssl_theory.losses.views import LOG_2PI, per_member, require_views, wide
+from ssl_theory.losses.views import LOG_2PI, per_member, require_fit, require_views, wide
 
 Latent = Float[Tensor, "*batch n J d"]
 Observation = Float[Tensor, "*shape n J D"]
@@ -43,6 +43,8 @@ def evidence_bound(
     x: Observation, decoded: Decoded, z: Latent, posterior_entropy: PerView, *, prior: Prior, decoder: Decoder
 ) -> PerPoint:
     """ELBO_SSL of each data point for posteriors of any family, from a sample z and their entropies."""
+    require_fit("decoded", decoded, z, (-3, -2))
+    require_fit("x", x, z, (-3, -2))
     return decoder.log_prob(x, decoded).sum(-1) + posterior_entropy.sum(-1) + prior.log_prob(z)
 
 
@@ -60,6 +62,7 @@ def elbo_ssl(
 
     The gap to the evidence is `KL( prod_j q(z^j|x^j) || p(z^{1:J}|x^{1:J}) )`, exactly.
     """
+    require_fit("log_variance", log_variance, z)
     return -evidence_bound(x, decoded, z, entropy(log_variance), prior=prior, decoder=decoder).mean(-1)
 
 
@@ -92,6 +95,9 @@ def beta_vae(
     Instead of reconstruction: reconstruction itself; for beta >= 1 still a lower bound of the evidence.
     Deviations: many implementations average over pixels and dimensions, which rescales beta by d/D.
     """
+    require_fit("log_variance", log_variance, mean)
+    require_fit("decoded", decoded, mean, (-3, -2))
+    require_fit("x", x, mean, (-3, -2))
     divergence = kl_to_standard_normal(mean, log_variance).sum(-1)
     return (per_member(beta, 1) * divergence - decoder.log_prob(x, decoded).sum(-1)).mean(-1)
 
@@ -138,6 +144,10 @@ def log_weights(
     decoder: Decoder,
 ) -> PerPoint:
     """`log p(x^{1:J}|z^{1:J}) + log p(z^{1:J}) - log q(z^{1:J}|x^{1:J})`: importance weights of a sample z."""
+    require_fit("mean", mean, z)
+    require_fit("log_variance", log_variance, z)
+    require_fit("decoded", decoded, z, (-3, -2))
+    require_fit("x", x, z, (-3, -2))
     log_joint = decoder.log_prob(x, decoded).sum(-1) + prior.log_prob(z)
     return log_joint - log_posterior(z, mean, log_variance).sum(-1)
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_theory.losses.views import (
+    cross_view_product,
     pair_distance,
     pick,
     require_choice,
@@ -69,10 +70,10 @@ def barlow_twins(z: Views, *, lambd: float | Tensor = 5e-3, scale: float = 1.0, 
     Deviations: the authors' code scales batch-normalised z (variance plus 1e-5: `epsilon`); solo-learn multiplies
         by 0.025 (`scale`); lightly once divided by n after an n-1 standard deviation, so that C_ii <= (n-1)/n.
 
-    A dimension that does not vary has correlation 0. Mean over pairs of views.
+    A dimension that does not vary, or by no more than rounding, has correlation 0. Mean over pairs of views.
     """
     require_views(z, points=2)
-    n, views = z.shape[-3], centre(z)
+    n, views = z.shape[-3], without_rounding(z)
     squared = views.square().sum(-2, keepdim=True)
     standard = unit(views, axis=-2) if epsilon == 0 else views * (squared + n * epsilon).rsqrt()
     first, second = view_pairs(z.shape[-2])
@@ -86,7 +87,8 @@ def barlow_twins(z: Views, *, lambd: float | Tensor = 5e-3, scale: float = 1.0, 
 def w_mse(z: Views, *, epsilon: float = 1e-5) -> Loss:
     """W-MSE: views agree after each view's batch is whitened, so that no collapse is left to avoid.
 
-    Formula: `2 - 2 cos(w^j, w^k)`, `w = L^-1 (z - mean)`, `L L' = Cov(z)` of that view over the batch.
+    Formula: `2 - 2 cos(w^j, w^k)`, `w = L^-1 (z - mean)`, `L L' = Cov(z)` of that view over the batch; cos 0 where z
+        does not vary.
     Source: Ermolov et al. 2021, arXiv 2007.06346.
     Prior: maximised, on whitened unit vectors.
     Instead of reconstruction: whitening: the second moments of an isotropic Gaussian, as a hard constraint.
@@ -102,8 +104,8 @@ def w_mse(z: Views, *, epsilon: float = 1e-5) -> Loss:
     n, d = z.shape[-3], z.shape[-1]
     if epsilon == 0 and n <= d:
         raise ValueError(f"expected n > d points without shrinkage, found n = {n}, d = {d}: set epsilon > 0")
-    whitened = unit(whiten(centre(z), epsilon)).transpose(-2, -3)
-    return pair_distance(whitened).mean(-1)
+    whitened = unit(whiten(without_rounding(z), epsilon)).transpose(-2, -3)
+    return 2 - 2 * cross_view_product(whitened, whitened).mean(-1)
 
 
 def total_coding_rate(z: Views, *, distortion: float = 0.2, invariance: float | Tensor = 200.0) -> Loss:
@@ -128,6 +130,18 @@ def centre(z: Views) -> Float[Tensor, "*batch J n d"]:
     """Each view with the mean of its batch subtracted, views first."""
     views = wide(z).transpose(-2, -3).contiguous()
     return views - views.mean(-2, keepdim=True)
+
+
+def without_rounding(z: Views) -> Float[Tensor, "*batch J n d"]:
+    """The same, where columns that vary by no more than ten spacings of their mean are zero.
+
+    What is left of a constant 0.1 less its mean is rounding, equal in all rows: normalised, it would correlate.
+    """
+    views = wide(z).transpose(-2, -3).contiguous()
+    mean = views.mean(-2, keepdim=True)
+    centred = views - mean
+    rounding = (10 * torch.finfo(views.dtype).eps * mean).square()
+    return torch.where(centred.square().mean(-2, keepdim=True) <= rounding, 0, centred)
 
 
 def whiten(centred: Float[Tensor, "*batch n d"], epsilon: float) -> Float[Tensor, "*batch n d"]:

@@ -43,6 +43,15 @@ def require_positive(name: str, value: float | Tensor) -> None:
         raise ValueError(f"expected {name} > 0, found {value}: choose a positive number")
 
 
+def require_fit(name: str, found: Tensor, z: Tensor, axes: tuple[int, ...] = (-3, -2, -1)) -> None:
+    """Refuse what is not as large as `z` on these axes, and would be broadcast to a plausible number."""
+    if min(found.ndim, z.ndim) < -min(axes) or any(found.shape[axis] != z.shape[axis] for axis in axes):
+        raise ValueError(
+            f"{name}: expected the sizes of {tuple(z.shape)} on axes {', '.join(map(str, axes))}, found "
+            f"{tuple(found.shape)}: give one for every data point, view and dimension that these axes hold"
+        )
+
+
 def per_member(value: float | Tensor, trailing: int) -> float | Tensor:
     """A hyperparameter of shape `(*batch)`, with `trailing` axes appended so that it broadcasts over data."""
     return value[(..., *[None] * trailing)] if isinstance(value, Tensor) else value

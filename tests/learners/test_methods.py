@@ -58,6 +58,17 @@ def test_clip_compares_two_encoders():
     torch.testing.assert_close(learner.loss(modules, VIEWS), expected, rtol=1e-6, atol=1e-6)
 
 
+def test_clip_puts_a_temperature_that_falls_too_low_back_to_a_hundredth():
+    """And it can rise from there: what is merely cut in the loss has no gradient below, and stays."""
+    fitted = fit(learners.CLIP(**SMALL, temperature=0.005), Toy(), steps=1, seeds=(0,), batch_size=8)
+    lowest = fitted.modules["log_temperature"]().exp()
+    torch.testing.assert_close(lowest, torch.full_like(lowest, 0.01))
+    learner = learners.CLIP(**SMALL, temperature=0.01)
+    modules = modules_of(learner)
+    learner.loss(modules, VIEWS).sum().backward()
+    assert float(modules["log_temperature"].value.grad.abs().sum()) > 0
+
+
 def test_a_teacher_is_a_moving_average():
     learner = learners.BYOL(**STEADY)
     modules = modules_of(learner)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
 
@@ -12,3 +13,11 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def as_users_run() -> Iterator[None]:
+    """Without the check of all annotated shapes, which the tests have and users have not."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -91,3 +91,11 @@ def test_zero_vectors_and_opposite_views_have_finite_gradients():
     value = priors.VonMisesFisher(200.0).log_prob(z)
     assert value.isfinite().all()
     assert torch.autograd.grad(value.sum(), z)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("d", [2, 3, 4, 10])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_entropy_of_a_concentrated_density_is_that_of_a_gaussian_on_its_tangent(d, dtype):
+    kappa = torch.tensor([1e5, 1e8, 1e10], dtype=dtype)
+    tangent = (d - 1) / 2 * (1 + math.log(2 * math.pi) - kappa.double().log())
+    close(vmf_entropy(d, kappa).double(), tangent, 1e-4)

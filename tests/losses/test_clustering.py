@@ -260,3 +260,17 @@ def test_impossible_iterations_of_sinkhorn():
         sinkhorn(gaussian(6, 3), iterations=-1)
     with pytest.raises(ValueError, match="expected iterations >= 1, found 0"):
         swav(gaussian(6, 2, 4), gaussian(3, 4), iterations=0)
+
+
+@pytest.mark.parametrize("views", [-1, 0, 3])
+def test_codes_of_views_that_there_are_not_are_refused(views):
+    z = gaussian(6, 2, 3)
+    with pytest.raises(ValueError, match="expected code_views from 1 to J = 2"):
+        swav(z, gaussian(4, 3), code_views=views)
+
+
+@pytest.mark.usefixtures("as_users_run")
+def test_a_teacher_of_other_data_points_is_refused():
+    z = gaussian(5, 2, 3)
+    with pytest.raises(ValueError, match="teacher: expected the sizes of"):
+        dino(z, z[:1], centre=Centre(torch.zeros(3)))

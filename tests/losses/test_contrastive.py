@@ -367,3 +367,12 @@ def test_info_nce_with_the_exact_critic_does_not_exceed_the_information():
     truth = -0.5 * math.log(1 - rho**2)
     error = float(bound.std()) / math.sqrt(len(bound))
     assert truth - 0.05 < float(bound.mean()) < truth + 3 * error
+
+
+@pytest.mark.usefixtures("as_users_run")
+def test_keys_of_other_data_points_and_a_weight_turned_round_are_refused():
+    z = gaussian(5, 2, 3)
+    with pytest.raises(ValueError, match="key: expected the sizes of"):
+        moco(z, z[:1], Queue(gaussian(4, 1, 3)))
+    with pytest.raises(ValueError, match="expected sigma > 0"):
+        decoupled(z, sigma=-0.5)

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +135,23 @@ def test_scale_carries_the_ensemble_axis():
     lone = [decoders.DiscretisedLogistic(float(s), 11) for s in scales]
     close(whole.log_prob(x, decoded), torch.stack([w.log_prob(x, m) for w, m in zip(lone, decoded, strict=True)]))
     close(whole.mean(decoded), torch.stack([w.mean(m) for w, m in zip(lone, decoded, strict=True)]))
+
+
+@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        decoders.Gaussian(),
+        decoders.Bernoulli(),
+        decoders.HeteroscedasticGaussian(),
+        decoders.ContinuousBernoulli(),
+        decoders.DiscretisedLogistic(),
+    ],
+)
+def test_one_pixel_for_all_is_refused(decoder):
+    twice = isinstance(decoder, decoders.HeteroscedasticGaussian)
+    with pytest.raises(ValueError, match="expected the sizes of"):
+        decoder.log_prob(torch.rand(3, 2, 5), torch.rand(3, 2, 2 * twice or 1))
+    if twice:
+        with pytest.raises(ValueError, match="expected the sizes of"):
+            decoder.log_prob(torch.rand(3, 2, 5), torch.rand(3, 2, 9))

@@ -1,5 +1,6 @@
 """Distillation: BYOL and SimSiam against cosines, their conventions, and targets held fixed."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,3 +48,12 @@ def test_targets_are_held_fixed():
     for loss in (byol, simsiam):
         assert torch.autograd.grad(loss(prediction, target), target, allow_unused=True)[0] is None
         assert gradcheck(lambda p, loss=loss: loss(p, target), prediction)
+
+
+@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.parametrize("loss", [byol, simsiam])
+def test_a_target_of_other_data_points_is_refused(loss):
+    z = gaussian(5, 2, 3)
+    for target in (z[:1], z[..., :1]):
+        with pytest.raises(ValueError, match="target: expected the sizes of"):
+            loss(z, target)

@@ -207,3 +207,21 @@ def test_posteriors_of_any_family_have_a_bound():
     prior, decoder = priors.VonMisesFisher(10.0), decoders.Gaussian(0.1)
     bound = generative.evidence_bound(x, z, z, entropies, prior=prior, decoder=decoder)
     close(bound, decoder.log_prob(x, z).sum(-1) + entropies.sum(-1) + prior.log_prob(z))
+
+
+@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.parametrize("short", ["x", "decoded", "z", "log_variance", "one view of log_variance"])
+def test_what_would_be_broadcast_is_refused(short):
+    """A row, a view or a column too few gives a plausible number otherwise."""
+    sizes = {"x": (6, 2, 5), "decoded": (6, 2, 5), "z": (6, 2, 3), "log_variance": (6, 2, 3)}
+    given = {name: gaussian(*size) for name, size in sizes.items()}
+    name = short.rpartition(" ")[2]
+    given[name] = given[name][:, :1] if "view" in short else given[name][:1]
+    with pytest.raises(ValueError, match="expected the sizes of"):
+        generative.elbo_ssl(**given, prior=priors.Gaussian(), decoder=decoders.Gaussian(1.0))
+    given["mean"] = given.pop("z")
+    with pytest.raises(ValueError, match="expected the sizes of"):
+        generative.vae(**given, decoder=decoders.Gaussian(1.0))
+    weighed = {"z": gaussian(6, 2, 3), **given}
+    with pytest.raises(ValueError, match="expected the sizes of"):
+        generative.log_weights(**weighed, prior=priors.Gaussian(), decoder=decoders.Gaussian(1.0))

@@ -213,3 +213,22 @@ def test_unshrunken_whitening_wants_more_points_than_dimensions():
     flat = torch.cat([z, torch.zeros_like(z[..., :1])], -1)
     assert w_mse(flat, epsilon=0.0).isnan()
     assert w_mse(flat).isfinite()
+
+
+@pytest.mark.parametrize("n", [50, 64, 101])
+@pytest.mark.parametrize("level", [0.0, 0.1, -37.3])
+def test_what_does_not_vary_is_no_agreement(n, level):
+    """The rest of a constant less its mean is rounding, one number in all rows: it correlates, if it is let."""
+    z = torch.full((n, 2, 8), level)
+    assert float(barlow_twins(z)) == 8.0
+    assert float(w_mse(z)) == 2.0
+    drawn = gaussian(n, 2, 8).float()
+    flat, zero = drawn.clone(), drawn.clone()
+    flat[..., 0], zero[..., 0] = level, 0.0
+    close(barlow_twins(flat), barlow_twins(zero))
+
+
+def test_rounding_is_told_from_a_small_deviation():
+    z = gaussian(60, 2, 5).float()
+    torch.testing.assert_close(barlow_twins(100 + 0.1 * z), barlow_twins(z), rtol=1e-2, atol=1e-3)
+    assert bool(barlow_twins(torch.full((9, 2, 3), torch.nan)).isnan())

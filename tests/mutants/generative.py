@@ -4,12 +4,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "bessel": [
         ("wrong order of the recurrence", "factor = squared * ratio + 2 * nu", "factor = squared * ratio + nu"),
         ("sign of the recurrence", "factor = squared * ratio + 2 * nu", "factor = 2 * nu - squared * ratio"),
-        ("two pi dropped", "0.5 * (LOG_2PI + math.log(order))", "0.5 * math.log(order)"),
-        ("fourth root", "- 0.5 * root.log()", "- 0.25 * root.log()"),
+        ("two pi dropped", "0.5 * (LOG_2PI + math.log(order) + root.log())", "0.5 * (math.log(order) + root.log())"),
+        ("fourth root", "math.log(order) + root.log())", "math.log(order) + 0.5 * root.log())"),
+        ("ratio of another order", "growth = (2 * order + 1) / (length", "growth = (2 * order - 1) / (length"),
         ("too few Debye terms", "_debye_polynomials(8)", "_debye_polynomials(3)"),
         ("normaliser of one dimension less", "log_bessel(dimension / 2 - 1", "log_bessel(dimension / 2"),
         ("sphere area halved", "math.log(2) + dimension / 2", "dimension / 2"),
-        ("entropy without the mean resultant", "- squared * log_ratio.exp()", ""),
+        ("entropy without the mean resultant", " - squared * ratio)", ")"),
     ],
     "priors": [
         ("forgotten J in the centre", "centre = style + J * content  #", "centre = style + content  #"),
@@ -64,8 +65,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("heteroscedastic without log variance", "(error + log_variance + LOG_2PI)", "(error + LOG_2PI)"),
         (
             "heteroscedastic halves swapped",
-            "mean, log_variance = wide(decoded).chunk(2, -1)",
-            "log_variance, mean = wide(decoded).chunk(2, -1)",
+            "mean, log_variance = wide(decoded).tensor_split(2, -1)",
+            "log_variance, mean = wide(decoded).tensor_split(2, -1)",
         ),
         ("continuous bernoulli without normaliser", " + self.log_normaliser(logits)", ""),
         ("continuous bernoulli series", "squared**2 * (7 / 1440)", "squared**2 * (7 / 144)"),
