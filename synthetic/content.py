@@ -122,7 +122,8 @@ class Gaussian(Content):
 class ClassMixture(Content):
     """Classes of content: `k ~ Cat(weights)`, `y | k ~ N(means_k, spread^2 I)`; `spread = 0`: y is the class.
 
-    `weights` need not be normalised; None means uniform.
+    Without spread two classes with one mean are one content, and refused. `weights` need not be normalised; None means
+    uniform.
     """
 
     means: Float[Tensor, "K dc"]
@@ -135,6 +136,7 @@ class ClassMixture(Content):
         if weights.shape != self.means.shape[:1]:
             raise ValueError(f"expected weights of {len(self.means)} classes, found {len(weights)}")
         object.__setattr__(self, "weights", distribution("classes", weights))
+        _require_apart(self.means, self.spread)
 
     @property
     def dim(self) -> int:
@@ -185,6 +187,7 @@ class Tree(Content):
             )
         if not -len(self.branching) <= self.level < len(self.branching):
             raise ValueError(f"expected a label level below {len(self.branching)}, found {self.level}")
+        _require_apart(self.leaves, self.spread)
 
     @property
     def dim(self) -> int:
@@ -298,3 +301,8 @@ def _ball(spread: Number, means: Tensor) -> Float[Tensor, "C dc dc"]:
 def _require_spread(spread: Number) -> None:
     if not spread >= 0:
         raise ValueError(f"expected a within-class spread >= 0, found {spread}: 0 makes content the class itself")
+
+
+def _require_apart(means: Float[Tensor, "K dc"], spread: Number) -> None:
+    if spread == 0 and len(means.unique(dim=0)) < len(means):
+        raise ValueError("expected classes at different places where spread = 0, found two at one: merge them")

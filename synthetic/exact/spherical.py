@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from synthetic.exact.bessel import log_area, log_vmf_normaliser, vmf_mean
+from synthetic.exact.bessel import log_area, log_vmf_normaliser, vmf_mean, vmf_variance_along
 from synthetic.exact.law import Law
 from synthetic.refusal import NotExact
 
@@ -43,9 +43,8 @@ class VonMisesFisherPosterior:
     def covariance(self) -> Float[Tensor, "n d d"]:
         """`E yy' - (E y)(E y)'`: `1 - A^2 - (d-1) A / kappa` along the direction, `A / kappa` across."""
         size = self.direction.shape[1]
-        length = vmf_mean(size, self.concentration)
-        across = length / self.concentration
-        along = 1 - length**2 - (size - 1) * across
+        across = torch.where(self.concentration > 0, vmf_mean(size, self.concentration) / self.concentration, 1 / size)
+        along = vmf_variance_along(size, self.concentration)
         outer = self.direction[:, :, None] * self.direction[:, None]
         eye = torch.eye(size, device=outer.device, dtype=outer.dtype)
         return across[:, None, None] * (eye - outer) + along[:, None, None] * outer

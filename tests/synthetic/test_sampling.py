@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthetic import Block, Gaussian, GaussianNoise, Isotropic, NotExact, World, preset
+from synthetic import Block, ClassMixture, Gaussian, GaussianNoise, Isotropic, NotExact, Tree, World, preset
 from synthetic.networks import linear
 from tests.references import joint_moments
 from tests.synthetic.worlds import classes, dependent, linear_worlds, seeded, world
@@ -120,6 +120,8 @@ def test_style_floor_is_zero_where_style_does_not_depend_on_content() -> None:
         (lambda: Gaussian(0), "positive size"),
         (lambda: Gaussian(2, -1.0), "positive standard deviation"),
         (lambda: classes(spread=-0.1), "within-class spread >= 0"),
+        (lambda: ClassMixture(torch.ones(2, 3), spread=0.0), "found two at one"),
+        (lambda: Tree(torch.ones(2, 3), (2,), spread=0.0), "found two at one"),
         (lambda: Isotropic(-1.0), "positive style standard deviations"),
         (lambda: Block(0), "at least one style coordinate"),
         (lambda: Block(2, p_keep=1.5), "p_keep between 0 and 1"),

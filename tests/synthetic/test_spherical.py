@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 from synthetic import NotExact, Sphere, VonMisesFisher, mlp, preset
-from synthetic.exact.bessel import log_area, log_bessel_i, log_vmf_normaliser, vmf_mean
-from synthetic.exact.spherical import SphericalLaw
+from synthetic.exact.bessel import log_area, log_bessel_i, log_vmf_normaliser, vmf_mean, vmf_variance_along
+from synthetic.exact.spherical import SphericalLaw, VonMisesFisherPosterior
 from tests.synthetic.worlds import seeded, world
 
 
@@ -166,3 +166,26 @@ def test_information_in_high_dimension_is_mean_pmi(dim: int, kappa: float, expec
 def test_information_is_integrated_from_the_pole_where_that_holds_the_mass(dim: int, kappa: float) -> None:
     law = SphericalLaw(dim, torch.tensor(kappa, dtype=torch.float64))
     assert law._range() == (0, min(math.pi, 40 / math.sqrt(kappa)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [2, 3, 4, 10])
+def test_posterior_covariance_is_that_of_the_law_at_every_concentration(size: int, dtype: torch.dtype) -> None:
+    """From uniform, I / d, to (d - 1) / (2 kappa^2) along the direction and 1 / kappa across."""
+    kappa = torch.tensor([0.0, 1e-3, 1.0, 3e3, 1e6, 1e9], dtype=dtype)
+    direction = torch.eye(size, dtype=dtype)[0].expand(len(kappa), -1)
+    found = VonMisesFisherPosterior(direction, kappa).covariance.double().diagonal(0, 1, 2)
+    torch.testing.assert_close(found[:2], torch.full((2, size), 1 / size, dtype=torch.float64), rtol=1e-3, atol=0)
+    far = kappa[3:].double()
+    torch.testing.assert_close(found[3:, 0], (size - 1) / (2 * far**2), rtol=5e-3, atol=0)
+    torch.testing.assert_close(found[3:, 1], 1 / far, rtol=5e-3, atol=0)
+    assert float(found[:, 1:].sum(1)[2] + found[2, 0] + VonMisesFisherPosterior(direction, kappa).mean[2, 0] ** 2) == (
+        pytest.approx(1, abs=1e-6)  # E |y|^2
+    )
+
+
+def test_variance_along_the_mean_does_not_jump_where_its_series_takes_over() -> None:
+    for size in (2, 3, 10, 100):
+        kappa = 2e3 * size * torch.tensor([0.999999, 1.000001], dtype=torch.float64)
+        before, after = vmf_variance_along(size, kappa).tolist()
+        assert after / before == pytest.approx(float(kappa[0] / kappa[1]) ** 2, rel=2e-6)
