@@ -2,8 +2,8 @@
 
 A mixture (or k-means) is fitted on train representations without labels; test points are assigned; the
 assignment is scored against the labels by one matching over the whole test set. Before that the
-representation is centred and divided by one number, its total standard deviation, so that no score depends
-on place, rotation or scale.
+representation is centred and divided by one number, the root of the mean variance of its coordinates, so
+that no score depends on place, rotation or scale.
 """
 
 import math

@@ -117,13 +117,15 @@ def conditional_information(
         A float or `(E,)`; NaN for members that hold NaN.
 
     Raises:
-        ValueError: for shapes that do not fit, a class of fewer than 4 rows, `known` beside classes, `test`.
+        ValueError: for shapes that do not fit, a class of fewer than 4 rows, `known` beside classes or below 0, `test`.
 
     Source: Barber, Agakov (2003).
     """
     _without_test(probe)
     r = members(representation, dtype=None)
     if as_tensor(given, "given").is_floating_point():
+        if not known >= 0:
+            raise ValueError(f"known: expected I(g; t) >= 0 in nats, found {known}; 0 where t is independent of g")
         beside = targets_of(given, r, "given")
         both = torch.cat([_settled(r, precision_of(r)), _settled(beside, precision_of(given))], -1)
         predicted, truth, keep = held_out_predictions(both, target, kind=kind, **probe)

@@ -90,7 +90,8 @@ def tolerance(representation: Array, labels: Array) -> Score:
     hot = torch.nn.functional.one_hot(k).to(z.dtype)
     counts = hot.sum(1)
     similarity = (hot.mT @ z).square().sum((1, 2)) - z.square().sum((1, 2))
-    return answer(similarity / (counts.square() - counts).sum(1), representation, keep)
+    pairs = (counts.square() - counts).sum(1)
+    return answer(torch.where(pairs > 0, similarity / pairs, torch.nan), representation, keep)
 
 
 class Norms(NamedTuple):

@@ -28,8 +28,9 @@ def kernel_ridge_predictions(
 ) -> Float[Tensor, "E m t"]:
     """Ridge on features `L^-1 k(x)`, `L L^T = K`, k the kernel at landmarks and K theirs (Williams, Seeger 2001).
 
-    `k(x, x') = exp(-|x - x'|^2 / (2 w^2))`. The landmarks are random rows of train. w, in units of the median distance
-    between landmarks, and the penalty are chosen together by generalised cross-validation, per member and target.
+    `k(x, x') = exp(-|x - x'|^2 / (2 w^2))`. The landmarks are random rows of train. w, in units of the median entry
+    of the table of distances between landmarks (its zero diagonal counts, to be noticed with a few landmarks only), and
+    the penalty are chosen together by generalised cross-validation, per member and target.
     """
     rows = torch.randperm(train.shape[1], generator=generator)[:landmarks].to(train.device)
     return torch.stack(

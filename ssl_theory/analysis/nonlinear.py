@@ -21,7 +21,8 @@ def better_predictions(
 ) -> Float[Tensor, "E m t"]:
     """The network's or kernel ridge's, per member and target that of the lower error on the stopping rows.
 
-    Both have then seen the other rows alone. Kernel ridge, which needs none to stop on, is fitted on all in the end.
+    Kernel ridge has then seen the other rows alone, and is fitted on all in the end. The network has its length and its
+    share chosen on the stopping rows, which leans the choice towards it; the scored rows have no part in either.
     """
     held_out, kept = stopping(t.shape[1], t, generator)
     networks = _network(pair, t, (held_out, kept), penalties, generator, network)

@@ -136,6 +136,11 @@ def test_members_kinds_and_errors():
     assert mixture_target_information(stack[0], y, k.double()) == mixture_target_information(stack[0], y, k)
     for call, message in (
         (lambda: conditional_information(stack, s, k, known=1.0), "known: expected 0 beside classes"),
+        (
+            lambda: conditional_information(stack, s, s, known=-5.0),
+            r"known: expected I\(g; t\) >= 0 in nats, found -5.0",
+        ),
+        (lambda: conditional_information(stack, s, s, known=math.nan), r"known: expected I\(g; t\) >= 0 in nats"),
         (lambda: conditional_information(stack, s, torch.arange(500)), "4 rows or more of each class, found 1"),
         (lambda: conditional_information(stack, s, k[1:]), "given: expected"),
     ):

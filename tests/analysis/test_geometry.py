@@ -295,3 +295,10 @@ def test_one_short_vector_among_others_has_its_direction() -> None:
     pairs = [[[1.0, 0.0], [0.0, 1.0]], [[1e-200, 0.0], [0.0, 1e200]], [[0.0, 0.0], [0.0, 0.0]]]
     z = torch.tensor(pairs, dtype=torch.float64)
     assert geometry.alignment(z) == pytest.approx(4 / 3, rel=1e-15)
+
+
+def test_tolerance_without_a_pair_is_nan_in_any_order():
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        z, labels = torch.randn(40, 3, generator=generator), torch.randperm(40, generator=generator)
+        assert math.isnan(geometry.tolerance(z, labels))
