@@ -69,7 +69,8 @@ def row(found: Record, broken: Record | None) -> str:
     numbers = shown(found)
     interval = "" if found["kind"] == "exact" else f"[{numbers.low}, {numbers.high}]"
     control = f"{shown(broken).estimate}, {broken['verdict']}" if broken else ""
-    control += "" if found["controlled"] or not control else " (not asked)"
+    if broken and not found["controlled"]:
+        control += " (not asked)" if broken["estimate"] != found["estimate"] else " (not changed by it)"
     bound = f"{found['side']} {numbers.bound}"
     cells = (found["name"], numbers.estimate, interval, bound, found["verdict"], control)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

@@ -151,6 +151,8 @@ class Claim:
     - `notes`: what was found out where the claim does not hold although it should, or an argued bound; paragraphs
       with an empty line between them.
     - `refuses`: why a user's learner (by its name, see `own`) cannot be among the methods, "" where it can.
+    - `limits`: what is wrong with settings that `--set` changed, in one line (expected, found), "" where they can be
+      judged; asked before anything is computed.
     - `source`: paper and section.
     """
 
@@ -167,6 +169,7 @@ class Claim:
     control_words: str = ""
     notes: str = ""
     refuses: Callable[[str], str] | None = None
+    limits: Callable[[Config], str] | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -200,7 +203,8 @@ class Claim:
         """The profile's configuration, some of its entries changed, with the number of seeds and the world replaced,
         and a learner and the benchmark's results added, where it has them.
 
-        ValueError: `changes` of what it has not, or of another kind; a learner that the claim refuses.
+        ValueError: `changes` of what it has not, of another kind or beyond its `limits`; a learner that the claim
+            refuses.
         """
         config = copy.deepcopy(dict(self.config[profile]))
         for key, value in (changes or {}).items():
@@ -210,6 +214,8 @@ class Claim:
                 usual, found = json.dumps(config[key]), json.dumps(value)
                 raise ValueError(f"--set {key}: expected a value like {self.name}'s {usual}, found {found}")
             config[key] = value
+        if changes and self.limits is not None and (why := self.limits(config)):
+            raise ValueError(f"--set: {self.name} {why}")
         if seeds is not None and "seeds" in config:
             config["seeds"] = seeds
         if world is not None and "world" in config:

@@ -127,7 +127,7 @@ def _client(cluster: Cluster) -> Iterator[Any]:
         return
     try:
         client = Client(cluster.address, timeout=PATIENCE)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, MemoryError) as error:  # memory: other servers' answers read as lengths
         where = f"no scheduler at {cluster.address}: {one_line(error)}"
         raise ValueError(f"{where}; start one with `dask scheduler` and give the address it prints") from None
     with client:

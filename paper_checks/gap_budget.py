@@ -150,6 +150,16 @@ def tasks(config: Config) -> list[Task]:
     return [Task(budget, arguments | {"prior": p, "coupled": c}, cost=cost + 0.1) for p, c in coupled.items()]
 
 
+def limits(config: Config) -> str:
+    """What rises is told by two ratios at least."""
+    ratios = config["ratios"]
+    return (
+        ""
+        if len(ratios) > 1 and ratios == sorted(set(ratios))
+        else f"expected two or more rising ratios, found {ratios}"
+    )
+
+
 def control(config: Config) -> Config:
     return config | {"coupled": False}
 
@@ -260,6 +270,7 @@ CLAIM = Claim(
     config=CONFIG,
     tasks=tasks,
     control=control,
+    limits=limits,
     control_words="the model's views share no content: z^j ~ N(0, (σ² + γ²) I) each",
     notes=NOTES,
     findings=findings,

@@ -63,6 +63,14 @@ def _at(p: float, config: Config) -> list[Task]:
     return [*trained, observed(config, columns={"p_keep": p}, **world)]
 
 
+def limits(config: Config) -> str:
+    """The rise is from p_keep = 0 to 1, whatever lies between."""
+    sweep = config["p_keep"]
+    if sweep != sorted(set(sweep)) or sweep[0] != 0 or sweep[-1] != 1:
+        return f"expected p_keep to rise from 0 to 1, found {sweep}"
+    return own.unknown(config)
+
+
 def control(config: Config) -> Config:
     return config | {"untrained": True}
 
@@ -164,5 +172,6 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=f"{NOTES}\n\n{READ_BY}",
+    limits=limits,
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4; von Kügelgen et al. (2021), arXiv 2106.04619",
 )

@@ -126,6 +126,12 @@ def tasks(config: Config) -> list[Task]:
     return [Task(swirls, {"seed": seed} | shared | kept) for seed in range(config["seeds"])]
 
 
+def limits(config: Config) -> str:
+    """Findings are read off at no swirl and at strength 1."""
+    missing = {0.0, STRENGTH} - set(config["strengths"])
+    return f"expected strengths with 0 and {STRENGTH:g}, found {config['strengths']}" if missing else ""
+
+
 def control(config: Config) -> Config:
     return config | {"invertible": False}
 
@@ -219,6 +225,7 @@ CLAIM = Claim(
     config=CONFIG,
     tasks=tasks,
     control=control,
+    limits=limits,
     control_words="a map that is not invertible: the sign of the first coordinate is lost",
     findings=findings,
     draw=draw,

@@ -163,6 +163,9 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     for modality in MODALITIES:
         values, why = accuracy(table, "CLIP", modality), "what the views share is kept"
         found.append(Finding.from_seeds(f"label accuracy, CLIP, {modality}", values, ">=", 0.90, reason=why))
+    for modality in MODALITIES:
+        values, why = accuracy(table, SIMVAE, modality), "reconstruction needs content too"
+        found.append(Finding.from_seeds(f"label accuracy, {SIMVAE}, {modality}", values, ">=", 0.90, reason=why))
     values, why = accuracy(table, "CLIP", ACROSS), "the two representations mean the same"
     found.append(Finding.from_seeds("label accuracy, CLIP, across", values, ">=", 0.85, reason=why, controlled=True))
     values = per_seed(table, method="CLIP", layer=MODALITIES[0], measure="collapse ratio")
@@ -215,11 +218,13 @@ def caption(found: Sequence[Finding]) -> str:
     clip, simvae = (
         " and ".join(f"{said[f'retained style, {method}, {m}']:.2f}" for m in MODALITIES) for method in METHODS
     )
-    labels = " and ".join(f"{said[f'label accuracy, CLIP, {m}']:.2f}" for m in MODALITIES)
+    labels, others = (
+        " and ".join(f"{said[f'label accuracy, {method}, {m}']:.2f}" for m in MODALITIES) for method in METHODS
+    )
     return (
         f"Two modalities, an encoder each. Left: CLIP retains {clip} of the style of each, SimVAE with an encoder and "
         f"a decoder for each {simvae}. Right: a linear probe tells the label from CLIP's representations with accuracy "
-        f"{labels}; class means of one modality tell the other's labels with "
+        f"{labels}, from SimVAE's {others}; class means of one modality tell the other's labels with "
         f"{said['label accuracy, CLIP, across']:.2f}. "
         "Hollow: mismatched pairs (control), where the modalities no longer agree. Means over seeds, a world a seed, "
         "with 95 % intervals; tinted: where the bound lets it be."
@@ -228,7 +233,10 @@ def caption(found: Sequence[Finding]) -> str:
 
 NOTES = """What style CLIP still tells may be a matter of its temperature rather than of its two encoders: it learns
 one, which falls far below SimCLR's 0.5, and a fine kernel tells data points apart by their style, too
-(phase-diagram). That was not checked here."""
+(phase-diagram). That was not checked here.
+
+SimVAE's label accuracy had been drawn and not judged, though the statement says that it keeps both; CLIP's bound was
+put on it after it had been seen."""
 
 CLAIM = Claim(
     name="modalities",

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 import synthetic
 from figures import bound_line, canvas, control_mark, legend, line_with_band
+from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, Task, per_seed
 from paper_checks.trained import (
     BLOCK,
@@ -128,6 +129,16 @@ def control(config: Config) -> Config:
     return config | {"strangers": True}
 
 
+def limits(config: Config) -> str:
+    """Judged is the change from two views to eight."""
+    views = config["views"]
+    if views != sorted(set(views)) or views[0] != FEW or views[-1] != MANY:
+        return f"expected views to rise from {FEW} to {MANY}, found {views}"
+    return own.unknown(config) or (
+        "" if SIMVAE in config["methods"] else f"expected {SIMVAE} among methods, found none"
+    )
+
+
 def gain(table: pd.DataFrame, measure: str) -> "pd.Series[float]":
     """SimVAE with the most views less SimVAE with two, a number a seed."""
     many, few = (per_seed(table, method=SIMVAE, views=views, measure=measure) for views in (MANY, FEW))
@@ -206,7 +217,10 @@ CLAIM = Claim(
         "The more views of a data point SimVAE models at once, the closer it draws them together; it knows their "
         "content no worse, although as many images make fewer data points."
     ),
-    formula=r"\mathrm{Var}(y \mid z^{1:J}) = \Bigl(\frac{1}{\gamma^2} + \frac{J}{\sigma^2}\Bigr)^{-1}",
+    formula=(
+        r"\mathrm{Var}(y \mid z^{1:J}) = \Bigl(\frac{1}{\gamma^2} + \frac{J}{\sigma^2}\Bigr)^{-1}; \qquad"
+        r" \mathrm{spread}_{J = 8} - \mathrm{spread}_{J = 2} \le 0, \quad R^2_{J = 8} - R^2_{J = 2} \ge -0.01"
+    ),
     config=CONFIG,
     tasks=tasks,
     control=control,
@@ -215,5 +229,6 @@ CLAIM = Claim(
     draw=draw,
     caption=caption,
     notes=f"{NOTES}\n\n{READ_BY}",
+    limits=limits,
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 5",
 )

@@ -128,6 +128,17 @@ def load(method: str) -> type[Any]:
     raise ValueError(f"{there} {_in_words(found)}")
 
 
+def unknown(config: dict[str, Any]) -> str:
+    """For a claim's `limits`: what is wrong with its methods, "" where each has a learner."""
+    from paper_checks.trained import METHODS
+
+    if not config["methods"]:
+        return "expected methods to compare, found none"
+    wrong = [name for name in config["methods"] if name not in METHODS and not is_own(name)]
+    near = [match for name in wrong for match in difflib.get_close_matches(name, METHODS, 1, 0.4)]
+    return f"expected methods among {', '.join(near or METHODS)}, found {', '.join(wrong)}" if wrong else ""
+
+
 def generative(method: str) -> bool:
     """Whether a user's learner has a decoder: theory says of these that they keep style."""
     from ssl_theory.learners import Learner
@@ -171,16 +182,18 @@ def _maker(name: str) -> Callable[..., Any]:
 
 
 def _require_fit(name: str) -> None:
-    """ValueError where a claim could not use the world, with what it lacks: tried on one seed, before any training."""
+    """ValueError where a claim could not use the world, with what it lacks: tried on two seeds, before any training."""
     import torch
 
     from paper_checks.trained import of_name
 
     wanted = f"expected {short(name)}(seed, p_keep=0.0) to give"
+    if is_own(name):
+        _maker(name)
     try:
-        first, again, kept = of_name(name, 0), of_name(name, 0), of_name(name, 0, p_keep=1.0)
-        seeded = [(each, torch.Generator().manual_seed(0)) for each in (first, again, kept)]
-        views, same, shared = (each.sample(8, views=2, generator=generator) for each, generator in seeded)
+        first, again, other, kept = (*(of_name(name, seed) for seed in (0, 0, 1)), of_name(name, 0, p_keep=1.0))
+        seeded = [(each, torch.Generator().manual_seed(0)) for each in (first, again, other, kept)]
+        views, same, _, shared = (each.sample(64, views=2, generator=generator) for each, generator in seeded)
         classes, floor, _ = first.classes, first.style_floor(), first.style_dim
     except (Exception, SystemExit) as error:
         raise ValueError(
@@ -188,11 +201,17 @@ def _require_fit(name: str) -> None:
         ) from None
     if classes is None or views.label is None:
         raise ValueError(f"{wanted} a world with classes, which claims read; found none")
+    if len(views.label.unique()) < 2:
+        raise ValueError(f"{wanted} a world with classes to tell apart; found one in {len(views.label)} data points")
     if views.x.ndim != 3 or not bool(views.x.isfinite().all()):
         raise ValueError(f"{wanted} vectors of finite numbers (n, J, D), found x of shape {tuple(views.x.shape)}")
     if not torch.equal(views.x, same.x):
         raise ValueError(f"{wanted} the same world for the same seed, found two: draw by a generator of that seed")
     if not torch.equal(shared.style[:, 0], shared.style[:, 1]):
         raise ValueError(f"{wanted} views that share all style at p_keep=1, for the control; found that they do not")
+    alike = (views.style[:, 0] == views.style[:, 1]).double().mean()
+    if alike > 0.6:  # of a binary style a half is alike by chance
+        found = f"found {alike:.0%} of its numbers shared"
+        raise ValueError(f"{wanted} views that redraw their style at p_keep=0, what claims call lost; {found}")
     if not math.isfinite(floor):
         raise ValueError(f"{wanted} a finite style_floor(), R²(s | y), found {floor}")

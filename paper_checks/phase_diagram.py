@@ -38,7 +38,7 @@ import torch
 from matplotlib.figure import Figure
 
 import synthetic
-from figures import canvas, heat_map
+from figures import canvas, heat_map, legend, theory_line
 from paper_checks import own, own_temperature
 from paper_checks.claim import Claim, Config, Finding, Task
 from paper_checks.trained import OBSERVATION, READ_BY, SHARED, fresh, represented, sampler
@@ -246,6 +246,13 @@ def cells(table: pd.DataFrame, method: str, axis: str, measure: str) -> pd.DataF
     return values.astype(float)
 
 
+def limits(config: Config) -> str:
+    """The rise is from p_keep = 0 to 1, and SimVAE is asked where style is no smaller than content."""
+    if (min(config[KEEP], default=None), max(config[KEEP], default=None)) != (0, 1):
+        return f"expected {KEEP} to reach from 0 to 1, found {config[KEEP]}"
+    return "" if max(config[RATIO], default=0) >= 1 else f"expected {RATIO} of 1 or more too, found {config[RATIO]}"
+
+
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     contrastive, kept = (cells(table, "SimCLR", axis, RETAINED) for axis in (RATIO, KEEP))
     rise = kept[max(config[KEEP])] - kept[min(config[KEEP])]
@@ -313,6 +320,8 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
         if line == len(lines) - 1:
             panel.set_xlabel(axis)
         panel.set_ylabel(label)
+    theory_line(axes[0, 0], [], [], label="theory, SimVAE: the prior's variances are the world's, τ = 2 (σs / σc)²")
+    legend(figure)
     return figure
 
 
@@ -380,6 +389,7 @@ CLAIM = Claim(
     findings=findings,
     draw=draw,
     caption=caption,
+    limits=limits,
     notes=f"{NOTES}\n\n{READ_BY}",
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, sections 4 and 5",
 )

@@ -299,7 +299,10 @@ CLAIM = Claim(
         "The loss asks only the output of the projection head to be blind to style; before the head style survives, "
         "more so before deeper heads, and where the head is linear in directions that it shrinks."
     ),
-    formula=r"R^2(s \mid h) - R^2(s \mid z) \ge 0.05, \qquad R^2(c \mid h) - R^2(c \mid z) \ge -0.02, \qquad z = W h",
+    formula=(
+        r"z = \mathrm{head}_2(h): \; R^2(s \mid h) - R^2(s \mid z) \ge 0.05, R^2(c \mid h) - R^2(c \mid z) \ge -0.02;"
+        r" \quad z = W h: \; \mathrm{share}_s(W h) \le 0.5 \, \mathrm{share}_s(h)"
+    ),
     config=CONFIG,
     tasks=tasks,
     control=control,

@@ -146,10 +146,12 @@ def _draw_blocks(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | 
             fill=FILLS[(seen.count(seen[-1]) - 1) % len(FILLS)],
         )
     if control_table is not None:
-        at = [block_r2(control_table, "SimCLR", block).mean() for block in ("style", "content")]
-        axes.plot(
-            *([value] for value in at), **control_mark() | {"linestyle": "none"}, label="control: one assumption broken"
+        style, content = (
+            Finding.from_seeds("", block_r2(control_table, "SimCLR", b), ">=", 0.0) for b in ("style", "content")
         )
+        across, up = ([[f.estimate - f.low], [f.high - f.estimate]] for f in (style, content))
+        look: dict[str, Any] = control_mark() | {"linestyle": "none", "label": "control: one assumption broken"}
+        axes.errorbar([style.estimate], [content.estimate], yerr=up, xerr=across, **look)
     axes.plot(
         [PUBLISHED["style"]], [PUBLISHED["content"]], "k+", markersize=9, label="published, InfoNCE, trained far longer"
     )

@@ -191,7 +191,7 @@ def draw(table: pd.DataFrame, control_table: pd.DataFrame | None, found: Sequenc
             axes[0, column], table[(table.method == shown) & (table.measure == "picture")], collapsed=shown == POSTERIOR
         )
         axes[0, column].set_title(titles[column])
-        _draw_measures(axes[1, column], table, control_table, method)
+        _draw_measures(axes[1, column], table, control_table, method, found)
         if column:
             axes[1, column].set_yticklabels([])
     _same_limits(axes[0])
@@ -226,7 +226,9 @@ def _same_limits(row: np.ndarray) -> None:
         axes.set(xlim=(-widest, widest), ylim=(-widest, widest))
 
 
-def _draw_measures(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, method: str) -> None:
+def _draw_measures(
+    axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame | None, method: str, found: Sequence[Finding]
+) -> None:
     """Content, label and style, told by z (by a draw of q in c), below each picture."""
     layer = "sample" if method == POSTERIOR else "representation"
 
@@ -236,7 +238,18 @@ def _draw_measures(axes: Axes, table: pd.DataFrame, control_table: pd.DataFrame 
 
     names = ("content R²", "label NMI", "retained style")
     other = None if control_table is None else tuple(intervals(control_table))
-    interval_points(axes, names, *intervals(table), control=other)
+    letter = {AGGREGATE: "b", ELBO: "d"}.get(method)
+    asked = [next((f for f in found if f.name == f"{letter}: {name}"), None) for name in names]
+    interval_points(
+        axes,
+        names,
+        *intervals(table),
+        bounds=[f.bound if f else math.nan for f in asked],
+        sides=[f.side if f else ">=" for f in asked],
+        control=other,
+    )
+    if method == PRIOR:
+        axes.plot([], [], "o", color="#1A1A1A", markersize=5, label="mean over seeds, 95 %")
     if method == POSTERIOR:
         means = _told(table, method, "representation")
         axes.plot(

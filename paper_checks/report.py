@@ -124,12 +124,14 @@ def _row(finding: Finding, control: Sequence[Finding]) -> dict[str, Any]:
         "sign": SIGNS[finding.verdict],
         "words": finding.words,
         "seeds": finding.seeds,
-        "control": None if broken is None else _control(broken),
+        "control": None if broken is None else _control(broken, finding),
     }
 
 
-def _control(broken: Finding) -> dict[str, Any]:
-    if not broken.controlled:
+def _control(broken: Finding, finding: Finding) -> dict[str, Any]:
+    if not broken.controlled and broken.estimate == finding.estimate:
+        wanted = "not changed by the control"
+    elif not broken.controlled:
         wanted = "free to come out either way"
     else:
         wanted = "as it must" if broken.verdict is Verdict.FAILS else "but it must fail"

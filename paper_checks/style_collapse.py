@@ -202,6 +202,7 @@ CLAIM = Claim(
     config=CONFIG,
     tasks=tasks,
     control=control,
+    limits=own.unknown,
     control_words="p_keep = 1: all views of a data point share their style, so that it is content",
     findings=findings,
     draw=draw,

@@ -30,6 +30,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import bound_line, canvas, interval_points, legend
+from paper_checks import own
 from paper_checks.claim import Claim, Config, Finding, per_seed
 from paper_checks.style_collapse import CONFIG, REFERENCES, control, judged, tasks
 from paper_checks.trained import NOISE, READ_BY, SIMVAE, WITH_NOISE, displayed, intervals, retained_style
@@ -120,6 +121,7 @@ CLAIM = Claim(
     config=CONFIG,
     tasks=tasks,
     control=control,
+    limits=own.unknown,
     control_words="p_keep = 1: all views of a data point share their style, so that it is content",
     findings=findings,
     draw=draw,

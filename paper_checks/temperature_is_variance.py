@@ -179,6 +179,13 @@ def refuses(method: str) -> str:
     )
 
 
+def limits(config: Config) -> str:
+    """A slope needs two temperatures."""
+    sweep = config["temperatures"]
+    wanted = len(sweep) > 1 and sweep == sorted(set(sweep)) and sweep[0] > 0
+    return "" if wanted else f"expected two or more rising temperatures above 0, found {sweep}"
+
+
 def ends(config: Config) -> list[float]:
     """The first and the last temperature of the sweep."""
     return [config["temperatures"][0], config["temperatures"][-1]]
@@ -302,5 +309,6 @@ CLAIM = Claim(
     caption=caption,
     notes=f"{NOTES}\n\n{READ_BY}",
     refuses=refuses,
+    limits=limits,
     source="Bizeul, Schölkopf, Allen (2024), arXiv 2402.01399, section 4",
 )

@@ -90,6 +90,35 @@ def test_a_setting_that_is_none_is_refused_in_a_line(
     assert house.computed == []
 
 
+@pytest.mark.parametrize(
+    ("claim", "given", "words"),
+    [
+        ("style-collapse", "methods=[]", "expected methods to compare, found none"),
+        ("style-collapse", 'methods=["SimCLR", "VICREG"]', "expected methods among VICReg, found VICREG"),
+        ("kept-style-is-content", "p_keep=[0.0, 0.5]", "expected p_keep to rise from 0 to 1, found [0.0, 0.5]"),
+        ("kept-style-is-content", "p_keep=[1.0, 0.0]", "expected p_keep to rise from 0 to 1, found [1.0, 0.0]"),
+        ("phase-diagram", "p_keep=[0.0]", "expected p_keep to reach from 0 to 1, found [0.0]"),
+        ("phase-diagram", "σs / σc=[0.5]", "expected σs / σc of 1 or more too, found [0.5]"),
+        ("more-views", "views=[2, 4]", "expected views to rise from 2 to 8, found [2, 4]"),
+        ("mi-is-not-quality", "strengths=[0.0, 2.0]", "expected strengths with 0 and 1, found [0.0, 2.0]"),
+        ("mi-bounds", "truths=[1.0]", "expected truths of 10 nats too, where the ceiling log K is asked, found [1.0]"),
+        ("mi-bounds", "truths=[10.0]", "expected truths of 1 nat or so too, where NWJ is judged, found [10.0]"),
+        (
+            "temperature-is-variance",
+            "temperatures=[0.5]",
+            "expected two or more rising temperatures above 0, found [0.5]",
+        ),
+        ("gap-budget", "ratios=[1.0]", "expected two or more rising ratios, found [1.0]"),
+    ],
+)
+def test_settings_that_cannot_be_judged_are_refused_before_anything_is_trained(
+    house: House, cli: Cli, capsys: pytest.CaptureFixture[str], claim: str, given: str, words: str
+):
+    assert cli(claim, "--profile", "smoke", "--set", given) == 2
+    assert capsys.readouterr().err == f"paper-checks: --set: {claim} {words}\n"
+    assert not (house.out / claim).exists()
+
+
 def test_a_changed_imported_file_computes_again_and_a_changed_figure_does_not(house: House, cli: Cli):
     claim = house.claim()
     cli(claim)

@@ -218,3 +218,23 @@ def test_holm_of_a_corrected_list_is_that_list():
     corrected = holm(findings)
     assert corrected != findings
     assert holm(corrected) == corrected
+
+
+def test_an_interval_that_touches_the_bound_from_the_wrong_side_is_undecided():
+    assert plain(0.2, 0.3, 0.3, ">=").verdict is Verdict.INCONCLUSIVE
+    assert plain(0.3, 0.4, 0.3, "<=").verdict is Verdict.INCONCLUSIVE
+
+
+def test_seeds_to_decide_are_counted_at_the_level_that_decides():
+    undecided = [Finding.from_seeds(str(i), [0.4, 0.8, 0.5, 0.9, 0.4], ">=", 0.5) for i in range(4)]
+    alone, among = undecided[0].seeds_to_decide(), holm(undecided)[0].seeds_to_decide()
+    assert alone is not None
+    assert among is not None
+    assert among > 1.5 * alone
+
+
+def test_holm_takes_distances_in_the_order_of_the_end_that_they_are_near():
+    """Means of 1 and 3 about a target of 2, tolerance 0.5: each is 0.5 beyond its end of the band, one surely."""
+    sure = Finding.near("sure", [0.99, 1.0, 1.01, 1.0], 2.0, 0.5)
+    less = Finding.near("less", [2.7, 3.0, 3.3, 3.0], 2.0, 0.5)
+    assert [f.level for f in holm([less, sure])] == pytest.approx([0.95, 0.975])

@@ -223,7 +223,33 @@ def test_a_bound_on_the_wrong_side_breaks_its_finding() -> None:
         beyond = table.assign(excess=table.excess.where(table.bound != name, 40.0 if side == "<=" else -40.0))
         beyond = beyond.assign(error=beyond.error.clip(upper=1.0))
         failed = [f.name for f in mi_bounds.findings(beyond, config) if f.verdict is Verdict.FAILS]
-        assert [f.split(": worst")[0] for f in failed] == [name]
+        assert [f.split(": worst")[0].partition(", up to")[0] for f in failed] == [name]
+
+
+@pytest.mark.parametrize("raised", ["interpolated", "NWJ", "TUBA"])
+def test_a_bound_of_heavy_tails_is_judged_where_its_error_tells(raised: str) -> None:
+    """Two nats above I at the largest that it is judged at must be seen; beyond, NWJ and TUBA are not looked at."""
+    config: Config = {"batches": 1000, "truths": [0.0, 2.0, 7.0, 10.0]}
+    rows = [
+        {"part": "exact", "mixing": m, "bound": name, "truth": truth, "value": min(truth, 4.8), "excess": 0.0}
+        | {"error": mi_bounds.closed_error(truth, 1000) if name in mi_bounds.HEAVY else 0.01}
+        for m in mi_bounds.MIXINGS
+        for name in mi_bounds.SIDES
+        for truth in config["truths"]
+    ]
+    learned = pd.DataFrame({"seed": [0, 1], "value": [1.0, 1.1], "part": "learned"})
+    tables = [learned.assign(mixing=mixing, trained_on=on) for mixing, on in mi_bounds.LEARNED]
+    exact = pd.DataFrame(rows)
+
+    def failing(at: float) -> list[str]:
+        moved = exact.assign(excess=exact.excess.where((exact.bound != raised) | (exact.truth != at), 2.0))
+        found = mi_bounds.findings(pd.concat([moved, *tables], ignore_index=True), config)
+        return [f.name for f in found if f.verdict is not Verdict.HOLDS]
+
+    assert mi_bounds.told_up_to(config) == 7.0
+    assert [name.partition(":")[0].partition(", up")[0] for name in failing(7.0)] == [raised]
+    assert bool(failing(10.0)) == (raised == "interpolated")
+    assert failing(0.0) == ["at I = 0: farthest beyond I, all bounds"]
 
 
 def test_what_is_allowed_of_a_worst_distance_is_shared_by_the_conditions_of_all_bounds() -> None:
@@ -232,9 +258,10 @@ def test_what_is_allowed_of_a_worst_distance_is_shared_by_the_conditions_of_all_
     exact = pd.DataFrame([tight | {"bound": name} for name in mi_bounds.SIDES for _ in range(24)])
     learned = pd.DataFrame({"seed": [0, 1], "value": [1.0, 1.1], "part": "learned"})
     tables = [learned.assign(mixing=mixing, trained_on=on) for mixing, on in mi_bounds.LEARNED]
-    found = mi_bounds.findings(pd.concat([exact, *tables], ignore_index=True), {"batches": 20})
+    config: Config = {"batches": 10**9, "truths": [10.0]}  # so many that NWJ and TUBA are judged there
+    found = mi_bounds.findings(pd.concat([exact, *tables], ignore_index=True), config)
     (allowed,) = {f.bound for f in found if "standard errors" in f.name}
-    chance = np.random.default_rng(0).standard_t(19, (10_000, len(exact)))
+    chance = np.random.default_rng(0).standard_normal((10_000, len(exact)))
     assert 0.04 < (chance > allowed).any(1).mean() < 0.06
 
 

@@ -1,9 +1,12 @@
 """A claim's verdict from its findings, its control and its errors."""
 
+from collections.abc import Callable
+
 import pytest
 
 from paper_checks.finding import Finding, Verdict
 from paper_checks.judge import judge
+from tests.paper_checks.conftest import House
 
 
 def finding(name: str, estimate: float, *, width: float = 0.0, controlled: bool = False) -> Finding:
@@ -61,6 +64,16 @@ def test_errors_and_emptiness_are_never_holds():
     assert judge(None, None, ["planning: x"])[0] is Verdict.INCONCLUSIVE
     assert judge([], None, []) == (Verdict.INCONCLUSIVE, ["no findings"])
     assert judge([finding("a", float("nan"))], None, [])[0] is Verdict.INCONCLUSIVE
+
+
+def test_a_claim_whose_control_has_no_tasks_does_not_hold(house: House, cli: Callable[..., int]) -> None:
+    claim = house.claim()
+    text = claim.read_text()
+    claim.write_text(text.replace('"mean": -1.0}', '"seeds": 0}'))
+    assert claim.read_text() != text
+    assert cli(claim) == 1
+    assert house.record()["verdict"] == "inconclusive"
+    assert house.record()["reasons"] == ["the control was not run: it has no tasks or no findings"]
 
 
 def test_a_control_that_gives_nothing_was_not_run_and_no_claim_holds_by_it():

@@ -43,6 +43,13 @@ def test_each_measure_can_make_it_fail(measure: str) -> None:
     assert Verdict.of(f.verdict for f in found) is Verdict.FAILS
 
 
+def test_one_step_that_rises_breaks_the_finding_of_steps() -> None:
+    rising = made_up(COLLAPSED)
+    middle = (rising.step == 10) & (rising.measure == TRAINING)
+    found = CLAIM.findings(rising.assign(value=rising.value.where(~middle, 100.0)), CONFIG)
+    assert [f.name for f in found if f.verdict is Verdict.FAILS] == ["largest rise of log₁₀ NC1, C = 8"]
+
+
 def test_the_control_changes_only_the_labels() -> None:
     assert CLAIM.control is not None
     config = CLAIM.settings("quick")

@@ -173,7 +173,19 @@ def test_presets_with_classes_and_a_control_are_worlds_too(name: str) -> None:
          "    return synthetic.preset('block', seed=random.randrange(10**9), p_keep=p_keep)",
          r"the same world for the same seed, found two: draw by a generator of that seed$"),
         ("import synthetic\ndef mine(seed, p_keep=0.0): return synthetic.preset('sprites')",
-         r"vectors of finite numbers \(n, J, D\), found x of shape \(8, 2, 1, 64, 64\)$"),
+         r"vectors of finite numbers \(n, J, D\), found x of shape \(64, 2, 1, 64, 64\)$"),
+        ("import synthetic\ndef mine(seed, p_keep=0.0):\n"
+         "    if seed: raise RuntimeError('no more')\n"
+         "    return synthetic.preset('block', seed=seed, p_keep=p_keep)", r"found RuntimeError: no more$"),
+        ("import synthetic\ndef mine(seed, p_keep=0.0):\n"
+         "    return synthetic.preset('block', seed=seed, p_keep=max(p_keep, 0.8))",
+         r"views that redraw their style at p_keep=0, what claims call lost; found \d\d% of its numbers shared$"),
+        ("import synthetic, torch\ndef mine(seed, p_keep=0.0):\n"
+         "    style = synthetic.Block(3, p_keep=p_keep)\n"
+         "    content, mixed = synthetic.ClassMixture(torch.zeros(1, 4)), synthetic.linear(7, 7, torch.Generator())\n"
+         "    return synthetic.World(content, style, mixed)",
+         r"a world with classes to tell apart; found one in 64 data points$"),
+        ("import nothing_of_that_name", r"^cannot import mine\.py: ModuleNotFoundError: No module named"),
         ("import synthetic\ndef mine(seed, p_keep=0.0): return synthetic.preset('sphere', seed=seed)",
          r"expected mine\(seed, p_keep=0\.0\) to give .* found"),
     ],

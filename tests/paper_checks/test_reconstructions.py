@@ -12,6 +12,7 @@ from paper_checks.judge import judge
 from paper_checks.reconstructions import (
     CLAIM,
     DECODED,
+    DECODED_SHAPE,
     DISCRIMINATIVE,
     FACTORS,
     METHODS,
@@ -21,18 +22,20 @@ from paper_checks.reconstructions import (
     as_text,
     centre_of_mass,
     position_r2,
+    told_shape,
 )
 from tests.paper_checks.conftest import empty_panels
 
 CONFIG: Config = {"methods": list(METHODS)}
 
 
-def made_up(discriminative: float, simvae: float, shape: float = 0.95) -> pd.DataFrame:
+def made_up(discriminative: float, simvae: float, shape: float = 0.95, redrawn: float = 0.95) -> pd.DataFrame:
     rows = []
     for method in METHODS:
         style = discriminative if method in DISCRIMINATIVE else simvae
         for seed in (0, 1, 2):
-            values = dict.fromkeys((*FACTORS, DECODED), style + 0.002 * seed) | {SHAPE: shape + 0.002 * seed}
+            values = dict.fromkeys((*FACTORS, DECODED), style + 0.002 * seed)
+            values |= {SHAPE: shape + 0.002 * seed, DECODED_SHAPE: redrawn + 0.002 * seed}
             rows += [{"method": method, "seed": seed, "measure": m, "value": v} for m, v in values.items()]
     return pd.DataFrame(rows)
 
@@ -44,6 +47,7 @@ def made_up(discriminative: float, simvae: float, shape: float = 0.95) -> pd.Dat
         (made_up(0.5, 0.8), Verdict.FAILS),
         (made_up(0.1, 0.3), Verdict.FAILS),
         (made_up(0.1, 0.8, shape=0.5), Verdict.FAILS),
+        (made_up(0.1, 0.8, redrawn=0.5), Verdict.FAILS),
     ],
 )
 def test_the_verdict_follows_style_and_shape(table: pd.DataFrame, verdict: Verdict) -> None:
@@ -73,6 +77,18 @@ def test_position_is_told_wholly_by_the_image_itself_and_not_by_the_mean_image()
     told = position_r2(torch.stack([x, mean]), x)
     assert float(told[0]) == pytest.approx(1.0)
     assert abs(float(told[1])) < 0.05
+
+
+def test_shape_is_told_from_images_themselves_and_not_from_one_image_for_all() -> None:
+    world = trained.of_name(trained.SPRITES, 0)
+    data = trained.fresh(world, 300, seed=0)
+    assert data.label is not None
+    x = data.x[:, 0]
+    shown = torch.stack([x, x.mean(0).expand_as(x), x[torch.randperm(300)]])
+    itself, mean, others = told_shape(world, shown, data.label, 1500).tolist()
+    assert itself > 0.8
+    assert mean < 0.45
+    assert others < 0.45
 
 
 def test_images_survive_the_table() -> None:
