@@ -120,7 +120,7 @@ def _client(address: str, processes: int) -> Iterator[Any]:
         return
     try:
         client = Client(address, timeout=PATIENCE)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, MemoryError) as error:  # memory: other servers' answers read as lengths
         raise InputError(
             f"--cluster {address}: no scheduler there ({str(error) or type(error).__name__}); start one with "
             "`dask scheduler` and give the address it prints."

@@ -1,9 +1,12 @@
 """Tasks on the workers of a real scheduler: what happens to a worker loses nothing and repeats nothing."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +157,25 @@ def test_what_cannot_be_is_refused_in_one_line(words, complaint, house, monkeypa
     assert typed(house, monkeypatch, house.claim(), *words) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(complaint, said), said
+
+
+def test_another_kind_of_server_is_refused_in_one_line(house, monkeypatch, capsys):
+    """Its answer is read as lengths of what follows, beyond all memory."""
+    from paper_checks import cluster
+
+    monkeypatch.setattr(cluster, "PATIENCE", 5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0] as caller:
+                        caller.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n" * 9)
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert typed(house, monkeypatch, house.claim(), "--cluster", address) == 2
+    assert f"no scheduler at {address}: " in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_without_dask_the_remedy_is_named(house, monkeypatch, capsys):
