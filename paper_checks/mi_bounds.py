@@ -64,6 +64,7 @@ SIDES: dict[str, Side] = {
     "Donsker-Varadhan": ">=",  # of finite samples with the exact critic, see above
 }
 HEAVY = ("NWJ", "TUBA")  # whose variance a sample does not show
+NOUGHT = 1e-9  # nats: I where the correlation is the least that a world can have, 1e-12
 TOLD = 0.5  # nats: the largest standard error with which one of these is judged
 
 CONFIG = {
@@ -207,7 +208,7 @@ def beyond(rows: pd.DataFrame) -> "pd.Series[float]":
 def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
     exact, reach = table[table.part == "exact"], told_up_to(config)
     sided = exact[exact.bound.isin(SIDES)]
-    judged = sided[(sided.truth > 0) & ~(sided.bound.isin(HEAVY) & (sided.truth > reach + 1e-6))]
+    judged = sided[(sided.truth > NOUGHT) & ~(sided.bound.isin(HEAVY) & (sided.truth > reach + 1e-6))]
     allowed, found = float(stats.t.ppf(1 - 0.05 / len(judged), config["batches"] - 1)), []
     for name, side in SIDES.items():
         rows = judged[judged.bound == name]
@@ -216,7 +217,7 @@ def findings(table: pd.DataFrame, config: Config) -> list[Finding]:
         worst = float(np.max((beyond(rows) / rows.error).to_numpy()))
         found.append(number(words, worst, allowed, f"5 % shared among {len(judged)} conditions"))
     if 0.0 in config["truths"]:
-        worst = float(np.max(beyond(sided[sided.truth == 0]).to_numpy()))
+        worst = float(np.max(beyond(sided[sided.truth <= NOUGHT]).to_numpy()))
         found.append(
             number("at I = 0: farthest beyond I, all bounds", worst, 1e-10, "exact critics are nought", "nats")
         )

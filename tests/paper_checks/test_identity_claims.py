@@ -231,7 +231,7 @@ def test_a_bound_of_heavy_tails_is_judged_where_its_error_tells(raised: str) -> 
     """Two nats above I at the largest that it is judged at must be seen; beyond, NWJ and TUBA are not looked at."""
     config: Config = {"batches": 1000, "truths": [0.0, 2.0, 7.0, 10.0]}
     rows = [
-        {"part": "exact", "mixing": m, "bound": name, "truth": truth, "value": min(truth, 4.8), "excess": 0.0}
+        {"part": "exact", "mixing": m, "bound": name, "truth": truth or 1e-24, "value": min(truth, 4.8), "excess": 0.0}
         | {"error": mi_bounds.closed_error(truth, 1000) if name in mi_bounds.HEAVY else 0.01}
         for m in mi_bounds.MIXINGS
         for name in mi_bounds.SIDES
@@ -242,7 +242,7 @@ def test_a_bound_of_heavy_tails_is_judged_where_its_error_tells(raised: str) -> 
     exact = pd.DataFrame(rows)
 
     def failing(at: float) -> list[str]:
-        moved = exact.assign(excess=exact.excess.where((exact.bound != raised) | (exact.truth != at), 2.0))
+        moved = exact.assign(excess=exact.excess.where((exact.bound != raised) | (exact.truth != (at or 1e-24)), 2.0))
         found = mi_bounds.findings(pd.concat([moved, *tables], ignore_index=True), config)
         return [f.name for f in found if f.verdict is not Verdict.HOLDS]
 
