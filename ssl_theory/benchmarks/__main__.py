@@ -172,8 +172,8 @@ def bench(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="Methods on a dask cluster: its scheduler's address (tcp://HOST:8786), or local. A method with all "
-            "its seeds is one piece of work: more workers than methods stand idle. One that was cut off goes on where "
+            help="On a dask cluster: its scheduler's address (tcp://HOST:8786), or local. The training of each seed "
+            "of each method is one piece of work, and then each method's examination. What was cut off goes on where "
             "it was if the workers see OUT by the same path, else it begins anew."
         ),
     ] = None,

@@ -1,20 +1,23 @@
-"""Methods on a cluster: a `dask.distributed` scheduler hands them to its workers, and their results come back here.
+"""Methods and seeds on a cluster: a `dask.distributed` scheduler hands out the training of every seed of every method,
+then each method's examination; its result comes back here.
 
     dask scheduler                                     on one machine; prints its address
     dask worker tcp://HOST:8786 --nthreads 1           on each of the others, with this package installed
     ssl-bench mnist --cluster tcp://HOST:8786          where the results are to be
 
-The images of a data set travel once to each worker that has a job of it. Where a worker sees the folder of results
-(by the same path), it writes its checkpoints there, so that a method goes on where a killed run or a lost worker left
-it; any other worker computes in a folder of its own, and a run that is killed computes anew what had not arrived. A
-worker whose source, or a package it computes with, differs from this process's refuses, instead of returning other
-numbers.
+The images of a data set travel once to each worker that has work of it. Where a worker sees the folder of results
+(by the same path), it writes its checkpoints there, so that a seed goes on where a killed run or a lost worker left
+it; any other worker computes in a folder of its own, and a run that is killed computes anew the methods that had not
+arrived. A worker whose source, or a package it computes with, differs from this process's refuses, instead of returning
+other numbers. A seed that is trained alone rounds otherwise than beside others, so that numbers agree with those of one
+process as closely as the training allows.
 """
 
 from __future__ import annotations
 
 import tempfile
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -27,6 +30,7 @@ from threadpoolctl import threadpool_limits
 from ssl_theory.benchmarks import cache, run
 from ssl_theory.benchmarks.data import Splits
 from ssl_theory.benchmarks.errors import InputError
+from ssl_theory.learners import Fitted
 
 try:
     from distributed import Client, LocalCluster, as_completed
@@ -38,23 +42,32 @@ PATIENCE = 20  # seconds to find the scheduler
 
 
 def evaluate(jobs: Sequence[run.Job], address: str, processes: int, report: run.Report) -> None:
-    """Every job by a worker of the scheduler at `address`, or of one started here with so many for "local"."""
+    """Every job by workers of the scheduler at `address`, or of one started here with so many for "local"."""
     if not jobs:
         return
     with _client(address, processes) as client, ExitStack() as signs:
         of_folder = {job.entry.parent: job.splits for job in jobs}  # a data set has a folder
         sent = {folder: client.scatter(splits) for folder, splits in of_folder.items()}
         sign = {folder: signs.enter_context(_sign(folder)) for folder in of_folder}
-        futures = {}
+        trainings, whole = dict[Any, run.Job](), dict[Any, run.Job]()
         for job in jobs:
-            images, there = sent[job.entry.parent], sign[job.entry.parent]
-            futures[client.submit(answer, _light(job), images, cache.runtime(), there, pure=False)] = job
+            given = sent[job.entry.parent], cache.runtime(), sign[job.entry.parent]
+            alone = [client.submit(trained, _light(one), *given, pure=False) for one in job.each()]
+            trainings |= dict.fromkeys(alone, job)
+            whole[client.submit(answer, _light(job), *given, alone, pure=False)] = job
             report(job.name, "on the cluster", 0, 1)
         try:
-            for future in as_completed(futures):
-                _keep(futures[future], future, report)
+            ready = Counter[str]()
+            for future in as_completed([*trainings, *whole]):
+                if future in whole:
+                    _keep(whole[future], future, report)
+                elif future.status == "finished":
+                    job = trainings[future]
+                    ready[job.name] += 1
+                    done, of = ready[job.name], job.settings.seeds
+                    report(job.name, f"{done} of {of} seeds trained", done, of)
         finally:
-            client.cancel(list(futures))
+            client.cancel([*trainings, *whole])
 
 
 @contextmanager
@@ -76,22 +89,46 @@ def _light(job: run.Job) -> run.Job:
     return replace(job, splits=replace(job.splits, **parts))
 
 
-def answer(job: run.Job, splits: Splits, runtime: str, sign: Path) -> cache.Result | str:
-    """On a worker: the result of a job, or why the user's input does not allow one; one thread, as everywhere. Beside
-    `sign` where that can be seen, so that a checkpoint of before counts and this one's will."""
-    if cache.runtime() != runtime:
-        needed = f"source, torch, {', '.join(cache.COMPUTING)}"
-        raise RuntimeError(f"this worker differs in one of {needed}; install the same and restart it")
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as own, threadpool_limits(1):
-        here = replace(job, splits=splits, entry=(sign.parent if sign.exists() else Path(own)) / job.entry.name)
+def trained(job: run.Job, splits: Splits, runtime: str, sign: Path) -> list[Fitted] | str:
+    """On a worker: what is trained of a job, after each length, or why the user's input does not allow it."""
+    with _here(job, splits, runtime, sign) as here:
         try:
+            return run.train(here, lambda *_: None)
+        except InputError as error:
+            return str(error)
+
+
+def answer(
+    job: run.Job, splits: Splits, runtime: str, sign: Path, apart: Sequence[list[Fitted] | str] = ()
+) -> cache.Result | str:
+    """On a worker: the result of a job whose seeds may have been trained apart, or why the user's input does not allow
+    one."""
+    refused = [one for one in apart if isinstance(one, str)]
+    if refused:
+        return refused[0]
+    with _here(job, splits, runtime, sign) as here:
+        try:
+            if apart:
+                run.put_together(here, [one for one in apart if not isinstance(one, str)])
             run.evaluate(here, lambda *_: None)
         except InputError as error:
             return str(error)
         result = cache.read(here.entry)
     assert result is not None
     return result
+
+
+@contextmanager
+def _here(job: run.Job, splits: Splits, runtime: str, sign: Path) -> Iterator[run.Job]:
+    """The job with its images, on a worker with the same source: one thread, as everywhere. Beside `sign` where that
+    can be seen, so that a checkpoint of before counts and this one's will."""
+    if cache.runtime() != runtime:
+        needed = f"source, torch, {', '.join(cache.COMPUTING)}"
+        raise RuntimeError(f"this worker differs in one of {needed}; install the same and restart it")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as own, threadpool_limits(1):
+        folder = sign.parent if sign.exists() else Path(own)
+        yield replace(job, splits=splits, entry=folder / job.entry.name)
 
 
 def _keep(job: run.Job, future: Any, report: run.Report) -> None:

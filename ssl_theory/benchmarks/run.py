@@ -1,10 +1,10 @@
-"""Train every method once as an ensemble over seeds, examine it, and keep the result.
+"""Train every method as an ensemble over seeds, examine it, and keep the result.
 
 One method is one unit of work: its training goes on from a checkpoint where a killed run left one, and its result
 is cached. On the CPU it has one thread, since sums over several round otherwise: the numbers do not depend on what
 else there is to do, or on where a killed run is taken up. The length of training and the k of k-NN are chosen on the
-validation images, where the loss acts; the test images are met once, by what was chosen. `processes` and `cluster` do
-several methods at a time."""
+validation images, where the loss acts; the test images are met once, by what was chosen. `processes` do
+several methods at a time, a `cluster` also the seeds of one."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ class Job:
     augmentation: Style
     settings: Settings
     entry: Path
+    seeds: tuple[int, ...] = ()  # those trained here, where others are trained elsewhere; () all of them
 
     @classmethod
     def of(cls, method: Method, splits: Splits, augmentation: Style, settings: Settings, folder: Path) -> Job:
@@ -91,6 +92,11 @@ class Job:
         """The training lengths to choose from; one of no steps where there is nothing to train."""
         longest = self.settings.steps
         return sorted({max(1, round(share * longest)) for share in SHARES}) if self.method.trains else [0]
+
+    def each(self) -> list[Job]:
+        """The training alone of every seed, for what trains them apart; none where there is nothing to train."""
+        own = range(self.settings.seeds if self.method.trains else 0)
+        return [replace(self, seeds=(seed,), entry=self.beside(f"seed-{seed}")) for seed in own]
 
     def beside(self, name: str) -> Path:
         """A file for what is not finished yet."""
@@ -141,22 +147,29 @@ def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
     """Train, choose, examine, and store the result."""
     began = time.monotonic()
     job.entry.parent.mkdir(parents=True, exist_ok=True)
-    with _one_thread(job.settings.device):
-        with _memory_watched(job, _smaller_training):
-            trained = _trained(job, report, fabric)
-        report(job.name, "examining", 1, 1)
-        with _memory_watched(job, _smaller_examination):
-            result = _examined(job, trained)
+    trained = [Trained(job.method, one) for one in train(job, report, fabric)] or [Trained(job.method, None)]
+    report(job.name, "examining", 1, 1)
+    with _one_thread(job.settings.device), _memory_watched(job, _smaller_examination):
+        result = _examined(job, trained)
     cache.write(job.entry, replace(result, effort=Effort.since(began, job.settings.device)))
     job.clear()
     report(job.name, "done", 1, 1)
 
 
-def train(job: Job, report: Report, fabric: Fabric) -> None:
-    """The part of `evaluate` in which every process of several has to take part."""
-    if job.method.learner is not None:
-        with _one_thread(job.settings.device), _memory_watched(job, _smaller_training):
-            _trained(job, report, fabric)
+def train(job: Job, report: Report, fabric: Fabric | None = None) -> list[Fitted]:
+    """The method after each length of training, none where it is the pixels themselves: the part of `evaluate` in which
+    every process of several has to take part."""
+    if job.method.learner is None:
+        return []
+    with _one_thread(job.settings.device), _memory_watched(job, _smaller_training):
+        return [_fitted(job, steps, report, fabric) for steps in job.lengths]
+
+
+def put_together(job: Job, parts: Sequence[Sequence[Fitted]]) -> None:
+    """Where `evaluate` looks for what was trained: the seeds that were trained apart, after each length."""
+    job.entry.parent.mkdir(parents=True, exist_ok=True)
+    for steps, members in zip(job.lengths, zip(*parts, strict=True), strict=True):
+        Fitted.joined(members).save(job.beside(f"{steps}.fitted"))
 
 
 @contextmanager
@@ -240,13 +253,6 @@ class Trained:
         return 4096 if self.fitted and self.fitted.learner.network == "mlp" else 512
 
 
-def _trained(job: Job, report: Report, fabric: Fabric | None) -> list[Trained]:
-    """The method after each length of training; a single one where it does not train."""
-    if job.method.learner is None:
-        return [Trained(job.method, None)]
-    return [Trained(job.method, _fitted(job, steps, report, fabric)) for steps in job.lengths]
-
-
 def _fitted(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitted:
     """The method after `steps` steps: as a killed run left it, or trained on from the length before.
 
@@ -289,7 +295,7 @@ def _train(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitte
         job.method.learner,
         job.splits.views("train", job.augmentation),
         steps=steps,
-        seeds=range(job.settings.seeds),
+        seeds=job.seeds or range(job.settings.seeds),
         batch_size=job.settings.batch_size,
         views=job.settings.views,
         device=job.settings.device if fabric is None else "auto",

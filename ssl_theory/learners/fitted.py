@@ -104,6 +104,31 @@ class Fitted:
             diverged=np.array(said["diverged"]),
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence["Fitted"]) -> "Fitted":
+        """One ensemble of members that were trained apart, each part with seeds of its own: up to rounding what `fit`
+        makes of all seeds at once. ValueError where the parts are not of one learner, or share a seed.
+        """
+        alike = {(part.members.learners, part.shape) for part in parts}
+        if len(alike) != 1 or len(parts[0].members.learners) != 1:
+            raise ValueError(f"expected parts of one learner and shape, found {len(alike)}; join those of each apart")
+        first = parts[0]
+        members = Members.of(first.learner, [seed for part in parts for seed in part.seeds])
+        weight = next(first.modules.parameters())
+        modules = build(first.learner, first.shape, members.seeds).to(device=weight.device, dtype=weight.dtype)
+        states = [part.modules.state_dict() for part in parts]
+        modules.load_state_dict({name: _side_by_side([state[name] for state in states]) for name in states[0]})
+        return cls(
+            learner=first.learner,
+            members=members,
+            modules=modules.eval(),
+            shape=first.shape,
+            steps=max(part.steps for part in parts),
+            history=_histories([part.history for part in parts], members.seeds),
+            divergences=pd.concat([part.divergences for part in parts], ignore_index=True),
+            diverged=np.concatenate([part.diverged for part in parts]),
+        )
+
     def _parts(self, x: Tensor | np.ndarray, batch_size: int) -> list[Tensor]:
         """x as `(E, n, *shape)` on the members' device and in their dtype, cut along n."""
         weight = next(self.modules.parameters())
@@ -126,6 +151,18 @@ class Fitted:
         joined = torch.cat(list(parts), dim=1).to(device)
         joined[torch.as_tensor(self.diverged, device=device)] = torch.nan
         return joined
+
+
+def _side_by_side(each: Sequence[Tensor]) -> Tensor:
+    """Tensors `(E, ...)` of members; a count of steps, which has no such axis, as far as the longest part went."""
+    return torch.cat(list(each)) if each[0].ndim else torch.stack(list(each)).max()
+
+
+def _histories(tables: Sequence[pd.DataFrame], seeds: Sequence[int]) -> pd.DataFrame:
+    """Step by step all seeds; NaN after the end of a part whose members had all diverged."""
+    table = pd.concat(tables)
+    rows = pd.MultiIndex.from_product([sorted(table["step"].unique()), seeds], names=["step", "seed"])
+    return table.set_index(list(rows.names)).reindex(rows).reset_index()
 
 
 def build(learner: Learner, shape: tuple[int, ...], seeds: Sequence[int]) -> nn.ModuleDict:

@@ -24,10 +24,18 @@ class Done:
     def __init__(self, value: object) -> None:
         self.value = value
 
+    @property
+    def status(self) -> str:
+        return "error" if isinstance(self.value, Exception) else "finished"
+
     def result(self) -> object:
         if isinstance(self.value, Exception):
             raise self.value
         return self.value
+
+
+def done(futures: list[Done]) -> list[object]:
+    return [future.result() for future in futures]
 
 
 class Worker:
@@ -38,7 +46,7 @@ class Worker:
 
     def submit(self, function, *arguments, pure: bool):
         try:
-            return Done(function(*arguments))
+            return Done(function(*(done(one) if isinstance(one, list) else one for one in arguments)))
         except Exception as error:
             return Done(error)
 
@@ -67,7 +75,9 @@ def test_a_worker_returns_what_this_process_computes(here, tmp_path):
     alone = run.run([job(tmp_path / "alone", k, steps=8) for k in keys], workers=1, fresh=False, report=silent)
     for one, other in zip(there, alone, strict=True):
         pd.testing.assert_frame_equal(one.rows, other.rows)
-    assert set(stages) == {(f"folder/{m}", s) for m in keys for s in ("on the cluster", "done")}
+    assert [s for m, s in stages if m == "folder/random"] == ["on the cluster", "done"]
+    trained = ["1 of 2 seeds trained", "2 of 2 seeds trained"]
+    assert [s for m, s in stages if m == "folder/vae"] == ["on the cluster", *trained, "done"]
     stages.clear()
     on_cluster([job(tmp_path / "there", k, steps=8) for k in keys], lambda m, s, *_: stages.append((m, s)))
     assert set(stages) == {(f"folder/{m}", "cached") for m in keys}
@@ -78,11 +88,12 @@ def test_the_methods_of_several_data_sets_are_at_the_cluster_at_once_each_with_i
 ):
     seen = []
 
-    def answered(light, splits, runtime, sign):
+    def answered(light, splits, runtime, sign, apart):
         seen.append((light.name, splits, sign.parent))
         return cache.Result(pd.DataFrame({"value": [1.0]}), run._no_history())
 
     monkeypatch.setattr(cluster, "answer", answered)
+    monkeypatch.setattr(cluster, "trained", lambda *_: [])
     other = replace(SPLITS, name="other")
     jobs = [job(tmp_path / "a", key) for key in ("random", "vae")]
     jobs += [replace(one, splits=other, entry=tmp_path / "b" / one.entry.name) for one in jobs]
@@ -90,7 +101,7 @@ def test_the_methods_of_several_data_sets_are_at_the_cluster_at_once_each_with_i
     on_cluster(jobs, lambda *said: stages.append(said[:2]))
     assert [(name, folder) for name, _, folder in seen] == [(one.name, one.entry.parent) for one in jobs]
     assert all(splits is one.splits for (_, splits, _), one in zip(seen, jobs, strict=True))
-    assert stages[: len(jobs)] == [(one.name, "on the cluster") for one in jobs]
+    assert [said for said in stages if said[1] == "on the cluster"] == [(one.name, "on the cluster") for one in jobs]
     assert {path.name for path in (tmp_path / "b").iterdir()} == {one.entry.name for one in jobs[2:]}
 
 
@@ -116,9 +127,9 @@ def test_refusals_of_a_worker_are_refusals_here(here, tmp_path, monkeypatch):
     assert cache.read(job(tmp_path).entry) is None
 
 
-@pytest.mark.parametrize(("shared", "steps"), [(True, [4, 6, 8]), (False, [2, 4, 6, 8])])
+@pytest.mark.parametrize(("shared", "steps"), [(True, [4, 6, 8]), (False, 2 * [2, 4, 6, 8])])
 def test_a_worker_that_sees_the_folder_of_results_goes_on_there(here, tmp_path, monkeypatch, shared, steps):
-    """Lengths 2, 4, 8, lost after the first; where a worker does not see that folder, it begins anew."""
+    """Lengths 2, 4, 8, one of two seeds lost after the first; where no worker sees that folder, both begin anew."""
     fit, calls, seen = run.fit, [], []
 
     def watched(*arguments, steps, progress, **options):

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -86,6 +87,32 @@ def test_saved_members_come_back(learner, tmp_path):
     assert torch.equal(again.transform(X), fitted.transform(X))
     assert again.history.equals(fitted.history)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["members.safetensors"]
+
+
+@every_learner
+def test_parts_join_to_what_trains_together(learner):
+    together = fit(learner, Toy(), steps=6, seeds=(4, 0, 7), log_every=4, **FEW)
+    joined = Fitted.joined([fit(learner, Toy(), steps=6, seeds=seeds, log_every=4, **FEW) for seeds in ((4,), (0, 7))])
+    assert (joined.seeds, joined.steps, joined.shape) == (together.seeds, together.steps, together.shape)
+    torch.testing.assert_close(joined.modules.state_dict(), together.modules.state_dict())
+    close(joined, together)
+    pd.testing.assert_frame_equal(joined.history, together.history)
+
+
+def test_a_part_that_ended_early_has_no_losses_from_then_on():
+    parts = [fit(SimCLR(**SMALL), Toy(), steps=n, seeds=(n,), log_every=2, **FEW) for n in (4, 2)]
+    joined = Fitted.joined(parts)
+    assert joined.steps == 4
+    assert joined.history[["step", "seed"]].to_numpy().tolist() == [[2, 4], [2, 2], [4, 4], [4, 2]]
+    assert joined.history["loss"].isna().tolist() == [False, False, False, True]
+
+
+def test_parts_of_several_learners_or_with_a_seed_in_common_are_not_joined():
+    one = fit(SimCLR(**SMALL), Toy(), steps=0, seeds=(0, 1), **FEW)
+    other = fit(SimCLR(**SMALL, temperature=0.3), Toy(), steps=0, seeds=(2,), **FEW)
+    for parts, words in (([], "found 0"), ([one, other], "found 2"), ([one, one], "distinct seeds")):
+        with pytest.raises(ValueError, match=words):
+            Fitted.joined(parts)
 
 
 @every_learner
