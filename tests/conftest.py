@@ -1,6 +1,8 @@
 """Tests run in float64 on the CPU unless told otherwise: `pytest --device cuda --dtype float32`."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -20,6 +22,20 @@ settings.load_profile("ssl-theory")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="device the tests compute on (cpu, cuda)")
     parser.addoption("--dtype", default="float64", help="floating-point type of the tests (float64, float32)")
+
+
+@contextmanager
+def roughened() -> Iterator[None]:
+    """Logistic regressions end far from their optimum: for tests of what is done with accuracies."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ssl_theory.analysis.logistic.TOLERANCE", 1e-2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def rough_probes() -> Iterator[None]:
+    with roughened():
+        yield
 
 
 @pytest.fixture

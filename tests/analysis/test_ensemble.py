@@ -13,6 +13,8 @@ import ssl_theory.analysis as analysis
 from ssl_theory.analysis import critics, geometry, information, neural_collapse, projection
 from ssl_theory.analysis.ensemble import constant_columns
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 G = torch.Generator().manual_seed(0)
 STACK = torch.randn(3, 60, 4, generator=G, dtype=torch.float64)
 VIEWS = torch.randn(3, 60, 2, 4, generator=G, dtype=torch.float64)

@@ -9,6 +9,7 @@ import pytest
 from ssl_theory.benchmarks import download, hub, measures
 from tests.benchmarks.scans import striped, table
 from tests.benchmarks.shell import bench
+from tests.conftest import roughened
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,14 +25,14 @@ def _own_caches(tmp_path_factory):
 
 @contextmanager
 def shortened() -> Iterator[None]:
-    """Networks of probes with 40 steps: how good they are is another test's matter."""
+    """Networks of probes with 40 steps, and rough ones: how good they are is another test's matter."""
 
     def short(function):
         return lambda *a, kind, **k: function(
             *a, kind=kind, **(k | ({"steps": 40} if kind in ("mlp", "nonlinear") else {}))
         )
 
-    with pytest.MonkeyPatch.context() as patch:
+    with roughened(), pytest.MonkeyPatch.context() as patch:
         for name in ("r2", "accuracy", "held_out_classes", "held_out_predictions"):
             patch.setattr(measures, name, short(getattr(measures, name)))
         yield

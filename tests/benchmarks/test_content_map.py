@@ -17,6 +17,8 @@ from ssl_theory.benchmarks.published import Colour, Crop, named
 from ssl_theory.learners import VAE, SimVAE, fit
 from tests.benchmarks.scans import table
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 BASE = Setting()
 ONE = Grid(decoder=(0.01, 0.1), style=(0.15,), views=(4,), latent_dim=(), strength=())
 

@@ -281,7 +281,7 @@ def test_length_and_k_that_were_chosen_are_those_examined_at_every_layer(tmp_pat
     """The second of three lengths, the second k: whatever they scored."""
     made = named(method, Design(head=1, hidden=(8,)))[0]
     one = Job.of(made, SPLITS, VIEWS, replace(SETTINGS, steps=8), tmp_path)
-    trained = run._trained(one, silent, None)
+    trained = [run.Trained(made, each) for each in run.train(one, silent)]
     monkeypatch.setattr(run, "_best", lambda _: (1, 1))
     result = run._examined(one, trained)
     chosen, exam = trained[1].fitted, run.Examination.of(SPLITS, VIEWS, 0)

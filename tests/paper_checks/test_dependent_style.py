@@ -10,6 +10,8 @@ from paper_checks.judge import judge
 from paper_checks.trained import OBSERVATION, training
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 CONFIG: Config = {"methods": list(CHIEF), "floors": []}
 CEILING = 0.9
 

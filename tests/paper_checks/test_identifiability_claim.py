@@ -13,6 +13,8 @@ from paper_checks.judge import judge
 from paper_checks.style_collapse import CLAIM as COLLAPSE
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 GOOD = {MEANS: 0.97, CENTRES: 0.97, NONLINEAR: 0.7, EVERY: 0.2, ABOUT: 0.4, EACH: 0.9}
 
 

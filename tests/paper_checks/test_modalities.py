@@ -22,6 +22,8 @@ from paper_checks.trained import OBSERVATION
 from ssl_theory.learners import fit
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 
 def made_up(
     clip: float, simvae: float, across: float = 0.95, together: float = 0.1, told: float = 0.96

@@ -12,6 +12,8 @@ from paper_checks.trained import OBSERVATION
 from synthetic import preset
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 SMOKE: Config = claim.CLAIM.settings("smoke")
 FULL: Config = claim.CLAIM.settings("full")
 

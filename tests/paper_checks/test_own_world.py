@@ -17,6 +17,8 @@ from paper_checks.plan import Plan
 from paper_checks.trained import of_name
 from tests.paper_checks.conftest import House
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 TAKING = [
     "content-clustering",

@@ -19,6 +19,8 @@ from ssl_theory.learners import SimCLR, SimVAE, fit
 from synthetic import Block
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 SMOKE: Config = claim.CLAIM.settings("smoke")
 CEILING = 0.8
 

@@ -11,6 +11,8 @@ from paper_checks.claim import Config, Verdict
 from paper_checks.judge import judge
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 CONFIG: Config = claim.CLAIM.settings("smoke")
 BROKEN = claim.control(claim.CLAIM.settings("smoke"))
 

@@ -10,6 +10,8 @@ from paper_checks.published_settings import CLAIM, INFONCE, SIMVAE
 from paper_checks.trained import OBSERVATION
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 CONFIG: Config = {"blocks": ["SimCLR", "VICReg", SIMVAE], "methods": [], "sphere": [INFONCE]}
 
 

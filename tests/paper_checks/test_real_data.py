@@ -14,6 +14,8 @@ from paper_checks.judge import judge
 from paper_checks.real_data import CLAIM, CONTENT, DIGITS, STYLE, measured, style
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 
 def made_up(told: dict[str, tuple[float, float]]) -> pd.DataFrame:
     """Style R² (of two factors, 0.1 to either side) and content accuracy of each method, three seeds."""

@@ -16,6 +16,8 @@ from paper_checks.trained import OBSERVATION
 from ssl_theory.losses import priors
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 TRAINED = {
     PRIOR: {"total variance": 1e-6, "style R2, nonlinear": 0.1, "NMI": 0.2},
     AGGREGATE: {"total variance": 10.0, "style R2, nonlinear": 0.05, "NMI": 0.9},

@@ -26,6 +26,8 @@ from paper_checks.reconstructions import (
 )
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 CONFIG: Config = {"methods": list(METHODS)}
 
 

@@ -15,6 +15,8 @@ from ssl_theory.learners import SimVAE, fit
 from ssl_theory.losses.priors import IntraClass
 from tests.paper_checks.conftest import empty_panels, hold_on_what_is_left
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 CONFIG: Config = {"settings": [PLAIN, MORE_VIEWS]}
 SPLIT, TOGETHER = (0.9, 0.85, 0.05, 0.02), (0.03, 0.02, 0.01, 0.0)
 

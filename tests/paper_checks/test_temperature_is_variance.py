@@ -20,6 +20,8 @@ from ssl_theory.losses.priors import Flat
 from synthetic import preset
 from tests.paper_checks.conftest import empty_panels
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 QUICK: Config = claim.CLAIM.settings("quick")
 SMOKE: Config = claim.CLAIM.settings("smoke")
 

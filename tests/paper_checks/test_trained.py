@@ -36,6 +36,8 @@ from ssl_theory.analysis import r2
 from ssl_theory.learners import fit
 from tests.paper_checks.conftest import LEARNER
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 
 def test_a_training_task_gives_every_measure_of_every_seed() -> None:
     table = kept(method="SimCLR", world="block", seeds=2, steps=3, points=120)

@@ -8,6 +8,8 @@ import typer
 
 from speed import probes
 
+pytestmark = pytest.mark.usefixtures("rough_probes")
+
 
 def test_whitened_columns_are_uncorrelated_whatever_map_came_before() -> None:
     g = torch.Generator().manual_seed(0)
