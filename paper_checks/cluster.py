@@ -30,13 +30,13 @@ from paper_checks.source import PROJECT, sources
 from paper_checks.workers import ONE_THREAD, Cluster, Done, Job, attempt, environment, failed, keep, one_line
 
 try:
-    from distributed import Client, LocalCluster, WorkerPlugin
+    from distributed import WorkerPlugin
 except ImportError:
     raise ValueError("--cluster needs dask.distributed, found none; pip install 'ssl-theory[cluster]'") from None
 
+from ssl_theory.benchmarks.cluster import connected
+
 Answer = tuple[float, str, str, int | None, pd.DataFrame | None]  # seconds, reason, trace, peak, table
-LOCAL = "local"
-PATIENCE = 20  # seconds to find the scheduler
 
 
 def compute(jobs: Sequence[Job], cluster: Cluster, *, device: str, cache: Cache) -> Iterator[Done]:
@@ -119,18 +119,8 @@ def _lost(job: Job, error: BaseException) -> Done:
 
 @contextmanager
 def _client(cluster: Cluster) -> Iterator[Any]:
-    """A connection to the scheduler, which for "local" is started here with workers of one thread each."""
-    if cluster.address == LOCAL:
-        options = {"n_workers": cluster.processes, "threads_per_worker": 1, "dashboard_address": ":0"}
-        with environment(ONE_THREAD), LocalCluster(**options) as own, Client(own) as client:
-            yield client
-        return
-    try:
-        client = Client(cluster.address, timeout=PATIENCE)
-    except (OSError, ValueError, TypeError, MemoryError) as error:  # memory: other servers' answers read as lengths
-        where = f"no scheduler at {cluster.address}: {one_line(error)}"
-        raise ValueError(f"{where}; start one with `dask scheduler` and give the address it prints") from None
-    with client:
+    """A connection to the scheduler, which for "local" is started here."""
+    with environment(ONE_THREAD), connected(cluster.address, cluster.processes) as client:
         if not client.nthreads():
             print(f"{cluster.address} has no workers yet: waiting for them", file=sys.stderr)
         yield client

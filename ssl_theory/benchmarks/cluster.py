@@ -15,6 +15,7 @@ process as closely as the training allows.
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import uuid
 from collections import Counter
@@ -33,7 +34,8 @@ from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.learners import Fitted
 
 try:
-    from distributed import Client, LocalCluster, as_completed
+    from distributed import Client, LocalCluster, Security, as_completed
+    from distributed.comm import connect
 except ImportError:
     raise InputError("--cluster needs dask.distributed, found none; pip install 'ssl-theory[cluster]'") from None
 
@@ -45,7 +47,7 @@ def evaluate(jobs: Sequence[run.Job], address: str, processes: int, report: run.
     """Every job by workers of the scheduler at `address`, or of one started here with so many for "local"."""
     if not jobs:
         return
-    with _client(address, processes) as client, ExitStack() as signs:
+    with connected(address, processes) as client, ExitStack() as signs:
         of_folder = {job.entry.parent: job.splits for job in jobs}  # a data set has a folder
         sent = {folder: client.scatter(splits) for folder, splits in of_folder.items()}
         sign = {folder: signs.enter_context(_sign(folder)) for folder in of_folder}
@@ -148,7 +150,7 @@ def _keep(job: run.Job, future: Any, report: run.Report) -> None:
 
 
 @contextmanager
-def _client(address: str, processes: int) -> Iterator[Any]:
+def connected(address: str, processes: int) -> Iterator[Any]:
     """A connection to the scheduler, which for "local" is started here with workers of one thread each."""
     if address == LOCAL:
         options = {"n_workers": processes, "threads_per_worker": 1, "dashboard_address": ":0"}
@@ -156,11 +158,19 @@ def _client(address: str, processes: int) -> Iterator[Any]:
             yield client
         return
     try:
+        asyncio.run(_answered(address))
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TypeError, MemoryError) as error:  # memory: other servers' answers read as lengths
+        why = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise InputError(
-            f"--cluster {address}: no scheduler there ({str(error) or type(error).__name__}); start one with "
-            "`dask scheduler` and give the address it prints."
+            f"no scheduler at {address}: {why}; start one with `dask scheduler` and give the address it prints"
         ) from None
     with client:
         yield client
+
+
+async def _answered(address: str) -> None:
+    """TimeoutError where what listens there says nothing; a client would wait for it for ever."""
+    how = Security().get_connection_args("client")  # as a client's, from the configuration of dask
+    comm = await asyncio.wait_for(connect(address, timeout=PATIENCE, **how), PATIENCE)
+    await comm.close()

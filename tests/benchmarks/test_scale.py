@@ -57,7 +57,7 @@ class Worker:
 @pytest.fixture
 def here(monkeypatch):
     """The cluster is this process."""
-    monkeypatch.setattr(cluster, "_client", lambda *_: nullcontext(Worker()))
+    monkeypatch.setattr(cluster, "connected", lambda *_: nullcontext(Worker()))
     monkeypatch.setattr(cluster, "as_completed", list)
     monkeypatch.setattr(cluster.torch, "set_num_threads", lambda n: None)
 
@@ -158,7 +158,7 @@ def test_a_job_that_kills_workers_is_named(tmp_path):
 
 def test_no_scheduler_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(cluster, "PATIENCE", 0.2)
-    with pytest.raises(InputError, match="no scheduler there"):
+    with pytest.raises(InputError, match="no scheduler at nonsense://nowhere:1: "):
         cluster.evaluate([job(tmp_path)], "nonsense://nowhere:1", 1, silent)
 
 

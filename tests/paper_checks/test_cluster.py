@@ -151,7 +151,7 @@ def test_local_starts_workers_of_its_own(house, monkeypatch):
     (("--cluster", "tcp://127.0.0.1:9", "--jobs", 2), "--jobs is up to the cluster's workers: leave it out"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_line(words, complaint, house, monkeypatch, capsys):
-    from paper_checks import cluster
+    from ssl_theory.benchmarks import cluster
 
     monkeypatch.setattr(cluster, "PATIENCE", 1)
     assert typed(house, monkeypatch, house.claim(), *words) == 2
@@ -161,7 +161,7 @@ def test_what_cannot_be_is_refused_in_one_line(words, complaint, house, monkeypa
 
 def test_another_kind_of_server_is_refused_in_one_line(house, monkeypatch, capsys):
     """Its answer is read as lengths of what follows, beyond all memory."""
-    from paper_checks import cluster
+    from ssl_theory.benchmarks import cluster
 
     monkeypatch.setattr(cluster, "PATIENCE", 5)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -176,6 +176,16 @@ def test_another_kind_of_server_is_refused_in_one_line(house, monkeypatch, capsy
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         assert typed(house, monkeypatch, house.claim(), "--cluster", address) == 2
     assert f"no scheduler at {address}: " in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_what_listens_and_says_nothing_is_refused_in_one_line(house, monkeypatch, capsys):
+    from ssl_theory.benchmarks import cluster
+
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert typed(house, monkeypatch, house.claim(), "--cluster", address) == 2
+    assert f"no scheduler at {address}: TimeoutError; start" in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_without_dask_the_remedy_is_named(house, monkeypatch, capsys):
