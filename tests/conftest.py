@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any
 
 import pytest
 import torch
@@ -26,9 +28,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @contextmanager
 def roughened() -> Iterator[None]:
-    """Logistic regressions end far from their optimum: for tests of what is done with accuracies."""
+    """Probes stop early, regressions far from their optimum and networks after 40 steps: how good they are is another
+    test's matter."""
+    from ssl_theory.analysis import perceptron
+
+    trained = perceptron.trained_predictions
+
+    @wraps(trained)
+    def shortly(*given: Any, **how: Any) -> Any:
+        return trained(*given, **how | {"steps": 40})
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ssl_theory.analysis.logistic.TOLERANCE", 1e-2)
+        patch.setattr(perceptron, "trained_predictions", shortly)
         yield
 
 

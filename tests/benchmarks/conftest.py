@@ -1,12 +1,10 @@
 """What the tests of a whole run share."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ssl_theory.benchmarks import download, hub, measures
+from ssl_theory.benchmarks import download, hub
 from tests.benchmarks.scans import striped, table
 from tests.benchmarks.shell import bench
 from tests.conftest import roughened
@@ -20,27 +18,6 @@ def _own_caches(tmp_path_factory):
         patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
         for room in (hub, download):
             patch.setattr(room, "reached", lambda _: True)
-        yield
-
-
-@contextmanager
-def shortened() -> Iterator[None]:
-    """Networks of probes with 40 steps, and rough ones: how good they are is another test's matter."""
-
-    def short(function):
-        return lambda *a, kind, **k: function(
-            *a, kind=kind, **(k | ({"steps": 40} if kind in ("mlp", "nonlinear") else {}))
-        )
-
-    with roughened(), pytest.MonkeyPatch.context() as patch:
-        for name in ("r2", "accuracy", "held_out_classes", "held_out_predictions"):
-            patch.setattr(measures, name, short(getattr(measures, name)))
-        yield
-
-
-@pytest.fixture(scope="module")
-def short_probes():
-    with shortened():
         yield
 
 
@@ -60,6 +37,6 @@ def finished(scans, tmp_path_factory) -> tuple[Path, list[object]]:
     out = tmp_path_factory.mktemp("out")
     arguments = ["folder", "--data-dir", scans, "--out", out, "--seeds", 3, "--steps", 20, "--jobs", 1]
     arguments += ["--methods", "pixels,simclr,simvae", "--device", "cpu"]
-    with shortened():
+    with roughened():
         assert bench(*arguments) == 0
     return out / "folder", arguments

@@ -48,7 +48,7 @@ def test_tensorboard_gets_the_losses_of_every_method_and_seed(monkeypatch, finis
     assert max(step for *_, step in Board.written) <= 20
 
 
-def test_tensorboard_gets_a_method_as_soon_as_it_is_done(monkeypatch, scans, tmp_path, short_probes):
+def test_tensorboard_gets_a_method_as_soon_as_it_is_done(monkeypatch, scans, tmp_path, rough_probes):
     monkeypatch.setattr(board, "writer", lambda: Board)
     monkeypatch.setattr(Board, "written", [])
     examined, seen = run.evaluate, []
@@ -63,7 +63,7 @@ def test_tensorboard_gets_a_method_as_soon_as_it_is_done(monkeypatch, scans, tmp
     assert seen == [set(), {"simclr"}]
 
 
-def test_tensorboard_gets_losses_while_a_method_trains(monkeypatch, scans, tmp_path, short_probes):
+def test_tensorboard_gets_losses_while_a_method_trains(monkeypatch, scans, tmp_path, rough_probes):
     monkeypatch.setattr(board, "writer", lambda: Board)
     monkeypatch.setattr(Board, "written", [])
     fit, examined, seen = run.fit, run._examined, []

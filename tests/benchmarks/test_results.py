@@ -43,7 +43,7 @@ def test_table_is_tidy_and_complete(finished):
     assert len(stored["rows"]) == len(rows)
 
 
-def test_a_smaller_command_leaves_no_figures_of_a_larger_one(scans, tmp_path, short_probes):
+def test_a_smaller_command_leaves_no_figures_of_a_larger_one(scans, tmp_path, rough_probes):
     options = ["folder", "--data-dir", scans, "--out", tmp_path, "--seeds", 3, "--steps", 4, "--device", "cpu"]
     assert bench(*options, "--methods", "vae") == 0
     assert (tmp_path / "folder/samples.png").exists()

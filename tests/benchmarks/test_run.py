@@ -24,7 +24,7 @@ from ssl_theory.benchmarks.methods import CORE, METHODS, Design, named
 from ssl_theory.benchmarks.run import Job, Settings
 from ssl_theory.learners import Supervised
 
-pytestmark = pytest.mark.usefixtures("short_probes")
+pytestmark = pytest.mark.usefixtures("rough_probes")
 
 SETTINGS = Settings(seeds=2, steps=200, batch_size=8)
 VIEWS = Affine(1.0, 0.2, 0.1)
@@ -53,7 +53,7 @@ def silent(*_: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, short_probes):
+def uninterrupted(tmp_path_factory, rough_probes):
     folder = tmp_path_factory.mktemp("whole")
     return run.run([job(folder)], workers=1, fresh=False, report=silent)[0]
 
@@ -418,7 +418,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
     alone = run.run([job(tmp_path / "one", k) for k in keys], workers=1, fresh=False, report=silent)
     together = run.run([job(tmp_path / "two", k) for k in keys], workers=2, fresh=False, report=silent)
     for pair in zip(alone, together, strict=True):
-        exact = ["steps", "k", "mse"]  # probes and decoders differ: those of this process are shortened
+        exact = ["steps", "k", "mse"]  # probes and decoders differ: those of this process are rough
         a, b = (result.rows[result.rows["measure"].isin(exact)].reset_index(drop=True) for result in pair)
         pd.testing.assert_frame_equal(a, b, rtol=1e-4)
 

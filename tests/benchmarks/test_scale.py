@@ -15,7 +15,7 @@ from ssl_theory.benchmarks import cache, cluster, ranks, run
 from ssl_theory.benchmarks.errors import InputError
 from tests.benchmarks.test_run import SPLITS, job, silent
 
-pytestmark = pytest.mark.usefixtures("short_probes")
+pytestmark = pytest.mark.usefixtures("rough_probes")
 
 
 class Done:
