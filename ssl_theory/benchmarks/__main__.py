@@ -174,7 +174,8 @@ def bench(
         typer.Option(
             help="On a dask cluster: its scheduler's address (tcp://HOST:8786), or local. The training of each seed "
             "of each method is one piece of work, and then each method's examination. What was cut off goes on where "
-            "it was if the workers see OUT by the same path, else it begins anew."
+            "it was if the workers see OUT by the same path, else it begins anew. Numbers round otherwise than in one "
+            "process: the results are others."
         ),
     ] = None,
     devices: Annotated[int, typer.Option(help="Devices that each training is divided among, on each machine.")] = 1,
@@ -223,7 +224,9 @@ def bench(
         design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
         usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
         members = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
-        settings = run.Settings(members, steps or usual, batch, device=place, precision=precision)
+        settings = run.Settings(
+            members, steps or usual, batch, device=place, precision=precision, apart=cluster is not None
+        )
         folder = _folder(out / name, report.FILES)
         todo = [run.Job.of(m, splits, seen[name], settings, folder / "cache") for m in known.named(methods, design)]
         benches.append(grid.Bench(folder, todo))

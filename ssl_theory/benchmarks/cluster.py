@@ -9,8 +9,8 @@ The images of a data set travel once to each worker that has work of it. Where a
 (by the same path), it writes its checkpoints there, so that a seed goes on where a killed run or a lost worker left
 it; any other worker computes in a folder of its own, and a run that is killed computes anew the methods that had not
 arrived. A worker whose source, or a package it computes with, differs from this process's refuses, instead of returning
-other numbers. A seed that is trained alone rounds otherwise than beside others, so that numbers agree with those of one
-process as closely as the training allows.
+other numbers. A seed that is trained alone rounds otherwise than beside others, and training makes more of that: these
+results are kept apart from those of one process (`Settings.apart`).
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class Settings:
     split_seed: int = 0
     device: str = "cpu"
     precision: str = "32-true"
+    apart: bool = False  # each seed trained by itself, as a cluster does, which rounds otherwise
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ class Job:
         return sorted({max(1, round(share * longest)) for share in SHARES}) if self.method.trains else [0]
 
     def each(self) -> list[Job]:
-        """The training alone of every seed, for what trains them apart; none where there is nothing to train."""
-        own = range(self.settings.seeds if self.method.trains else 0)
+        """The training alone of every seed where they are trained apart; none where there is nothing to train."""
+        own = range(self.settings.seeds if self.settings.apart and self.method.trains else 0)
         return [replace(self, seeds=(seed,), entry=self.beside(f"seed-{seed}")) for seed in own]
 
     def beside(self, name: str) -> Path:

@@ -71,7 +71,9 @@ def on_cluster(jobs, said=silent):
 def test_a_worker_returns_what_this_process_computes(here, tmp_path):
     stages = []
     keys = ("random", "vae")
-    there = on_cluster([job(tmp_path / "there", k, steps=8) for k in keys], lambda m, s, *_: stages.append((m, s)))
+    there = on_cluster(
+        [job(tmp_path / "there", k, steps=8, apart=True) for k in keys], lambda m, s, *_: stages.append((m, s))
+    )
     alone = run.run([job(tmp_path / "alone", k, steps=8) for k in keys], workers=1, fresh=False, report=silent)
     for one, other in zip(there, alone, strict=True):
         pd.testing.assert_frame_equal(one.rows, other.rows)
@@ -79,7 +81,7 @@ def test_a_worker_returns_what_this_process_computes(here, tmp_path):
     trained = ["1 of 2 seeds trained", "2 of 2 seeds trained"]
     assert [s for m, s in stages if m == "folder/vae"] == ["on the cluster", *trained, "done"]
     stages.clear()
-    on_cluster([job(tmp_path / "there", k, steps=8) for k in keys], lambda m, s, *_: stages.append((m, s)))
+    on_cluster([job(tmp_path / "there", k, steps=8, apart=True) for k in keys], lambda m, s, *_: stages.append((m, s)))
     assert set(stages) == {(f"folder/{m}", "cached") for m in keys}
 
 
@@ -103,6 +105,13 @@ def test_the_methods_of_several_data_sets_are_at_the_cluster_at_once_each_with_i
     assert all(splits is one.splits for (_, splits, _), one in zip(seen, jobs, strict=True))
     assert [said for said in stages if said[1] == "on the cluster"] == [(one.name, "on the cluster") for one in jobs]
     assert {path.name for path in (tmp_path / "b").iterdir()} == {one.entry.name for one in jobs[2:]}
+
+
+def test_seeds_are_pieces_where_they_are_trained_apart_and_such_results_are_others(tmp_path):
+    together, apart = (job(tmp_path, "vae", apart=how) for how in (False, True))
+    assert [one.seeds for one in apart.each()] == [(0,), (1,)]
+    assert together.each() == job(tmp_path, "random", apart=True).each() == []
+    assert together.entry != apart.entry
 
 
 def test_images_do_not_travel_with_every_job(tmp_path):
@@ -141,7 +150,7 @@ def test_a_worker_that_sees_the_folder_of_results_goes_on_there(here, tmp_path, 
     monkeypatch.setattr(run, "fit", watched)
     if not shared:
         monkeypatch.setattr(cluster, "_sign", lambda _: nullcontext(tmp_path / "elsewhere" / "sign"))
-    one = job(tmp_path / "there", "vae", steps=8)
+    one = job(tmp_path / "there", "vae", steps=8, apart=True)
     with pytest.raises(InterruptedError):
         on_cluster([one])
     seen.clear()
