@@ -101,8 +101,11 @@ def test_parts_join_to_what_trains_together(learner):
 
 def test_a_part_that_ended_early_has_no_losses_from_then_on():
     parts = [fit(SimCLR(**SMALL), Toy(), steps=n, seeds=(n,), log_every=2, **FEW) for n in (4, 2)]
-    joined = Fitted.joined(parts)
+    lost = dataclasses.replace(parts[1], diverged=np.array([True]), divergences=pd.DataFrame({"seed": [2]}))
+    joined = Fitted.joined([parts[0], lost])
     assert joined.steps == 4
+    assert joined.divergences["seed"].tolist() == [2]
+    assert joined.transform(X).isnan().all((1, 2)).tolist() == joined.diverged.tolist() == [False, True]
     assert joined.history[["step", "seed"]].to_numpy().tolist() == [[2, 4], [2, 2], [4, 4], [4, 2]]
     assert joined.history["loss"].isna().tolist() == [False, False, False, True]
 
