@@ -48,28 +48,36 @@ def evaluate(jobs: Sequence[run.Job], address: str, processes: int, report: run.
     if not jobs:
         return
     with connected(address, processes) as client, ExitStack() as signs:
-        of_folder = {job.entry.parent: job.splits for job in jobs}  # a data set has a folder
-        sent = {folder: client.scatter(splits) for folder, splits in of_folder.items()}
-        sign = {folder: signs.enter_context(_sign(folder)) for folder in of_folder}
-        trainings, whole = dict[Any, run.Job](), dict[Any, run.Job]()
+        trainings, whole = _submitted(client, jobs, signs)
         for job in jobs:
-            given = sent[job.entry.parent], cache.runtime(), sign[job.entry.parent]
-            alone = [client.submit(trained, _light(one), *given, pure=False) for one in job.each()]
-            trainings |= dict.fromkeys(alone, job)
-            whole[client.submit(answer, _light(job), *given, alone, pure=False)] = job
             report(job.name, "on the cluster", 0, 1)
         try:
             ready = Counter[str]()
             for future in as_completed([*trainings, *whole]):
                 if future in whole:
                     _keep(whole[future], future, report)
-                elif future.status == "finished":
-                    job = trainings[future]
+                    continue
+                job = trainings.pop(future)  # what nobody holds is forgotten by the workers when the job has used it
+                if future.status == "finished":
                     ready[job.name] += 1
                     done, of = ready[job.name], job.settings.seeds
                     report(job.name, f"{done} of {of} seeds trained", done, of)
         finally:
             client.cancel([*trainings, *whole])
+
+
+def _submitted(client: Any, jobs: Sequence[run.Job], signs: ExitStack) -> tuple[dict[Any, run.Job], dict[Any, run.Job]]:
+    """The trainings of single seeds and the whole jobs that wait for them, as futures with the job of each."""
+    of_folder = {job.entry.parent: job.splits for job in jobs}  # a data set has a folder
+    sent = {folder: client.scatter(splits) for folder, splits in of_folder.items()}
+    sign = {folder: signs.enter_context(_sign(folder)) for folder in of_folder}
+    trainings, whole = dict[Any, run.Job](), dict[Any, run.Job]()
+    for job in jobs:
+        given = sent[job.entry.parent], cache.runtime(), sign[job.entry.parent]
+        alone = [client.submit(trained, _light(one), *given, pure=False) for one in job.alone()]
+        trainings |= dict.fromkeys(alone, job)
+        whole[client.submit(answer, _light(job), *given, alone, pure=False)] = job
+    return trainings, whole
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class Job:
     augmentation: Style
     settings: Settings
     entry: Path
-    seeds: tuple[int, ...] = ()  # those trained here, where others are trained elsewhere; () all of them
+    only: tuple[int, ...] = ()  # the seeds trained here, where others are trained elsewhere; () all of them
 
     @classmethod
     def of(cls, method: Method, splits: Splits, augmentation: Style, settings: Settings, folder: Path) -> Job:
@@ -94,10 +94,10 @@ class Job:
         longest = self.settings.steps
         return sorted({max(1, round(share * longest)) for share in SHARES}) if self.method.trains else [0]
 
-    def each(self) -> list[Job]:
+    def alone(self) -> list[Job]:
         """The training alone of every seed where they are trained apart; none where there is nothing to train."""
         own = range(self.settings.seeds if self.settings.apart and self.method.trains else 0)
-        return [replace(self, seeds=(seed,), entry=self.beside(f"seed-{seed}")) for seed in own]
+        return [replace(self, only=(seed,), entry=self.beside(f"seed-{seed}")) for seed in own]
 
     def beside(self, name: str) -> Path:
         """A file for what is not finished yet."""
@@ -296,7 +296,7 @@ def _train(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitte
         job.method.learner,
         job.splits.views("train", job.augmentation),
         steps=steps,
-        seeds=job.seeds or range(job.settings.seeds),
+        seeds=job.only or range(job.settings.seeds),
         batch_size=job.settings.batch_size,
         views=job.settings.views,
         device=job.settings.device if fabric is None else "auto",

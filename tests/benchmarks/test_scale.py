@@ -109,8 +109,8 @@ def test_the_methods_of_several_data_sets_are_at_the_cluster_at_once_each_with_i
 
 def test_seeds_are_pieces_where_they_are_trained_apart_and_such_results_are_others(tmp_path):
     together, apart = (job(tmp_path, "vae", apart=how) for how in (False, True))
-    assert [one.seeds for one in apart.each()] == [(0,), (1,)]
-    assert together.each() == job(tmp_path, "random", apart=True).each() == []
+    assert [one.only for one in apart.alone()] == [(0,), (1,)]
+    assert together.alone() == job(tmp_path, "random", apart=True).alone() == []
     assert together.entry != apart.entry
 
 
