@@ -32,6 +32,13 @@ def test_networks_by_images(shape, options, network, hidden, latent):
     assert all(m.learner is None or m.learner.hidden == hidden for m in named("all", made))
 
 
+@pytest.mark.parametrize("options", [{}, {"encoder": "conv"}, {"encoder": "resnet18"}])
+def test_batches_are_normalised_in_discriminative_methods_and_in_every_residual_network(options):
+    made = {m.key: m.learner for m in named("all", design((3, 32, 32), **options)) if m.learner is not None}
+    normed = {key for key, learner in made.items() if learner.batch_norm}
+    assert normed == (set(made) if options.get("encoder") == "resnet18" else DISCRIMINATIVE | {"supervised"})
+
+
 def test_the_digits_keep_the_networks_that_methods_have_by_default():
     assert design((1, 12, 12)) == Design()
     assert [m.learner for m in named("all", Design())] == [m.learner for m in METHODS.values()]
