@@ -118,7 +118,8 @@ def bench(
         str,
         typer.Option(
             help="Network: mlp, conv (small), resnet18, or auto: an MLP for grey images (128-128-128 up to 16 pixels, "
-            "else 512-256; latent size 10), conv for colour images (latent size 64). Decoders mirror it."
+            "else 512-256; latent size 10), conv for colour images (latent size 64). Decoders mirror it. Hidden "
+            "layers are batch-normalised in discriminative methods and Supervised, in others with resnet18 alone."
         ),
     ] = "auto",
     head: Annotated[
