@@ -72,8 +72,9 @@ ENCODERS = ("auto", "mlp", "conv", "resnet18")
 
 @dataclass(frozen=True)
 class Design:
-    """The networks and the optimiser that all methods of a run share; `batch_norm` is the autoencoders' (the others
-    always have it), `head` counts the hidden layers of the discriminative methods' projection head, 0 for none."""
+    """The networks and the optimiser that all methods of a run share; `batch_norm` is that of autoencoders and of
+    the untrained encoder (the others always have it), `head` counts the hidden layers of the discriminative methods'
+    projection head, 0 for none."""
 
     network: str = "mlp"
     hidden: tuple[int, ...] = (128, 128, 128)
