@@ -16,9 +16,13 @@ class Predicting(JointEmbedding):
     """A joint embedding with a predictor, an MLP of the given hidden widths, whose output is as wide as its input.
 
     The representation is the predictor's input, which is what is kept where these methods are used.
+
+    Hidden layers are batch-normalised by default, as published for both methods: without, SimSiam tends to collapse and
+    BYOL is left with few directions.
     """
 
     predictor: tuple[int, ...] = (128,)
+    batch_norm: bool = True
 
     def build(self, shape: tuple[int, ...], seeds: Sequence[torch.Generator]) -> nn.ModuleDict:
         modules = super().build(shape, seeds)
@@ -51,12 +55,7 @@ class BYOL(Predicting):
 
 @dataclass(frozen=True, kw_only=True)
 class SimSiam(Predicting):
-    """The target is the encoder itself, without gradient (Chen & He 2021, arXiv 2011.10566).
-
-    Batch normalisation is on by default: without it, as published, the representation tends to collapse.
-    """
-
-    batch_norm: bool = True
+    """The target is the encoder itself, without gradient (Chen & He 2021, arXiv 2011.10566)."""
 
     def loss(self, modules: nn.ModuleDict, x: Views, noise: Tensor | None = None) -> Loss:
         z = self.embed(modules, x)

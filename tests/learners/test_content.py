@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ssl_theory import learners
-from ssl_theory.analysis import probes
+from ssl_theory.analysis import collapse, probes
 from ssl_theory.learners import Fitted, Learner, Pool, Random, SimCLR, fit
 from synthetic import World, preset
 
@@ -25,7 +25,6 @@ INSTANCES = 1000
 MARGIN = 0.05  # of R^2: what a figure would show; the untrained encoder's own R^2 is about 0.65
 NETWORK: dict[str, Any] = {"latent_dim": 8, "hidden": (64, 64), "learning_rate": 3e-3}
 SHORT: dict[str, Any] = {"momentum": 0.9}  # moving averages fit for a run of 150 steps
-PREDICTED = SHORT | {"predictor": (64,), "batch_norm": True}
 FINITE: dict[str, Any] = {"instances": INSTANCES}
 
 TIED: dict[str, Learner] = {
@@ -39,7 +38,7 @@ TIED: dict[str, Learner] = {
     "VICReg": learners.VICReg(**NETWORK),
     "BarlowTwins": learners.BarlowTwins(**NETWORK),
     "WMSE": learners.WMSE(**NETWORK),
-    "BYOL": learners.BYOL(**NETWORK, **PREDICTED),
+    "BYOL": learners.BYOL(**NETWORK, **SHORT, predictor=(64,)),
     "SimSiam": learners.SimSiam(**NETWORK, predictor=(64,)),
     "SwAV": learners.SwAV(**NETWORK, prototypes=32),
     "DeepCluster": learners.DeepCluster(**NETWORK, **FINITE, prototypes=32, every=20),
@@ -114,6 +113,15 @@ def test_content_is_told_better_than_by_an_untrained_encoder(name, worlds, pools
 def test_views_that_share_nothing_do_not_pass(worlds, untrained):
     fitted = trained(TIED["SimCLR"], [Strangers(world) for world in worlds])
     assert gained(fitted, worlds, untrained) < MARGIN
+
+
+@pytest.mark.parametrize("made", [learners.BYOL, learners.SimSiam])
+def test_what_predicts_itself_keeps_its_directions_by_normalising_batches(made, worlds):
+    """Of eight dimensions: without, an effective rank below 3 in the mean of five worlds, with it above 4.5 in each."""
+    x = torch.stack([w.sample(500, views=1, generator=torch.Generator().manual_seed(7)).x[:, 0] for w in worlds])
+    usual, plain = (made(**NETWORK, **settings) for settings in ({}, {"batch_norm": False}))
+    assert collapse.effective_rank(trained(usual, worlds).transform(x)).min() > 4.5
+    assert collapse.effective_rank(trained(plain, worlds).transform(x)).mean() < 3
 
 
 def test_every_method_is_compared_or_exempt():

@@ -53,7 +53,7 @@ ALL: dict[str, learners.Learner] = {
     "VICReg, linear head": learners.VICReg(**SMALL, head=(4,)),
     "BarlowTwins": learners.BarlowTwins(**SMALL),
     "WMSE": learners.WMSE(**SMALL),
-    "BYOL, head and batch norm": learners.BYOL(**STEADY, head=(8, 4), batch_norm=True),
+    "BYOL, head": learners.BYOL(**STEADY, head=(8, 4)),
     "SimSiam": learners.SimSiam(**SMALL),
     "SwAV": learners.SwAV(**SMALL, prototypes=8),
     "DeepCluster": learners.DeepCluster(**SMALL, instances=POINTS, prototypes=6, every=4),
