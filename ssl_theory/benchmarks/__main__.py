@@ -46,8 +46,8 @@ ssl-bench map digits                  where SimVAE keeps more content than the V
 
 Results go to OUT/NAME: table.parquet, table.json, table.md, table.tex, figures (png, pdf), provenance.json. What
 is done is kept: the same command again computes nothing, and a killed run goes on where it was. Where memory runs
-out, networks take a batch a piece at a time, but not those with batch normalisation (resnet18), nor under --devices
-or --nodes: there a line says which --batch to try. """
+out, networks take a batch a piece at a time, but not those with batch normalisation (see --encoder), nor under
+--devices or --nodes: there a line says which --batch to try. """
 
 COMPARE = """\
 Sets two folders of results (OUT/NAME) side by side: first what differs in data and settings, then every number of
