@@ -43,18 +43,21 @@ from paper_checks.trained import (
 
 REFERENCES = ("VAE", "Random")
 
+# `batch_norm`: every network's hidden layers normalised; else only those of methods that have it by default.
+COMMON: Config = BLOCK | {"references": list(REFERENCES), "batch_norm": False}
 CONFIG = {
-    "smoke": SIZES["smoke"] | BLOCK | {"methods": ["SimCLR", "VICReg"], "references": list(REFERENCES)},
-    "quick": SIZES["quick"] | BLOCK | {"methods": list(ONE_A_FAMILY), "references": list(REFERENCES)},
-    "full": SIZES["full"] | BLOCK | {"methods": list(EVERY), "references": list(REFERENCES)},
+    "smoke": SIZES["smoke"] | COMMON | {"methods": ["SimCLR", "VICReg"]},
+    "quick": SIZES["quick"] | COMMON | {"methods": list(ONE_A_FAMILY)},
+    "full": SIZES["full"] | COMMON | {"methods": list(EVERY)},
 }
 
 
 def tasks(config: Config) -> list[Task]:
     world: dict[str, Any] = {"world": config["world"]}
     world |= {"overrides": {"p_keep": config["p_keep"]}} if "p_keep" in config else {}
+    network = {"settings": {"batch_norm": True}} if config["batch_norm"] else {}
     names = (*config["methods"], *SIMVAE, *config["references"])
-    return [*(training(name, config, **world) for name in names), observed(config, **world)]
+    return [*(training(name, config, **world, **network) for name in names), observed(config, **world)]
 
 
 def control(config: Config) -> Config:

@@ -112,6 +112,15 @@ def test_claims_share_the_trainings_of_style_collapse(claim) -> None:
     assert {task.identity for task in claim.tasks(claim.settings("quick"))} <= shared
 
 
+@pytest.mark.parametrize("claim", [COLLAPSE, SMALL], ids=lambda claim: claim.name)
+def test_every_network_is_normalised_where_asked_and_by_default_none_is_told_to_be(claim) -> None:
+    usual, normed = (claim.tasks(claim.settings("smoke", changes=given)) for given in (None, {"batch_norm": True}))
+    assert not any("settings" in task.kwargs for task in usual)
+    assert {task.kwargs["method"] for task in normed if "settings" not in task.kwargs} == {OBSERVATION}
+    first, again = (next(t for t in tasks if t.kwargs["method"] == "SimCLR").run("cpu") for tasks in (usual, normed))
+    assert (first.value != again.value).mean() > 0.5
+
+
 def test_shuffled_pairing_keeps_each_view_and_breaks_the_pairs() -> None:
     world = synthetic.preset("block", seed=0)
     true = world.sample(500, views=3, generator=torch.Generator().manual_seed(1))
