@@ -12,9 +12,6 @@ The claims read style by the better of an MLP and kernel ridge, chosen on those 
 Encoders are functions, and a function that is nearly one-to-one tells everything to a probe that is good enough. How
 large is what they tell? With noise of a share of its standard deviation in each column only what is larger is left.
 
-And does it depend on the network? `--batch-norm` normalises the hidden layers of every method, where only BYOL and
-SimSiam have that by default: published networks of all discriminative methods do.
-
 World `block`, 2,000 steps of 64 data points; 6,000 fresh ones, half fitted, half scored.
 """
 
@@ -77,16 +74,14 @@ PROBES: dict[str, tuple[Seen, dict[str, Any]]] = {
 }
 
 
-def representations(
-    method: str, seeds: int, points: int, steps: int, settings: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """Of fresh data, (E, n, d), one world and one training a seed; and their style. `settings` are the learner's."""
+def representations(method: str, seeds: int, points: int, steps: int) -> tuple[Tensor, Tensor]:
+    """Of fresh data, (E, n, d), one world and one training a seed; and their style."""
     worlds = [of_name("block", seed) for seed in range(seeds)]
     drawn = [fresh(world, points, seed) for seed, world in enumerate(worlds)]
     x, style = torch.stack([data.x for data in drawn]), torch.stack([data.style[:, 0] for data in drawn])
     if method == OBSERVATION:
         return x[:, :, 0], style
-    learner = METHODS[method](**settings)
+    learner = METHODS[method]()
     samplers = [sampler(learner, world, seed, "true") for seed, world in enumerate(worlds)]
     trained = fit(learner, samplers, steps=0 if method == "Random" else steps, seeds=range(seeds), batch_size=64)
     return represented(trained, x, "representation")[:, :, 0], style
@@ -108,7 +103,6 @@ def main(
     seeds: Annotated[int, typer.Option(min=2)] = 5,
     points: Annotated[int, typer.Option(min=100)] = 6000,
     steps: Annotated[int, typer.Option(min=1)] = 2000,
-    batch_norm: Annotated[bool, typer.Option("--batch-norm", help="Normalise every method's hidden layers.")] = False,
     output: Annotated[Path, typer.Option(help="Where the table is written.")] = RESULTS,
 ) -> None:
     """Train, probe, print, write."""
@@ -119,19 +113,17 @@ def main(
         raise typer.BadParameter(f"--output {output}: no folder {output.parent}; make it, or name another file")
     torch.set_num_threads(1)
     command = f"python -m speed.probes --seeds {seeds} --steps {steps} --points {points}"
-    command += " --batch-norm" * batch_norm
     command += "".join(f" --method {shlex.quote(name)}" for name in method or ())
     lines = [
         "# Style R² of the same representations, by the probe\n",
         f"`{command}`; {date.today()}, torch {torch.__version__}, {platform.machine()}; "
-        f"world block, {steps:,} steps of 64 data points, {points:,} to probe"
-        f"{', hidden layers batch-normalised' if batch_norm else ''}; mean over seeds ± half of the 95 % interval.\n",
+        f"world block, {steps:,} steps of 64 data points, {points:,} to probe; mean over seeds ± half of the 95 % "
+        "interval.\n",
         f"| representation | {' | '.join(PROBES)} |",
         "|---" * (1 + len(PROBES)) + "|",
     ]
-    settings = {"batch_norm": True} if batch_norm else {}
     for name in chosen:
-        lines.append(f"| {name} | {' | '.join(scores(*representations(name, seeds, points, steps, settings)))} |")
+        lines.append(f"| {name} | {' | '.join(scores(*representations(name, seeds, points, steps)))} |")
         print(lines[-1], flush=True)
         output.write_text("\n".join(lines) + "\n")
 

@@ -30,17 +30,6 @@ def test_the_table_has_a_row_a_method_and_a_cell_a_probe(tmp_path: Path) -> None
     assert all(row.count("±") == len(probes.PROBES) for row in rows)
 
 
-def test_the_networks_of_every_method_are_normalised_where_asked(tmp_path: Path) -> None:
-    tables = [tmp_path / f"{normalised}.md" for normalised in (False, True)]
-    for normalised, table in enumerate(tables):
-        probes.main(["SimCLR", "BYOL"], seeds=2, points=200, steps=2, batch_norm=bool(normalised), output=table)
-    usual, normed = (table.read_text().splitlines() for table in tables)
-    assert "--batch-norm" in normed[2]
-    assert "--batch-norm" not in usual[2]
-    assert usual[-2] != normed[-2]
-    assert usual[-1] == normed[-1]  # BYOL's always are
-
-
 def test_a_folder_that_is_not_there_is_told_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match=r"no folder .*nowhere; make it"):
         probes.main(["SimCLR"], seeds=2, points=200, steps=1, output=tmp_path / "nowhere" / "probes.md")
