@@ -162,7 +162,7 @@ def _check_named(name: str, part: str, kind: str, array: Tensor | None, names: t
 def load(
     name: str,
     *,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
     config: str | None = None,
@@ -185,7 +185,7 @@ def load(
 
     columns = (image_column or source.image_column, label_column or source.label_column)
     recipe = celeba.RECIPE if name == "celeba" else None
-    place = _place(name, source, folder)
+    place = _place(name, source, None if folder is None else Path(folder))
     found = None if isinstance(place, Path) else hub.tables(place, config)
     content = decoded.files(place) if isinstance(place, Path) else [place, hub.fingerprints(found or {})]
     facts = (content, columns, source.classes, recipe and recipe.name, *([config] if config else []))

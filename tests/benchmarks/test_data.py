@@ -61,7 +61,7 @@ def test_hub_layout_is_read_losslessly(tmp_path, name, shape):
     assert splits.test.labels.tolist() == labels[:20]
     assert len(splits.train) + len(splits.validation) == 60
     assert len(splits.validation) == 10
-    other = load(name, folder=tmp_path, split_seed=1)
+    other = load(name, folder=str(tmp_path), split_seed=1)
     assert other.test.fingerprint() == splits.test.fingerprint()
     assert other.validation.fingerprint() != splits.validation.fingerprint()
 
