@@ -55,7 +55,7 @@ CONFIG = {
 def tasks(config: Config) -> list[Task]:
     world: dict[str, Any] = {"world": config["world"]}
     world |= {"overrides": {"p_keep": config["p_keep"]}} if "p_keep" in config else {}
-    network = {"settings": {"batch_norm": True}} if config["batch_norm"] else {}
+    network: dict[str, Any] = {"settings": {"batch_norm": True}} if config["batch_norm"] else {}
     names = (*config["methods"], *SIMVAE, *config["references"])
     return [*(training(name, config, **world, **network) for name in names), observed(config, **world)]
 
