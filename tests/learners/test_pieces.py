@@ -12,7 +12,7 @@ from ssl_theory.models import MLP, BatchNorm
 from tests.learners.toy import ALL, SMALL, Toy
 
 ROWS = 32  # 16 data points of 2 views
-UNNORMED = [name for name in ALL if "batch norm" not in name and name != "SimSiam"]  # whose predictor has it too
+UNNORMED = [name for name, learner in ALL.items() if not learner.batch_norm]
 
 
 def trained(learner: Learner) -> Fitted:
