@@ -125,8 +125,8 @@ def bench(
     head: Annotated[
         int | None,
         typer.Option(
-            help="Hidden layers of the discriminative methods' projection head, which are then examined before it "
-            "too; 0: no head. 0 for digits, else 1."
+            help="Hidden layers of the discriminative methods' projection head (each of 128, as its output), which are "
+            "then examined before it too; 0: no head. 0 for digits, else 1."
         ),
     ] = None,
     published: Annotated[

@@ -224,7 +224,7 @@ def test_defaults_follow_from_the_data_and_options_come_before_them(monkeypatch,
     assert [s.steps for s in settings] == [4000, 2000, 400 * 51 // 64 + 1, 7]
     assert [s.seeds for s in settings] == [5, 3, 4, 5]
     assert settings[-1].batch_size == 32
-    assert [learner.head for learner in learners] == [None, (128, 10), None, (128, 128, 10)]
+    assert [learner.head for learner in learners] == [None, (128, 128), None, (128, 128, 128)]
     assert [learner.network for learner in learners] == ["mlp", "mlp", "mlp", "conv"]
     assert learners[2].hidden == (2000, 500, 500)
 

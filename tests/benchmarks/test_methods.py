@@ -48,13 +48,14 @@ def test_published_steps_are_400_passes():
     assert published_steps(60_000, 64) == 375_000
 
 
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_a_head_is_the_discriminative_methods_alone(depth):
-    made = {m.key: m for m in named("all", design((1, 28, 28), head=depth))}
-    assert {key for key, m in made.items() if len(m.layers) == 2} == DISCRIMINATIVE
-    learner = made["simclr"].learner
-    assert isinstance(learner, JointEmbedding)
-    assert learner.head == (*[128] * depth, 10)
+def test_a_head_is_the_discriminative_methods_alone_and_ends_in_128_numbers_whatever_the_latent_size(depth, shape):
+    made = {m.key: m for m in named("all", design(shape, head=depth))}
+    headed = {key: m.learner for key, m in made.items() if isinstance(m.learner, JointEmbedding) and m.learner.head}
+    assert set(headed) == DISCRIMINATIVE == {key for key, m in made.items() if len(m.layers) == 2}
+    assert {learner.head for learner in headed.values()} == {(128,) * depth + (128,)}
+    assert {m.learner.latent_dim for m in made.values() if m.learner is not None} == {10 if shape[0] == 1 else 64}
     assert all(m.layers == ("representation",) for m in METHODS.values())
 
 
