@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,6 +17,7 @@ except ImportError:  # typer that still stands on click
     from click import Abort  # type: ignore[assignment]
     from click import ClickException as TyperException  # type: ignore[assignment]
 
+from ssl_theory.benchmarks import asked
 from ssl_theory.benchmarks.errors import FULL, InputError
 
 if TYPE_CHECKING:
@@ -193,8 +192,8 @@ def bench(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier results of these settings.")] = False,
 ) -> None:
     """See HELP."""
-    _check_numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
-    _check_scale(cluster, devices * nodes, precision)
+    asked.numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
+    asked.scale(cluster, devices * nodes, precision)
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
     from ssl_theory.benchmarks import board, data, grid, provenance, report, run
     from ssl_theory.benchmarks import methods as known
@@ -203,7 +202,7 @@ def bench(
     if tensorboard:
         board.writer()
     known.named(methods)  # a mistyped one is refused before the images are read
-    place = _device(device)
+    place = asked.device(device)
     names = list(dict.fromkeys(data.listed(name) for name in names or ["digits"]))
     folders = {name: data_dir and (data_dir / name if len(names) > 1 else data_dir) for name in names}
     if not set(names) <= set(data.BUILT_IN):  # else they refuse it
@@ -228,7 +227,7 @@ def bench(
         settings = run.Settings(
             members, steps or usual, batch, device=place, precision=precision, apart=cluster is not None
         )
-        folder = _folder(out / name, report.FILES)
+        folder = asked.folder(out / name, report.FILES)
         todo = [run.Job.of(m, splits, seen[name], settings, folder / "cache") for m in known.named(methods, design)]
         benches.append(grid.Bench(folder, todo))
     provenance.commit()  # asked now: the tree may move on meanwhile
@@ -300,17 +299,17 @@ def content_map(
     jobs: Annotated[int, typer.Option(help="Parts at a time, each with one thread; 0: one a core, at most 2.")] = 0,
 ) -> None:
     """See MAP."""
-    _check_numbers(seeds, steps, jobs)
-    from ssl_theory.benchmarks import cache, data, provenance
+    asked.numbers(seeds, steps, jobs)
+    from ssl_theory.benchmarks import cache, data, map_report, provenance
     from ssl_theory.benchmarks import content_map as mapping
     from ssl_theory.benchmarks import published as views
 
-    place = _device(device)
+    place = asked.device(device)
     grid = mapping.grid(narrow=narrow, plane=plane, decoders=decoder_variances)
     name = data.listed(name)
     splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column, config=config)
     usual = views.named(augmentation, splits.shape)
-    folder = _folder(out / name, mapping.FILES, "parts")
+    folder = asked.folder(out / name, map_report.FILES, "parts")
     run = mapping.Run(splits, usual, steps, seeds, place)
     parts = mapping.Part.all_of(run, grid, folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
@@ -318,67 +317,13 @@ def content_map(
     provenance.commit()  # asked now: the tree may move on meanwhile
     with cache.alone(folder, "parts"):
         rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
-        mapping.write(folder, name, rows, run, mapping.effort(parts), _command())
+        map_report.write(folder, name, rows, run, mapping.effort(parts), _command())
     console.print(f"Written to {folder}.", soft_wrap=True)
 
 
 def _command() -> str:
     """What was typed, for provenance."""
     return shlex.join(["ssl-bench", *GIVEN])
-
-
-def _check_numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, devices: int = 1, nodes: int = 1) -> None:
-    if seeds < 3:  # half the 95 % interval of two seeds is nine of their standard deviations
-        raise InputError(f"--seeds {seeds}: at least 3 are needed for an interval that says something.")
-    if steps is not None and steps < 1:
-        raise InputError(f"--steps {steps}: at least 1 is needed.")
-    if jobs < 0:
-        raise InputError(f"--jobs {jobs}: give the number of methods at a time, or 0 to have it chosen.")
-    if batch < 2:
-        raise InputError(f"--batch {batch}: at least 2 images are needed for one to be told from another.")
-    if min(devices, nodes) < 1:
-        raise InputError(f"--devices {devices} --nodes {nodes}: at least 1 of each is needed.")
-    if batch % (devices * nodes):
-        raise InputError(f"--batch {batch}: not to be divided among {devices * nodes} devices; choose a multiple.")
-
-
-def _check_scale(cluster: str | None, devices: int, precision: str) -> None:
-    if precision not in ("32-true", "bf16-mixed"):
-        raise InputError(f"--precision {precision}: give 32-true or bf16-mixed.")
-    if cluster is not None and (devices > 1 or precision != "32-true"):
-        raise InputError("--cluster gives each method to one device in 32 bits: leave out --devices, --precision.")
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if not (re.fullmatch(r"cpu|cuda(:\d+)?", name) and _there(name)):  # torch knows more, none of which computes here
-        raise InputError(f"--device {name}: not to be had here; give auto, cpu or cuda.")
-    return name
-
-
-def _there(device: str) -> bool:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):  # a build without CUDA asserts
-        return False
-    return True
-
-
-def _folder(path: Path, files: Iterable[str], below: str = "cache") -> Path:
-    """The folder of results, made if need be; its `files` can be written."""
-    for file in files:
-        if (path / file).is_dir():
-            raise InputError(f"--out: {path / file} is a folder, where a file is to go; move it or name another --out.")
-    try:
-        (path / below).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out: cannot write to {path} ({error.strerror}); name another folder.") from error
-    return path
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

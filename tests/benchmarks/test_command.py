@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssl_theory.benchmarks import __main__ as command
-from ssl_theory.benchmarks import content_map, data, decoded, grid, hub, provenance, report, run
+from ssl_theory.benchmarks import content_map, data, decoded, grid, hub, map_report, provenance, report, run
 from ssl_theory.benchmarks import table as tables
 from tests.benchmarks.scans import table
 from tests.benchmarks.shell import bench
@@ -256,7 +256,7 @@ def test_the_commit_is_that_of_the_start_however_the_tree_moves_on(arguments, tm
     monkeypatch.setattr(provenance, "_git", git)
     monkeypatch.setattr(content_map, "computed", computes)
     monkeypatch.setattr(content_map, "effort", computes)
-    monkeypatch.setattr(content_map, "write", writes)
+    monkeypatch.setattr(map_report, "write", writes)
     monkeypatch.setattr(grid, "work", lambda *_, **__: (computes(), writes(), False)[-1])
     provenance.commit.cache_clear()
     assert bench(*arguments, "--out", tmp_path) == 0

@@ -1,4 +1,4 @@
-"""The map of where SimVAE keeps more content than the VAE: pairs, choices, what is kept, what is drawn."""
+"""The map of where SimVAE keeps more content than the VAE: what is trained and examined, and what is kept of it."""
 
 import json
 from dataclasses import asdict, replace
@@ -8,11 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import stats
 
-from ssl_theory.benchmarks import content_map, data, draw, machine
-from ssl_theory.benchmarks.content_map import CHOSEN_BY, Grid, Part, Run, Setting
-from ssl_theory.benchmarks.machine import Effort
+from ssl_theory.benchmarks import content_map, data, machine, map_report
+from ssl_theory.benchmarks.content_map import Grid, Part, Run, Setting
 from ssl_theory.benchmarks.published import Colour, Crop, named
 from ssl_theory.learners import VAE, SimVAE, fit
 from tests.benchmarks.scans import table
@@ -26,97 +24,6 @@ ONE = Grid(decoder=(0.01, 0.1), style=(0.15,), views=(4,), latent_dim=(), streng
 def digits(steps: int) -> Run:
     splits = data.load("digits")
     return Run(splits, named("affine", splits.shape), steps, seeds=2)
-
-
-def made(cells: dict[tuple[str, float, int], list[float]], measure: str = "linear") -> pd.DataFrame:
-    """Rows at the base from (learner, decoder variance, steps) -> a value a seed."""
-    return pd.DataFrame(
-        {
-            "learner": learner,
-            "decoder_variance": decoder,
-            "style_variance": 0.15 if learner == "SimVAE" else np.nan,
-            "seed": seed,
-            "steps": steps,
-            "measure": measure,
-            "value": value,
-            **asdict(BASE),
-        }
-        for (learner, decoder, steps), values in cells.items()
-        for seed, value in enumerate(values)
-    )
-
-
-def test_differences_are_paired_by_seed_at_the_same_decoder_and_length():
-    vae, gain = np.array([0.5, 0.7, 0.9]), np.array([0.1, 0.12, 0.14])
-    rows = made(
-        {
-            ("VAE", 0.01, 8): list(vae),
-            ("VAE", 0.1, 8): [0.0, 0.0, 0.0],
-            ("VAE", 0.01, 16): [1.0, 1.0, 1.0],
-            ("SimVAE", 0.01, 8): list(vae + gain),
-        }
-    )
-    found = content_map.differences(rows)
-    assert len(found) == 1
-    assert found["mean"].item() == pytest.approx(0.12)
-    assert found["half"].item() == pytest.approx(stats.t.ppf(0.975, 2) * 0.02 / np.sqrt(3))
-
-
-def test_tuned_chooses_by_validation_and_tells_of_test():
-    good, bad = [0.9, 0.9], [0.5, 0.5]
-    validation = {("VAE", 0.01, 8): good, ("VAE", 0.1, 8): bad, ("SimVAE", 0.01, 8): bad, ("SimVAE", 0.1, 16): good}
-    test = {
-        ("VAE", 0.01, 8): [0.6, 0.6],
-        ("VAE", 0.1, 8): good,
-        ("SimVAE", 0.01, 8): good,
-        ("SimVAE", 0.1, 16): [0.7, 0.7],
-    }
-    measured = [made(test, name) for name in ("linear", "knn", "nmi", "style")]
-    rows = pd.concat([made(validation, CHOSEN_BY), *measured], ignore_index=True)
-    told = content_map.tuned(rows, BASE).set_index("learner")
-    assert told.loc["VAE", "decoder_variance"] == 0.01
-    assert told.loc["SimVAE", "steps"] == 16
-    assert told.loc["difference", "linear"] == "0.100 ± 0.000"
-
-
-def test_no_seed_is_scored_at_a_cell_that_it_helped_to_choose():
-    """Pure luck, the same on validation and on test images: a learner with more cells has no more content by it."""
-    luck = np.random.default_rng(0).normal(0.8, 0.05, (20, 30))
-    vae, simvae = (
-        {(name, 0.01 * k, 8): list(each) for k, each in enumerate(cells)}
-        for name, cells in (("VAE", luck[:1]), ("SimVAE", luck))
-    )
-    told = content_map.tuned(lost(vae | simvae), BASE).set_index("learner")
-    best = luck.mean(1).argmax()
-    assert told.loc["SimVAE", "decoder_variance"] == pytest.approx(0.01 * best)
-    others = [np.delete(luck, seed, axis=1).mean(1).argmax() for seed in range(30)]
-    expected = luck[others, np.arange(30)].mean()
-    assert float(told.loc["SimVAE", "linear"].split()[0]) == pytest.approx(expected, abs=5e-4)
-    assert expected < luck.mean(1).max() - 0.005
-
-
-def lost(cells: dict[tuple[str, float, int], list[float]]) -> pd.DataFrame:
-    """Rows of every measure with the same values, NaN where a seed diverged."""
-    return pd.concat([made(cells, name) for name in (*draw.MAPPED, CHOSEN_BY)], ignore_index=True)
-
-
-def test_tuned_prefers_what_more_seeds_survived():
-    nan = float("nan")
-    vae = {("VAE", 0.01, 8): [0.99, nan, nan], ("VAE", 0.1, 8): [0.5, 0.6, 0.7], ("VAE", 0.3, 8): [nan] * 3}
-    simvae = {("SimVAE", 0.01, 8): [0.8, nan, 0.8], ("SimVAE", 0.1, 8): [nan, nan, 0.9]}
-    told = content_map.tuned(lost(vae | simvae), BASE).set_index("learner")
-    assert told.loc["VAE", "decoder_variance"] == 0.1
-    assert told.loc["SimVAE", "decoder_variance"] == 0.01
-
-
-def test_intervals_of_tuned_learners_count_the_seeds_that_are_left():
-    nan = float("nan")
-    cells = {("VAE", 0.1, 8): [0.5, 0.6, 0.7, 0.8], ("SimVAE", 0.1, 8): [0.6, 0.8, nan, nan]}
-    told = content_map.tuned(lost(cells), BASE).set_index("learner")
-    half = stats.t.ppf(0.975, 1) * np.std([0.6, 0.8], ddof=1) / np.sqrt(2)
-    assert told.loc["SimVAE", "linear"] == f"0.700 ± {half:.3f}"
-    half = stats.t.ppf(0.975, 1) * np.std([0.1, 0.2], ddof=1) / np.sqrt(2)
-    assert told.loc["difference", "linear"] == f"0.150 ± {half:.3f}"
 
 
 def test_both_learners_begin_and_see_alike(tmp_path):
@@ -152,7 +59,7 @@ def test_colour_images_have_the_latent_size_of_the_benchmark_and_a_plane_can_sta
 def test_a_plane_alone_has_one_axis_to_draw(tmp_path):
     run = digits(2)
     rows = content_map.computed(Part.all_of(run, ONE.plane, tmp_path), 1, lambda *_: None)
-    assert list(content_map._along(rows, run.base)) == ["steps"]
+    assert list(map_report._along(rows, run.base)) == ["steps"]
 
 
 def test_decoder_variances_are_those_asked_for():
@@ -160,20 +67,6 @@ def test_decoder_variances_are_those_asked_for():
     assert content_map.grid(narrow=True, plane=True) == content_map.NARROW.plane
     asked = content_map.grid(narrow=True, decoders="30, 10,1e1")
     assert asked == replace(content_map.NARROW, decoder=(10.0, 30.0))
-
-
-def test_no_axes_of_an_earlier_map_stay_beside_a_map_without(tmp_path):
-    """Along an axis curves are drawn at two decoder variances, and here is neither of them."""
-    rows = made({("VAE", 10.0, 8): [0.5, 0.6], ("SimVAE", 10.0, 8): [0.5, 0.7]}).assign(measure="linear")
-    rows = pd.concat(rows.assign(measure=name) for name in (*draw.MAPPED, content_map.CHOSEN_BY))
-    (tmp_path / "axes.png").write_text("earlier")
-    content_map.write(tmp_path, "digits", rows, digits(8), Effort(), "")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "content-map.md",
-        "content-map.parquet",
-        "plane.png",
-        "provenance.json",
-    ]
 
 
 def test_strength_widens_the_styles(tmp_path):
@@ -201,7 +94,7 @@ def test_the_command_takes_columns_device_and_augmentation(tmp_path, monkeypatch
     seen: list[Part] = []
     table(tmp_path / "scans", image="scan", label="kind")
     monkeypatch.setattr(content_map, "computed", lambda parts, *_: seen.extend(parts))
-    monkeypatch.setattr(content_map, "write", lambda *_: None)
+    monkeypatch.setattr(map_report, "write", lambda *_: None)
     words = f"map folder --data-dir {tmp_path}/scans --image-column scan --label-column kind --augmentation crop"
     with pytest.raises(SystemExit) as stopped:
         main([*words.split(), "--device", "cpu", "--out", str(tmp_path / "out")])
@@ -224,7 +117,7 @@ def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
     took = content_map.effort(parts)
     assert took.seconds == pytest.approx(sum(content_map.effort([part]).seconds for part in parts))
     assert took == content_map.effort(parts)  # not what this command has taken so far
-    content_map.write(tmp_path, "digits", rows, run, took, "COMMAND")
+    map_report.write(tmp_path, "digits", rows, run, took, "COMMAND")
     assert {path.name for path in tmp_path.iterdir()} == {
         "parts",
         "content-map.md",
@@ -269,19 +162,6 @@ def test_a_part_that_is_not_what_was_written_is_missing(tmp_path, damage):
     again = content_map.computed([part], 1, lambda *said: reports.append(said))
     assert reports == [(0, 1), (1, 1)]
     pd.testing.assert_frame_equal(rows, again)
-
-
-def test_a_full_disk_leaves_an_earlier_map_whole(tmp_path, monkeypatch):
-    def half(_, path, **__):
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "content-map.parquet").write_text("earlier")
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", half)
-    rows = made({("VAE", 0.1, 8): [0.5, 0.6], ("SimVAE", 0.1, 8): [0.5, 0.6]})
-    with pytest.raises(OSError, match="No space"):
-        content_map.write(tmp_path, "digits", rows, digits(1), Effort(), "")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 
 @pytest.mark.parametrize(
