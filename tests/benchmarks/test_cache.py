@@ -104,3 +104,39 @@ def test_what_gets_its_name_is_on_the_disk(tmp_path, monkeypatch):
     cache.replace_text(tmp_path / "table.md", "text")
     assert flushed[:4] == [*cache.FILES, cache.RECORD]
     assert len(flushed) == 5
+
+
+def test_entry_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    result = cache.Result(pd.DataFrame({"value": [1.0]}), run._no_history(), {"samples": np.zeros((2, 1, 4, 4))})
+    monkeypatch.setattr(cache.np, "savez", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        cache.write(tmp_path / "entry", result)
+    assert cache.read(tmp_path / "entry") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "table.md"
+    cache.replace_text(file, "old")
+
+    def full(partial: Path) -> None:
+        partial.write_text("ne")
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"), cache.replacing(file) as partial:
+        full(partial)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.md", "old")]
+
+
+def test_a_result_comes_back_as_it_was_and_not_at_all_when_damaged(tmp_path):
+    kept = cache.Result(
+        pd.DataFrame({"value": [1.0]}), run._no_history(), {"samples": np.eye(2), "decoded": np.ones(3)}
+    )
+    cache.write(tmp_path / "entry", kept)
+    again = cache.read(tmp_path / "entry")
+    assert again is not None
+    assert set(again.arrays) == {"samples", "decoded"}
+    assert (again.arrays["samples"] == np.eye(2)).all()
+    file = tmp_path / "entry/arrays.npz"
+    file.write_bytes(file.read_bytes()[:40])
+    assert cache.read(tmp_path / "entry") is None

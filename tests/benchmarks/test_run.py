@@ -1,7 +1,6 @@
 """A method is trained, chosen and examined once; what is done is kept, what is killed goes on to the same
 numbers."""
 
-import errno
 import io
 import math
 from dataclasses import replace
@@ -333,47 +332,6 @@ def test_length_and_k_are_chosen_where_the_loss_acts(tmp_path, monkeypatch):
     assert asked == ["representation"] * 3
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("out"), MemoryError(), RuntimeError("can't allocate memory")])
-def test_want_of_memory_names_a_batch_to_try(tmp_path, monkeypatch, error):
-    def full(*_, **__):
-        raise error
-
-    monkeypatch.setattr(run, "fit", full)
-    with pytest.raises(InputError, match=r"out of memory.* 8 images .*--batch 4") as told:
-        run.evaluate(job(tmp_path), silent)
-    assert "\n" not in str(told.value)
-    assert not job(tmp_path).entry.exists()
-
-
-@pytest.mark.parametrize(("method", "remedy"), [("pixels", ""), ("random", "fewer --seeds, ")])
-def test_want_of_memory_in_the_examination_names_what_helps_there(tmp_path, monkeypatch, method, remedy):
-    def full(*_):
-        raise MemoryError
-
-    monkeypatch.setattr(run, "_examined", full)
-    with pytest.raises(InputError, match=f"examined; .* try fewer --jobs, {remedy}or a machine with more mem") as told:
-        run.evaluate(job(tmp_path, method), silent)
-    assert not any(word in str(told.value) for word in ("--batch", "--encoder"))
-
-
-def test_other_faults_are_not_taken_for_want_of_memory(tmp_path, monkeypatch):
-    def broken(*_, **__):
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(run, "fit", broken)
-    with pytest.raises(RuntimeError, match="a bug"):
-        run.evaluate(job(tmp_path), silent)
-
-
-def test_entry_appears_whole_or_not_at_all(tmp_path, monkeypatch):
-    result = cache.Result(pd.DataFrame({"value": [1.0]}), run._no_history(), {"samples": np.zeros((2, 1, 4, 4))})
-    monkeypatch.setattr(cache.np, "savez", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(OSError, match="full"):
-        cache.write(tmp_path / "entry", result)
-    assert cache.read(tmp_path / "entry") is None
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_what_killed_processes_were_writing_of_a_job_goes_with_it(tmp_path):
     one, other = job(tmp_path), job(tmp_path, "vae")
     (tmp_path / f".{one.entry.name}.4711.partial").mkdir()
@@ -383,33 +341,6 @@ def test_what_killed_processes_were_writing_of_a_job_goes_with_it(tmp_path):
     other.beside("checkpoint").write_bytes(b"whole")
     one.clear()
     assert [path.name for path in tmp_path.iterdir()] == [other.beside("checkpoint").name]
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    file = tmp_path / "table.md"
-    cache.replace_text(file, "old")
-
-    def full(partial: Path) -> None:
-        partial.write_text("ne")
-        raise OSError(errno.ENOSPC, "full")
-
-    with pytest.raises(OSError, match="full"), cache.replacing(file) as partial:
-        full(partial)
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.md", "old")]
-
-
-def test_a_result_comes_back_as_it_was_and_not_at_all_when_damaged(tmp_path):
-    kept = cache.Result(
-        pd.DataFrame({"value": [1.0]}), run._no_history(), {"samples": np.eye(2), "decoded": np.ones(3)}
-    )
-    cache.write(tmp_path / "entry", kept)
-    again = cache.read(tmp_path / "entry")
-    assert again is not None
-    assert set(again.arrays) == {"samples", "decoded"}
-    assert (again.arrays["samples"] == np.eye(2)).all()
-    file = tmp_path / "entry/arrays.npz"
-    file.write_bytes(file.read_bytes()[:40])
-    assert cache.read(tmp_path / "entry") is None
 
 
 @pytest.mark.slow
