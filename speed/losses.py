@@ -9,8 +9,9 @@ processor's, which other users of the machine change less. Memory is the peak ab
 each case in a process of its own on the CPU. `--products n`: InfoNCE of n points against the matrix products it cannot
 do without: one for the scores and two for their gradient, of n by n pairs of the two views ("other"), or of all three
 matrices of pairs of views ("all", where two are symmetric: of these half is enough). With `chunk` the scores are
-computed twice, so that no less than 4/3 is possible for "other". `--pairs n`: memory of chunked InfoNCE of n by n
-pairs. 0 leaves either out. Tables are printed and written to `--output`.
+computed twice, 4/3 of the products for "other", but a few rows at a time, which may take less than large products do.
+`--pairs n`: memory of chunked InfoNCE of n by n pairs. 0 leaves either out. Tables are printed and written to
+`--output`.
 """
 
 import argparse
