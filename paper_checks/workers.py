@@ -171,11 +171,12 @@ def _in_parallel(jobs: list[Job], count: int, device: str, cache: Cache) -> Iter
             for place, worker in enumerate(crew):
                 if worker.connection not in ready:
                     continue
-                yield worker.finish()
+                done = worker.finish()
                 if not worker.process.is_alive() and waiting:
                     crew[place] = worker = _Worker(device, cache)
                 if waiting:
                     worker.start(waiting.pop())
+                yield done  # last: whoever takes it may draw for seconds
     finally:
         for worker in crew:
             worker.stop()

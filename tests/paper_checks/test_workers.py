@@ -4,6 +4,7 @@ import importlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,17 @@ def test_dearest_tasks_start_first(tmp_path: Path):
         dear,
         cheap,
     ]
+
+
+def test_workers_go_on_while_what_they_did_is_looked_at(tmp_path: Path):
+    planned, cache = jobs("fine", "fine", "fine"), Cache(tmp_path)
+    ended = compute(planned, workers=2, device="cpu", cache=cache)
+    next(ended)
+    patience = time.monotonic() + 60
+    while not all(cache.has(one.key) for one in planned) and time.monotonic() < patience:
+        time.sleep(0.1)
+    assert all(cache.has(one.key) for one in planned)
+    assert len(list(ended)) == 2
 
 
 def test_sys_exit_fails_its_own_task_alone(tmp_path: Path):
