@@ -285,6 +285,8 @@ def content_map(
     decoder_variances: Annotated[
         str | None, typer.Option(help="Values on that axis of the plane, separated by commas.")
     ] = None,
+    latent_dim: Annotated[int | None, typer.Option(help="Latent size of the plane; 10, 64 for colour images.")] = None,
+    encoder: Annotated[str, typer.Option(help="auto, mlp, conv or resnet18, as for ssl-bench.")] = "auto",
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the images, in the hub's layout (Parquet).", **FOLDER)
     ] = None,
@@ -300,6 +302,7 @@ def content_map(
 ) -> None:
     """See MAP."""
     asked.numbers(seeds, steps, jobs)
+    asked.latent_size(latent_dim)
     from ssl_theory.benchmarks import cache, data, map_report, provenance
     from ssl_theory.benchmarks import content_map as mapping
     from ssl_theory.benchmarks import published as views
@@ -309,9 +312,9 @@ def content_map(
     name = data.listed(name)
     splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column, config=config)
     usual = views.named(augmentation, splits.shape)
+    run = mapping.Run(splits, usual, steps, seeds, place, encoder, latent_dim)
+    parts = mapping.Part.all_of(run, grid, out / name / "parts")
     folder = asked.folder(out / name, map_report.FILES, "parts")
-    run = mapping.Run(splits, usual, steps, seeds, place)
-    parts = mapping.Part.all_of(run, grid, folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
     console = Console(stderr=True, highlight=False, markup=False)
     provenance.commit()  # asked now: the tree may move on meanwhile

@@ -25,6 +25,12 @@ def numbers(seeds: int, steps: int | None, jobs: int, batch: int = 64, devices: 
         raise InputError(f"--batch {batch}: not to be divided among {devices * nodes} devices; choose a multiple.")
 
 
+def latent_size(number: int | None) -> None:
+    """At least one, where it was asked for."""
+    if number is not None and number < 1:
+        raise InputError(f"--latent-dim {number}: at least 1 is needed.")
+
+
 def scale(cluster: str | None, devices: int, precision: str) -> None:
     """A cluster has one device a method, in 32 bits."""
     if precision not in ("32-true", "bf16-mixed"):

@@ -5,8 +5,8 @@
     ssl-bench map cifar10 --data-dir FOLDER --narrow --plane --augmentation crop-colour
 
 Both learners have the same networks, the same decoder variance, and, seed by seed, the same initial weights and
-batches, so their difference is a paired one. What is varied, from a base of 2 views, the benchmark's latent size (10
-for grey images, 64 for colour) and the usual augmentation:
+batches, so their difference is a paired one. What is varied, from a base of 2 views, the usual augmentation and, unless
+others are asked for, the benchmark's networks and latent size (10 for grey images, 64 for colour):
 
 - the plane: decoder variance (how much reconstruction counts) against SimVAE's style variance (how strongly its
   prior ties the views; the content variance is 1), each with every value of the other;
@@ -45,7 +45,7 @@ from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.examination import Examination
 from ssl_theory.benchmarks.machine import Effort
-from ssl_theory.benchmarks.methods import design
+from ssl_theory.benchmarks.methods import Design, design
 from ssl_theory.benchmarks.processes import each
 from ssl_theory.benchmarks.published import Colour, Crop
 from ssl_theory.benchmarks.run import SHARES
@@ -86,7 +86,7 @@ class Grid:
         """(setting, decoder variances, style variances), each with every learner."""
         plane = [(base, (decoder,), self.style) for decoder in self.decoder]
         moved = [replace(base, **{name: value}) for name in AXES for value in getattr(self, name)]
-        return [*plane, *((where, self.decoders_elsewhere, (BASE_STYLE,)) for where in moved)]
+        return [*plane, *((where, self.decoders_elsewhere, (BASE_STYLE,)) for where in moved if where != base)]
 
     @property
     def plane(self) -> Grid:
@@ -117,17 +117,26 @@ def _positive(typed: str) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Run:
-    """What all parts of a map have in common; `usual` is the augmentation of strength 1."""
+    """What all parts of a map have in common; `usual` is the augmentation of strength 1, `latent_dim` that of the
+    plane, the benchmark's when None."""
 
     splits: Splits
     usual: Augmentation
     steps: int
     seeds: int
     device: str = "cpu"
+    encoder: str = "auto"
+    latent_dim: int | None = None
+
+    @property
+    def design(self) -> Design:
+        """The networks of both learners."""
+        usual = design(self.splits.shape, encoder=self.encoder)
+        return usual if self.latent_dim is None else replace(usual, latent_dim=self.latent_dim)
 
     @property
     def base(self) -> Setting:
-        return Setting(latent_dim=design(self.splits.shape).latent_dim)
+        return Setting(latent_dim=self.design.latent_dim)
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,8 @@ class Part:
     @classmethod
     def all_of(cls, run: Run, grid: Grid, folder: Path) -> list[Part]:
         """Every part of the grid, stored in the folder under a name that tells all it depends on."""
-        common, parts = repr((run.splits.fingerprint(), run.usual, run.steps, run.seeds, run.device)), []
+        depends = (run.splits.fingerprint(), run.usual, run.steps, run.seeds, run.device, run.design)
+        common, parts = repr(depends), []
         for where in grid.parts(run.base):
             name = cache.key({"run": common, "part": repr(where)})
             parts.append(cls(run, *where, folder / name))
@@ -154,7 +164,7 @@ class Part:
 
     def learners(self) -> list[tuple[float, SimVAE | VAE]]:
         """(style variance, learner); the VAE, which has none, with NaN."""
-        size: dict[str, Any] = design(self.run.splits.shape).size | {"latent_dim": self.setting.latent_dim}
+        size: dict[str, Any] = self.run.design.size | {"latent_dim": self.setting.latent_dim}
         plain: list[tuple[float, SimVAE | VAE]] = [(np.nan, VAE(**size, decoder_variance=v)) for v in self.decoders]
         cells = product(self.decoders, self.styles)
         return plain + [(s, SimVAE(**size, decoder_variance=v, style_variance=s)) for v, s in cells]

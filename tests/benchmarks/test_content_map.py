@@ -56,6 +56,18 @@ def test_colour_images_have_the_latent_size_of_the_benchmark_and_a_plane_can_sta
     assert {part.decoders for part in parts} == {(decoder,) for decoder in Grid().decoder}
 
 
+def test_networks_and_latent_size_are_those_asked_for_and_no_cell_comes_twice(tmp_path):
+    run = replace(digits(1), encoder="conv", latent_dim=4)
+    parts = Part.all_of(run, Grid(), tmp_path)
+    assert [part.setting.latent_dim for part in parts if part.setting == run.base] == [4] * len(Grid().decoder)
+    assert {one.network for part in parts for _, one in part.learners()} == {"conv"}
+    assert {one.latent_dim for part in parts for _, one in part.learners()} == {4, 20, 40}
+    cells = [(part.setting, decoder) for part in parts for decoder in part.decoders]
+    assert len(cells) == len(set(cells))
+    stored = {part.stored for usual in (run, digits(1)) for part in Part.all_of(usual, Grid().plane, tmp_path)}
+    assert len(stored) == 2 * len(Grid().decoder)
+
+
 def test_a_plane_alone_has_one_axis_to_draw(tmp_path):
     run = digits(2)
     rows = content_map.computed(Part.all_of(run, ONE.plane, tmp_path), 1, lambda *_: None)
@@ -96,10 +108,12 @@ def test_the_command_takes_columns_device_and_augmentation(tmp_path, monkeypatch
     monkeypatch.setattr(content_map, "computed", lambda parts, *_: seen.extend(parts))
     monkeypatch.setattr(map_report, "write", lambda *_: None)
     words = f"map folder --data-dir {tmp_path}/scans --image-column scan --label-column kind --augmentation crop"
+    words += " --latent-dim 3 --encoder mlp"
     with pytest.raises(SystemExit) as stopped:
         main([*words.split(), "--device", "cpu", "--out", str(tmp_path / "out")])
     assert not stopped.value.code
     assert {(type(part.run.usual), part.run.device) for part in seen} == {(Crop, "cpu")}
+    assert {(part.run.base.latent_dim, part.run.design.network) for part in seen} == {(3, "mlp")}
 
 
 def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
@@ -170,6 +184,8 @@ def test_a_part_that_is_not_what_was_written_is_missing(tmp_path, damage):
         ["mnits"],
         ["digits", "--seeds", "2"],
         ["digits", "--steps", "0"],
+        ["digits", "--latent-dim", "0"],
+        ["digits", "--encoder", "cnn"],
         *(["digits", "--decoder-variances", typed] for typed in ("", "0.1,", "0,1", "-1", "nan", "inf", "ten")),
     ],
     ids=" ".join,
