@@ -32,6 +32,8 @@ TASKS = 10
 
 def behave(*, seed: int, log: str, how: str = "fine") -> pd.DataFrame:
     note(log, f"begin {seed} {os.getpid()}")
+    if how == "waits for its end" and len([begun for begun, _ in lines(Path(log), "begin") if begun == str(seed)]) == 1:
+        time.sleep(600)  # until the worker is killed; the second time it goes on
     if how == "raise":
         raise RuntimeError("first line\nsecond line")
     if how == "deadly":
@@ -77,13 +79,12 @@ def lines(log: Path, word: str) -> list[list[str]]:
 
 def test_a_worker_killed_in_the_middle_loses_nothing_and_nothing_is_done_twice(scheduler, tmp_path):
     log, cache = tmp_path / "log", Cache(tmp_path / "cache")
-    jobs = [job(seed, log) for seed in range(TASKS)]
+    jobs = [job(seed, log, "waits for its end" if seed == 1 else "fine") for seed in range(TASKS)]
 
     def kill_one_at_work() -> None:
-        seen = len(lines(log, "begin"))
-        while len(begun := lines(log, "begin")) == seen:
+        while not (pids := [int(pid) for seed, pid in lines(log, "begin") if seed == "1"]):
             time.sleep(0.01)
-        os.kill(int(begun[-1][1]), signal.SIGKILL)  # it has only just begun
+        os.kill(pids[0], signal.SIGKILL)
 
     ended = run(jobs, scheduler.scheduler_address, cache, kill_one_at_work)
     assert not [done.reason for done in ended.values() if done.reason]
