@@ -176,6 +176,9 @@ def load(
     """
     name = listed(name)
     source = _source(name)
+    for option, given in (("image-column", image_column), ("label-column", label_column), ("config", config)):
+        if given == "":  # as an unset variable of a shell is
+            raise InputError(f"--{option} '': give a name, or leave it out.")
     if name in BUILT_IN:
         _refuse(name, folder, image_column, label_column, config)
         return _built_in(name, source, split_seed)
