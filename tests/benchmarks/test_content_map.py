@@ -64,7 +64,8 @@ def test_networks_and_latent_size_are_those_asked_for_and_no_cell_comes_twice(tm
     assert {one.latent_dim for part in parts for _, one in part.learners()} == {4, 20, 40}
     cells = [(part.setting, decoder) for part in parts for decoder in part.decoders]
     assert len(cells) == len(set(cells))
-    stored = {part.stored for usual in (run, digits(1)) for part in Part.all_of(usual, Grid().plane, tmp_path)}
+    networks = [replace(digits(1), encoder=encoder) for encoder in ("mlp", "conv")]
+    stored = {part.stored for one in networks for part in Part.all_of(one, Grid().plane, tmp_path)}
     assert len(stored) == 2 * len(Grid().decoder)
 
 
