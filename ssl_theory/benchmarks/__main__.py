@@ -60,7 +60,7 @@ MAP = """\
 Maps where SimVAE keeps more content than the VAE and where not: over decoder variance and style variance, number of
 views, latent size, strength of the augmentation and length of training. Differences are paired by seed; views by shift,
 turn and scale unless --augmentation says otherwise. Writes OUT/NAME: content-map.md, content-map.parquet, plane.png,
-axes.png, provenance.json. Finished parts are kept.
+axes.png, provenance.json. A killed run goes on where it was.
 
 \b
 ssl-bench map digits --steps 4000 --seeds 5
@@ -303,7 +303,7 @@ def content_map(
     """See MAP."""
     asked.numbers(seeds, steps, jobs)
     asked.latent_size(latent_dim)
-    from ssl_theory.benchmarks import cache, data, map_report, provenance
+    from ssl_theory.benchmarks import cache, data, map_report, progress, provenance
     from ssl_theory.benchmarks import content_map as mapping
     from ssl_theory.benchmarks import published as views
 
@@ -319,7 +319,8 @@ def content_map(
     console = Console(stderr=True, highlight=False, markup=False)
     provenance.commit()  # asked now: the tree may move on meanwhile
     with cache.alone(folder, "parts"):
-        rows = mapping.computed(parts, workers, lambda done, of: console.print(f"{done} of {of} parts"))
+        with progress.mapped(parts) as told:
+            rows = mapping.computed(parts, workers, told)
         map_report.write(folder, name, rows, run, mapping.effort(parts), _command())
     console.print(f"Written to {folder}.", soft_wrap=True)
 

@@ -18,17 +18,18 @@ Content is read from plain test images: linear accuracy, k-NN accuracy, and the 
 components as classes; style is the mean R² of the augmentation's parameters under a linear probe. What
 comes of it is told by `map_report`.
 
-Finished parts are kept in OUT/NAME/parts, with their checksum and what they took, and not computed again.
+Finished parts are kept in OUT/NAME/parts, with their checksum and what they took, and not computed again; of one that
+was killed the lengths that had been examined are kept, and training goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import io
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import count, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ BASE_DECODER, BASE_STYLE = 0.01, 0.15  # the benchmark's, as published
 LEAST_AREA = 0.05  # of a crop, however strong
 CHOSEN_BY = "validation"  # the measure that choices are made by
 ROWS_FILE = "rows.parquet"  # of a stored part
+LEARNERS = (VAE, SimVAE)
+DONE = "done"
+
+Told = Callable[[str, str, int], None]  # (name of a part, learner, its steps so far), or (name, DONE, 0)
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,11 @@ class Run:
     def base(self) -> Setting:
         return Setting(latent_dim=self.design.latent_dim)
 
+    @property
+    def lengths(self) -> list[int]:
+        """Steps after which everything is examined, the longest last."""
+        return sorted({max(1, round(share * self.steps)) for share in SHARES})
+
 
 @dataclass(frozen=True)
 class Part:
@@ -162,6 +172,19 @@ class Part:
     def augmentation(self) -> Augmentation:
         return strengthened(self.run.usual, self.setting.strength)
 
+    @property
+    def name(self) -> str:
+        return self.stored.name
+
+    def beside(self, name: str) -> Path:
+        """A place for what is not finished yet."""
+        return self.stored.with_name(f"{self.name}.{name}")
+
+    def clear(self) -> None:
+        """Remove what was not finished."""
+        for path in self.stored.parent.glob(f"{self.name}.*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def learners(self) -> list[tuple[float, SimVAE | VAE]]:
         """(style variance, learner); the VAE, which has none, with NaN."""
         size: dict[str, Any] = self.run.design.size | {"latent_dim": self.setting.latent_dim}
@@ -184,29 +207,26 @@ def strengthened(usual: Augmentation, share: float) -> Augmentation:
     return Chain(tuple(strengthened(one, share) for one in usual.parts))
 
 
-def compute(part: Part, told: Callable[[], object]) -> None:
+def compute(part: Part, told: Told) -> None:
     """Train and examine; stored at the end in one rename, so that a killed run leaves no half of it, then told of."""
     began = time.monotonic()
     torch.set_num_threads(1)
     exam = Examination.of(part.run.splits, part.augmentation(), seed=0)
-    tables = []
     with threadpool_limits(1):
-        for kind in (VAE, SimVAE):
-            styles, learners = zip(*(pair for pair in part.learners() if isinstance(pair[1], kind)), strict=True)
-            tables += trained(part, exam, learners, styles)
-    rows = cache.parquet(pd.concat(tables, ignore_index=True))
-    cache.store(part.stored, {ROWS_FILE: rows}, Effort.since(began, part.run.device))
-    told()
+        tables = [table for kind in LEARNERS for table in trained(part, exam, kind, told)]
+    _store(part.stored, pd.concat(tables, ignore_index=True), Effort.since(began, part.run.device))
+    part.clear()
+    told(part.name, DONE, 0)
 
 
-def trained(
-    part: Part, exam: Examination, learners: Sequence[SimVAE | VAE], styles: Sequence[float]
-) -> list[pd.DataFrame]:
-    """The scores of an ensemble, learner by learner and seed by seed, after each length of training."""
+def trained(part: Part, exam: Examination, kind: type[SimVAE | VAE], told: Told) -> list[pd.DataFrame]:
+    """The scores of all learners of a kind as an ensemble, one by one and seed by seed, after each length of training;
+    where a killed run was, on from there."""
+    styles, learners = zip(*(pair for pair in part.learners() if isinstance(pair[1], kind)), strict=True)
     who = [(one, style, seed) for one, style in zip(learners, styles, strict=True) for seed in range(part.run.seeds)]
     known = pd.DataFrame(
         {
-            "learner": type(one).__name__,
+            "learner": kind.__name__,
             "decoder_variance": one.decoder_variance,
             "style_variance": style,
             "seed": seed,
@@ -215,21 +235,40 @@ def trained(
         for one, style, seed in who
     )
     tables = []
-    with tempfile.TemporaryDirectory() as folder:
-        for steps in sorted({max(1, round(share * part.run.steps)) for share in SHARES}):
-            fitted = fit(
-                learners,
-                part.run.splits.views("train", part.augmentation()),
-                steps=steps,
-                seeds=range(part.run.seeds),
-                batch_size=IMAGES // part.setting.views,
-                views=part.setting.views,
-                device=part.run.device,
-                checkpoint=Path(folder) / "checkpoint",
-            )
-            scores = examined(fitted, exam)
-            tables += [known.assign(steps=steps, measure=name, value=v.cpu().numpy()) for name, v in scores.items()]
+    for steps in part.run.lengths:
+        place = part.beside(f"{kind.__name__}-{steps}")
+        if (rows := _rows(place)) is None:
+            scores = examined(fitted(part, learners, steps, told), exam)
+            scored = [known.assign(steps=steps, measure=name, value=v.cpu().numpy()) for name, v in scores.items()]
+            rows = pd.concat(scored, ignore_index=True)
+            _store(place, rows, Effort())
+        tables.append(rows)
     return tables
+
+
+def fitted(part: Part, learners: Sequence[SimVAE | VAE], steps: int, told: Told) -> Fitted:
+    """The ensemble after so many steps: on from its checkpoint, or anew where that cannot be gone on from, damaged or
+    further than rows that were lost."""
+    kind = type(learners[0]).__name__
+    checkpoint = part.beside(f"{kind}.checkpoint")
+    begun = checkpoint.exists()
+    try:
+        return fit(
+            learners,
+            part.run.splits.views("train", part.augmentation()),
+            steps=steps,
+            seeds=range(part.run.seeds),
+            batch_size=IMAGES // part.setting.views,
+            views=part.setting.views,
+            device=part.run.device,
+            progress=lambda done, _: told(part.name, kind, done),
+            checkpoint=checkpoint,
+        )
+    except ValueError:  # a fault of ours shows again
+        if not begun:
+            raise
+        checkpoint.unlink()
+        return fitted(part, learners, steps, told)
 
 
 def examined(fitted: Fitted, exam: Examination) -> dict[str, torch.Tensor]:
@@ -256,21 +295,28 @@ def _some(images: Images) -> Images:
     return images[torch.arange(min(ROWS, len(images)))]
 
 
-def computed(parts: Sequence[Part], workers: int, report: Callable[[int, int], None]) -> pd.DataFrame:
+def computed(parts: Sequence[Part], workers: int, told: Told) -> pd.DataFrame:
     """Every part, several at a time, those that are stored already read."""
-    missing = [part for part in parts if _stored(part) is None]
-    report(0, len(missing))
-    done = count(1)
-    each(compute, missing, workers, lambda: report(next(done), len(missing)))
-    tables = [_stored(part) for part in parts]
+    missing = []
+    for part in parts:
+        if _rows(part.stored) is None:
+            missing.append(part)
+        else:
+            told(part.name, DONE, 0)
+    each(compute, missing, workers, told)
+    tables = [_rows(part.stored) for part in parts]
     if any(table is None for table in tables):
         raise RuntimeError(f"a part vanished from {parts[0].stored.parent} while the run went on.")
     return pd.concat(tables, ignore_index=True)
 
 
-def _stored(part: Part) -> pd.DataFrame | None:
-    """None where there is nothing, or what the disk has damaged."""
-    found = cache.fetch(part.stored, [ROWS_FILE])
+def _store(entry: Path, rows: pd.DataFrame, took: Effort) -> None:
+    cache.store(entry, {ROWS_FILE: cache.parquet(rows)}, took)
+
+
+def _rows(entry: Path) -> pd.DataFrame | None:
+    """None where there are none, or what the disk has damaged."""
+    found = cache.fetch(entry, [ROWS_FILE])
     return None if found is None else pd.read_parquet(io.BytesIO(found[0][0]))
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from ssl_theory.benchmarks.content_map import DONE, LEARNERS, Part, Told
 from ssl_theory.benchmarks.run import REFUSED, Job, Report
 
 FINISHED = ("done", "cached")  # the stages that a job ends with
@@ -68,3 +69,54 @@ class _Bars:
         self.progress.update(task, total=total, completed=done, stage=text)
         if finished:
             self.progress.stop_task(task)
+
+
+@contextmanager
+def mapped(parts: Sequence[Part]) -> Iterator[Told]:
+    """A function to report how far the parts of a map are to."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _PartLines(console, parts)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[stage]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        yield _PartBar(progress, parts)
+
+
+class _PartLines:
+    """Prints a line whenever a length of training is reached, and whenever a part is done."""
+
+    def __init__(self, console: Console, parts: Sequence[Part]) -> None:
+        self.console, self.lengths, self.done = console, parts[0].run.lengths, 0
+        self.places = {part.name: place for place, part in enumerate(parts, 1)}
+
+    def __call__(self, name: str, learner: str, steps: int) -> None:
+        if learner == DONE:
+            self.done += 1
+            _say(self.console, f"{self.done} of {len(self.places)} parts")
+        elif steps in self.lengths:
+            _say(self.console, f"part {self.places[name]}: {learner}, {steps} of {self.lengths[-1]} steps")
+
+
+class _PartBar:
+    """One bar for the steps of all parts."""
+
+    def __init__(self, progress: Progress, parts: Sequence[Part]) -> None:
+        self.progress, self.longest, self.parts, self.done = progress, parts[0].run.lengths[-1], len(parts), 0
+        self.steps: dict[tuple[str, str], int] = {}
+        whole = self.longest * len(LEARNERS) * self.parts
+        self.task = progress.add_task(self._title(), total=whole, stage="")
+
+    def __call__(self, name: str, learner: str, steps: int) -> None:
+        if learner == DONE:
+            self.done += 1
+            self.steps |= {(name, kind.__name__): self.longest for kind in LEARNERS}
+            stage = ""
+        else:
+            self.steps[name, learner] = steps
+            stage = f"{learner} {steps}/{self.longest}"
+        done = sum(self.steps.values())
+        self.progress.update(self.task, completed=done, stage=stage, description=self._title())
+
+    def _title(self) -> str:
+        return f"{self.done} of {self.parts} parts"

@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import asdict, replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import rich.progress
 import torch
+from rich.console import Console
 
-from ssl_theory.benchmarks import content_map, data, machine, map_report
-from ssl_theory.benchmarks.content_map import Grid, Part, Run, Setting
+from ssl_theory.benchmarks import content_map, data, machine, map_report, progress
+from ssl_theory.benchmarks.augmentation import unit
+from ssl_theory.benchmarks.content_map import DONE, Grid, Part, Run, Setting
 from ssl_theory.benchmarks.published import Colour, Crop, named
 from ssl_theory.learners import VAE, SimVAE, fit
 from tests.benchmarks.scans import table
@@ -120,14 +124,17 @@ def test_the_command_takes_columns_device_and_augmentation(tmp_path, monkeypatch
 def test_map_is_written_and_what_is_finished_is_kept(tmp_path, monkeypatch):
     run = digits(4)
     parts = Part.all_of(run, ONE, tmp_path / "parts")
-    reports: list[tuple[int, int]] = []
-    rows = content_map.computed(parts, 1, lambda *said: reports.append(said))
-    assert reports == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    said: list[tuple[str, str, int]] = []
+    rows = content_map.computed(parts, 1, lambda *words: said.append(words))
+    lengths = [(learner, steps) for learner in ("VAE", "SimVAE") for steps in (1, 2, 4)]
+    assert said == [(part.name, *words) for part in parts for words in (*lengths, (DONE, 0))]
     assert set(rows["steps"]) == {1, 2, 4}
     assert not rows["value"].isna().any()
     assert rows[rows["measure"] == "linear"]["value"].between(0.05, 1).all()
     monkeypatch.setattr(content_map, "fit", None)
-    again = content_map.computed(parts, 1, lambda *_: None)
+    said.clear()
+    again = content_map.computed(parts, 1, lambda *words: said.append(words))
+    assert said == [(part.name, DONE, 0) for part in parts]
     pd.testing.assert_frame_equal(rows, again)
     took = content_map.effort(parts)
     assert took.seconds == pytest.approx(sum(content_map.effort([part]).seconds for part in parts))
@@ -159,6 +166,92 @@ def test_every_length_is_told_once(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [part.stored.name]
 
 
+class Killed(BaseException):
+    pass
+
+
+def kill(part: Part, learner: str, steps: int, *, where: str) -> None:
+    """Compute the part until that training has so many steps: in the midst of it, or as it is examined."""
+    last = steps
+
+    def watched(learners, *arguments, steps: int, progress, **options):
+        def told(done: int, of: int) -> None:
+            progress(done, of)
+            if where == "training" and (type(learners[0]).__name__, done) == (learner, last):
+                raise Killed
+
+        return fit(learners, *arguments, steps=steps, progress=told, log_every=1, checkpoint_every=1, **options)
+
+    def examined(fitted, exam):
+        if where == "examining" and (type(fitted.members.learners[0]).__name__, fitted.steps) == (learner, last):
+            raise Killed
+        return first_number(fitted, exam)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(content_map, "fit", watched)
+        patched.setattr(content_map, "examined", examined)
+        with pytest.raises(Killed):
+            content_map.computed([part], 1, lambda *_: None)
+
+
+def first_number(fitted, exam) -> dict[str, torch.Tensor]:
+    """In the place of an examination, which takes long: what the networks make of one image."""
+    return {"first": fitted.transform(unit(exam.test.pixels[:1]))[:, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("learner", "steps", "where"),
+    [("VAE", 3, "training"), ("VAE", 4, "examining"), ("SimVAE", 2, "examining"), ("SimVAE", 7, "training")],
+)
+def test_a_killed_part_goes_on_where_it_was(tmp_path, monkeypatch, learner, steps, where):
+    (part, *_) = Part.all_of(digits(8), ONE, tmp_path / "killed")
+    began: list[tuple[str, int]] = []
+
+    def watched(learners, *arguments, steps: int, progress, **options):
+        def told(done: int, of: int) -> None:
+            began.append((type(learners[0]).__name__, done))
+            progress(done, of)
+
+        return fit(learners, *arguments, steps=steps, progress=told, log_every=1, **options)
+
+    monkeypatch.setattr(content_map, "examined", first_number)
+    whole = content_map.computed([replace(part, stored=tmp_path / "whole")], 1, lambda *_: None)
+    kill(part, learner, steps, where=where)
+    monkeypatch.setattr(content_map, "fit", watched)
+    again = content_map.computed([part], 1, lambda *_: None)
+    pd.testing.assert_frame_equal(whole, again)
+    every = [(kind, step) for kind in ("VAE", "SimVAE") for step in range(1, 9)]
+    # What was saved before the kill is not trained again: the step itself where it was examined, else the one before.
+    assert began == every[every.index((learner, steps)) + (where == "examining") :]
+    assert [path.name for path in part.stored.parent.iterdir()] == [part.name]
+
+
+@pytest.mark.parametrize("lost", ["checkpoint", "rows"])
+def test_what_a_killed_part_left_damaged_is_made_anew(tmp_path, monkeypatch, lost):
+    monkeypatch.setattr(content_map, "examined", first_number)
+    (part, *_) = Part.all_of(digits(8), ONE, tmp_path / "killed")
+    whole = content_map.computed([replace(part, stored=tmp_path / "whole")], 1, lambda *_: None)
+    kill(part, "VAE", 8, where="examining")
+    cut(part.beside("VAE.checkpoint") if lost == "checkpoint" else part.beside("VAE-2") / content_map.ROWS_FILE)
+    pd.testing.assert_frame_equal(whole, content_map.computed([part], 1, lambda *_: None))
+
+
+def test_lines_tell_lengths_and_parts_and_a_bar_tells_every_step(tmp_path):
+    parts = Part.all_of(digits(8), ONE, tmp_path)[:2]
+    said, lines = StringIO(), StringIO()
+    bar = rich.progress.Progress(console=Console(file=said))
+    tellers = progress._PartLines(Console(file=lines), parts), progress._PartBar(bar, parts)
+    for words in ((parts[1].name, DONE, 0), (parts[0].name, "VAE", 2), (parts[0].name, "VAE", 3)):
+        for tell in tellers:
+            tell(*words)
+    assert lines.getvalue() == "1 of 2 parts\npart 1: VAE, 2 of 8 steps\n"
+    (task,) = bar.tasks
+    assert (task.completed, task.total) == (16 + 3, 32)
+    assert (task.description, task.fields["stage"]) == ("1 of 2 parts", "VAE 3/8")
+    tellers[1](parts[0].name, DONE, 0)
+    assert task.completed == task.total
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-30])
 
@@ -173,9 +266,9 @@ def test_a_part_that_is_not_what_was_written_is_missing(tmp_path, damage):
     (part, *_) = Part.all_of(digits(1), ONE, tmp_path)
     rows = content_map.computed([part], 1, lambda *_: None)
     damage(part.stored / content_map.ROWS_FILE)
-    reports: list[tuple[int, int]] = []
-    again = content_map.computed([part], 1, lambda *said: reports.append(said))
-    assert reports == [(0, 1), (1, 1)]
+    said: list[tuple[str, str, int]] = []
+    again = content_map.computed([part], 1, lambda *words: said.append(words))
+    assert said == [(part.name, learner, 1) for learner in ("VAE", "SimVAE")] + [(part.name, DONE, 0)]
     pd.testing.assert_frame_equal(rows, again)
 
 
