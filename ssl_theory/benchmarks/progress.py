@@ -84,11 +84,12 @@ def mapped(parts: Sequence[Part]) -> Iterator[Told]:
 
 
 class _PartLines:
-    """Prints a line whenever a length of training is reached, and whenever a part is done."""
+    """Prints a line at first, whenever a length of training is reached, and whenever a part is done."""
 
     def __init__(self, console: Console, parts: Sequence[Part]) -> None:
         self.console, self.lengths, self.done = console, parts[0].run.lengths, 0
         self.places = {part.name: place for place, part in enumerate(parts, 1)}
+        _say(console, f"0 of {len(parts)} parts")
 
     def __call__(self, name: str, learner: str, steps: int) -> None:
         if learner == DONE:

@@ -244,7 +244,7 @@ def test_lines_tell_lengths_and_parts_and_a_bar_tells_every_step(tmp_path):
     for words in ((parts[1].name, DONE, 0), (parts[0].name, "VAE", 2), (parts[0].name, "VAE", 3)):
         for tell in tellers:
             tell(*words)
-    assert lines.getvalue() == "1 of 2 parts\npart 1: VAE, 2 of 8 steps\n"
+    assert lines.getvalue() == "0 of 2 parts\n1 of 2 parts\npart 1: VAE, 2 of 8 steps\n"
     (task,) = bar.tasks
     assert (task.completed, task.total) == (16 + 3, 32)
     assert (task.description, task.fields["stage"]) == ("1 of 2 parts", "VAE 3/8")
