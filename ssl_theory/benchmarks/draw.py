@@ -238,10 +238,10 @@ def along(lines: dict[str, pd.DataFrame], title: str) -> Figure:
 
 def _curves(axes: Axes, table: pd.DataFrame, name: str) -> None:
     """A line for each learner and decoder variance, side by side, as they often coincide."""
-    usual = table["decoder_variance"].min()
-    for place, ((learner, decoder), line) in enumerate(table.groupby(["learner", "decoder_variance"])):
+    usual, lines = table["decoder_variance"].min(), table.groupby(["learner", "decoder_variance"])
+    for place, ((learner, decoder), line) in enumerate(lines):
         look = {} if decoder == usual else {"linestyle": "--", "markerfacecolor": "white"}
-        aside = line[name] * 2.0 ** (0.07 * (place - 1.5))
+        aside = line[name] * 2.0 ** (0.07 * (place - (len(lines) - 1) / 2))
         words = f"{learner}, decoder variance {decoder:g}"
         axes.errorbar(
             aside, line["mean"], line["half"], label=words, elinewidth=1.0, **mark(str(learner)) | look, linewidth=0.9

@@ -17,7 +17,7 @@ from scipy import stats
 
 from figures import look
 from ssl_theory.benchmarks import cache, draw
-from ssl_theory.benchmarks.content_map import AXES, BASE_STYLE, CHOSEN_BY, Grid, Run, Setting
+from ssl_theory.benchmarks.content_map import AXES, BASE_STYLE, CHOSEN_BY, Run, Setting
 from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.provenance import made_by, of_images
 from ssl_theory.benchmarks.table import half_width
@@ -143,10 +143,13 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def _along(rows: pd.DataFrame, base: Setting) -> dict[str, pd.DataFrame]:
-    """Means along each axis that has several values, at two decoder variances; the lengths of training are one."""
-    last = rows["steps"].max()
+    """Means along each axis that has several values, the lengths of training being one: at the decoder variances that
+    are varied along them, in a plane alone at the least and the largest."""
+    last, base_rows = rows["steps"].max(), _others_at_base(rows, base, "")
+    decoders = rows["decoder_variance"]
+    shown = decoders.agg(["min", "max"]) if base_rows.all() else decoders[~base_rows]
     own = rows[rows["style_variance"].isna() | (rows["style_variance"] == BASE_STYLE)]
-    own = own[own["decoder_variance"].isin(Grid.decoders_elsewhere)]
+    own = own[own["decoder_variance"].isin(shown)]
     tables = {"steps": at_base(own, base)}
     tables |= {axis: own[_others_at_base(own, base, axis) & (own["steps"] == last)] for axis in AXES}
     varied = {axis: table for axis, table in tables.items() if table[axis].nunique() > 1}

@@ -73,10 +73,15 @@ def test_networks_and_latent_size_are_those_asked_for_and_no_cell_comes_twice(tm
     assert len(stored) == 2 * len(Grid().decoder)
 
 
-def test_a_plane_alone_has_one_axis_to_draw(tmp_path):
+def test_a_plane_alone_has_one_axis_to_draw_at_its_least_and_largest_decoder_variance(tmp_path):
     run = digits(2)
     rows = content_map.computed(Part.all_of(run, ONE.plane, tmp_path), 1, lambda *_: None)
     assert list(map_report._along(rows, run.base)) == ["steps"]
+    between = rows[rows["decoder_variance"] == 0.1].assign(decoder_variance=0.03)
+    (line,) = map_report._along(pd.concat([rows, between]), run.base).values()
+    assert set(line["decoder_variance"]) == {0.01, 0.1}
+    (line,) = map_report._along(rows.assign(decoder_variance=100 * rows["decoder_variance"]), run.base).values()
+    assert set(line["decoder_variance"]) == {1, 10}
 
 
 def test_decoder_variances_are_those_asked_for():
