@@ -10,9 +10,9 @@
     step          milliseconds a step of SimVAE with an MLP 784-512-256 and d = 10, 64 images of 2 views: forward,
                   backward and fused Adam alone on fixed tensors; a loop as one would write it; `fit` from bytes to
                   parameters; the bare step in faster arithmetic, with the error of its gradient against float64;
-                  `fit` in the fastest of these whose gradient errs by 1e-2 at most. All are timed in turn within each
-                  repeat, and what one took over another is a median of ratios within repeats. Excluded: imports, and
-                  first calls.
+                  `fit` in the fastest of these whose gradient errs by 1e-2 at most, and compiled too (`ssl-bench
+                  --precision fastest --compile`). All are timed in turn within each repeat, and what one took over
+                  another is a median of ratios within repeats. Excluded: imports, compiling, and first calls.
     resnet        views a second through ResNet-18 encoder and decoder at 32 x 32, and its arithmetic a second beside
                   a large matrix product's. Fixed tensors; slow without a GPU, hence only where asked for.
 
@@ -30,15 +30,15 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from speed.steps import Bare, step
+from speed.steps import step
 from speed.views import VIEWS, Row, augmentation, seconds
+from ssl_theory.benchmarks import arithmetic
+from ssl_theory.benchmarks.arithmetic import Step
 from ssl_theory.learners import RESNET18, SimVAE
 
 # ResNet-18.
@@ -48,14 +48,11 @@ def resnet(options: argparse.Namespace) -> Iterator[Row]:
     from torch.utils.flop_counter import FlopCounterMode
 
     device, half = options.device, options.device.startswith("cuda")
-    cast: Callable[[], AbstractContextManager] = (
-        partial(torch.autocast, "cuda", torch.bfloat16) if half else nullcontext
-    )
-    threads = torch.get_num_threads()
-    run = Bare(SimVAE(**RESNET18, latent_dim=64), (3, 32, 32), device, batch=options.images)
+    threads, precision = torch.get_num_threads(), arithmetic.MIXED if half else arithmetic.EXACT
+    run = Step(SimVAE(**RESNET18, latent_dim=64), (3, 32, 32), options.images, device, precision=precision)
     with FlopCounterMode(display=False) as counter:
-        run.step(cast())
-    took = seconds(lambda: run.step(cast()), options.repeats, device)
+        run()
+    took = seconds(run, options.repeats, device)
     done, peak = counter.get_total_flops() / took, matmul_peak(device, half)
     kind = "bf16 autocast" if half else "float32"
     about = {"part": "resnet", "threads": threads}
@@ -113,7 +110,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7, help="measurements of each row")
     parser.add_argument("--steps", type=int, default=40, help="steps a measurement, five times as many for fit")
     parser.add_argument("--images", type=int, default=64, help="images a step, of 2 views, of the ResNet")
-    parser.add_argument("--compile", action="store_true", help="also Colour(compiled=True)")
+    parser.add_argument("--compile", action="store_true", help="also Colour(compiled=True) and fit(compile=True)")
     parser.add_argument("--output", type=Path, help="Markdown file to write, and JSON beside it")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):

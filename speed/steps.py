@@ -6,9 +6,9 @@ import argparse
 import random
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from PIL import Image
@@ -16,58 +16,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from speed.views import VIEWS, Row, bytes_of, in_turn, made, one_by_one, tensor
+from ssl_theory.benchmarks import arithmetic
+from ssl_theory.benchmarks.arithmetic import Step
 from ssl_theory.benchmarks.augmentation import AugmentedImages
 from ssl_theory.benchmarks.published import Crop
 from ssl_theory.learners import SimVAE, fit, parallel
-from ssl_theory.learners.fitted import build
 from ssl_theory.losses import decoders, generative, priors
 
 BATCH, SHAPE = 64, (1, 28, 28)
 LEARNER = SimVAE(latent_dim=10, hidden=(512, 256), prior="gaussian", learning_rate=1e-3)
-
-
-class Bare:
-    """Forward, backward and Adam of a learner's own networks and loss on tensors that stay the same."""
-
-    def __init__(
-        self,
-        learner: SimVAE,
-        shape: tuple[int, ...],
-        device: str,
-        dtype: torch.dtype = torch.float32,
-        batch: int = BATCH,
-    ) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.learner, self.modules = learner, build(learner, shape, [0]).to(device, dtype)
-        self.x = torch.rand(1, batch, VIEWS, *shape, generator=generator, dtype=torch.float64).to(device, dtype)
-        noise = torch.randn(1, batch, *learner.noise_shape(VIEWS), generator=generator, dtype=torch.float64)
-        self.noise = noise.to(device, dtype)
-        self.optimiser = torch.optim.Adam(self.modules.parameters(), lr=learner.learning_rate, fused=True)
-
-    def backward(self, arithmetic: AbstractContextManager | None = None) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
-        with arithmetic or nullcontext():
-            loss = self.learner.loss(self.modules, self.x, self.noise).sum()
-        loss.backward()
-
-    def step(self, arithmetic: AbstractContextManager | None = None) -> None:
-        self.backward(arithmetic)
-        self.optimiser.step()
-
-    def gradient(self, arithmetic: AbstractContextManager | None = None) -> Tensor:
-        self.backward(arithmetic)
-        return torch.cat([p.grad.double().flatten() for p in self.modules.parameters() if p.grad is not None])
-
-
-BARE, LOOP, FIT = "float32", "loop", "fit"
-# By name: torch's float32 matmul precision, and whether autocast to bfloat16 is on.
-ARITHMETICS = {
-    BARE: ("highest", False),
-    "float32, matmul precision high": ("high", False),
-    "float32, matmul precision medium": ("medium", False),
-    "bf16 autocast": ("highest", True),
-}
-MOST_ERROR = 1e-2  # of a gradient, as a share of that in float64: what is faster than this allows is not chosen
+BARE, LOOP, FIT, COMPILED = "bare", "loop", "fit", "compiled"
 
 
 @dataclass(frozen=True)
@@ -78,26 +36,32 @@ class Course:
     steps: int
 
 
-def autocast(device: str) -> Callable[[], AbstractContextManager]:
-    return partial(torch.autocast, torch.device(device).type, torch.bfloat16)
-
-
 def step(options: argparse.Namespace) -> Iterator[Row]:
     for threads in options.threads if options.device == "cpu" else options.threads[:1]:
         torch.set_num_threads(threads)
-        exact = Bare(LEARNER, SHAPE, options.device, torch.float64).gradient()
-        errors = {name: gradient_error(name, exact, options.device) for name in ARITHMETICS}
+        exact = taken(options, dtype=torch.float64).gradient()
+        steps = {name: taken(options, precision=name) for name in arithmetic.usable()}
+        errors = {name: arithmetic.error(each.gradient(), exact) for name, each in steps.items()}
+        bare = {name: bare_steps(each, options) for name, each in steps.items()}
         plain = loop(options)
-        bare = {name: bare_steps(name, options) for name in ARITHMETICS}
         took = milliseconds({**bare, LOOP: plain, FIT: fitting(options)}, options)
+        took[BARE] = took[arithmetic.EXACT]
         yield step_row("bare: forward, backward, fused Adam", threads, BARE, took)
         yield step_row("a loop as one would write it, PIL", threads, LOOP, took)
         yield step_row("ours: fit, augmentation included", threads, FIT, took)
         for name, error in errors.items():
             yield step_row(f"bare, {name}; error of the gradient {error:.1e}", threads, name, took)
         best = fastest(took, errors)
-        again = milliseconds({BARE: bare[BARE], LOOP: plain, FIT: fitting(options, best)}, options)
-        yield step_row(f"ours: fit, {best}; error of the gradient {errors[best]:.1e}", threads, FIT, again)
+        courses = {BARE: bare[arithmetic.EXACT], LOOP: plain, FIT: fitting(options, best)}
+        said = {FIT: f"{best}; error of the gradient {errors[best]:.1e}"}
+        if options.compile:
+            best = fastest(took, {name: error for name, error in errors.items() if arithmetic.alone(1, name)})
+            error = arithmetic.error(taken(options, precision=best, compiled=True).gradient(), exact)
+            courses[COMPILED] = fitting(options, best, compiled=True)
+            said[COMPILED] = f"{best}, compiled; error of the gradient {error:.1e}"
+        again = milliseconds(courses, options)
+        for name, words in said.items():
+            yield step_row(f"ours: fit, {words}", threads, name, again)
 
 
 def milliseconds(courses: dict[str, Course], options: argparse.Namespace) -> dict[str, list[float]]:
@@ -112,55 +76,38 @@ def ratio(first: list[float], second: list[float]) -> float:
 
 
 def fastest(took: dict[str, list[float]], errors: dict[str, float]) -> str:
-    """The arithmetic, among those whose gradients err by `MOST_ERROR` at most, whose bare step takes the least time."""
-    able = [name for name in ARITHMETICS if errors[name] <= MOST_ERROR]
+    """The arithmetic, among those whose gradients are near enough, whose bare step takes the least time."""
+    able = [name for name in errors if errors[name] <= arithmetic.MOST_ERROR]
     return min(able, key=lambda name: ratio(took[name], took[BARE]))
 
 
-@contextmanager
-def matmuls(precision: str) -> Iterator[None]:
-    """torch's precision of float32 matrix products while it lasts."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def taken(options: argparse.Namespace, **how: Any) -> Step:
+    """The step that is timed."""
+    return Step(LEARNER, SHAPE, BATCH, options.device, **how)
 
 
-def gradient_error(arithmetic: str, exact: Tensor, device: str) -> float:
-    """How far its gradient at the start is from that in float64, as a share of it."""
-    precision, half = ARITHMETICS[arithmetic]
-    with matmuls(precision):
-        found = Bare(LEARNER, SHAPE, device).gradient(autocast(device)() if half else None)
-    return float((found - exact).norm() / exact.norm())
-
-
-def bare_steps(arithmetic: str, options: argparse.Namespace) -> Course:
+def bare_steps(taken: Step, options: argparse.Namespace) -> Course:
     """`--steps` bare steps."""
-    precision, half = ARITHMETICS[arithmetic]
-    cast: Callable[[], AbstractContextManager] = autocast(options.device) if half else nullcontext
-    run = Bare(LEARNER, SHAPE, options.device)
 
     def call() -> None:
-        with matmuls(precision):
-            for _ in range(options.steps):
-                run.step(cast())
+        for _ in range(options.steps):
+            taken()
 
     return Course(call, options.steps)
 
 
-def fitting(options: argparse.Namespace, arithmetic: str = BARE) -> Course:
+def fitting(options: argparse.Namespace, precision: str = arithmetic.EXACT, *, compiled: bool = False) -> Course:
     """`fit` on images of MNIST's size and number, set-up included."""
-    precision, half = ARITHMETICS[arithmetic]
     kind = torch.device(options.device).type
-    fabric = parallel.launch(devices=1, accelerator=kind, precision="bf16-mixed") if half else None
+    mixed = not arithmetic.alone(1, precision)
+    fabric = parallel.launch(devices=1, accelerator=kind, precision=precision) if mixed else None
     data = AugmentedImages(made(60_000, 28, 1), Crop((28, 28)))
-    run = partial(fit, LEARNER, data, seeds=[0], batch_size=BATCH, views=VIEWS, device=kind, fabric=fabric)
+    whole: dict[str, Any] = {"seeds": [0], "batch_size": BATCH, "views": VIEWS, "device": kind}
+    run = partial(fit, LEARNER, data, **whole, fabric=fabric, compile=compiled)
     steps = 5 * options.steps
 
     def call() -> None:
-        with matmuls(precision):
+        with arithmetic.products(precision):
             run(steps=steps)
 
     return Course(call, steps)
@@ -206,7 +153,7 @@ def loop(options: argparse.Namespace) -> Course:
 def step_row(what: str, threads: int, name: str, took: dict[str, list[float]]) -> Row:
     """The median, and medians of what it took over what others took in the same repeat."""
     against = f"{ratio(took[name], took[BARE]):.2f} of bare"
-    if name == FIT:
+    if name in (FIT, COMPILED):
         against += f", {ratio(took[LOOP], took[name]):.2f} times the loop's images/s"
     return {
         "part": "step",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -21,7 +22,9 @@ from ssl_theory.benchmarks import asked
 from ssl_theory.benchmarks.errors import FULL, InputError
 
 if TYPE_CHECKING:
+    from ssl_theory.benchmarks.arithmetic import Trial
     from ssl_theory.benchmarks.grid import Bench
+    from ssl_theory.benchmarks.run import Style
 
 HELP = """\
 Trains self-supervised methods on real images, several seeds each, and prints what their representations kept.
@@ -45,8 +48,8 @@ ssl-bench map digits                  where SimVAE keeps more content than the V
 
 Results go to OUT/NAME: table.parquet, table.json, table.md, table.tex, figures (png, pdf), provenance.json. What
 is done is kept: the same command again computes nothing, and a killed run goes on where it was. Where memory runs
-out, networks take a batch a piece at a time, but not those with batch normalisation (see --encoder), nor under
---devices or --nodes: there a line says which --batch to try. """
+out, networks take a batch a piece at a time, but not those with batch normalisation (see --encoder), nor with
+--devices, --nodes or --compile: there a line says which --batch to try. """
 
 COMPARE = """\
 Sets two folders of results (OUT/NAME) side by side: first what differs in data and settings, then every number of
@@ -158,8 +161,9 @@ def bench(
         bool,
         typer.Option(
             "--compile",
-            help="Change colours in one compiled loop: faster on a CPU, equal up to rounding; needs a C++ compiler and "
-            "some twenty seconds the first time.",
+            help="Train each method by one compiled program and change colours in one compiled loop: up to twice as "
+            "fast on a CPU, equal up to rounding; needs a C++ compiler, and some ten seconds a method to compile it. "
+            "With --devices, --nodes or bf16-mixed it is colours alone.",
         ),
     ] = False,
     jobs: Annotated[
@@ -180,7 +184,14 @@ def bench(
     ] = None,
     devices: Annotated[int, typer.Option(help="Devices that each training is divided among, on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines that each training is divided among.")] = 1,
-    precision: Annotated[str, typer.Option(help="Of the networks' arithmetic: 32-true or bf16-mixed.")] = "32-true",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Arithmetic that networks train in: 32-true; 32-high and 32-medium, float32 with matrix products in "
+            "TF32 (GPU) and bfloat16; bf16-mixed, layers in bfloat16; or fastest: tries which of them is, among those "
+            "whose gradient differs by 1 % at most from that in float64, and says so."
+        ),
+    ] = "32-true",
     tensorboard: Annotated[
         bool,
         typer.Option(
@@ -195,7 +206,7 @@ def bench(
     asked.numbers(SEEDS if seeds is None else seeds, steps, jobs, batch, devices, nodes)
     asked.scale(cluster, devices * nodes, precision)
     # torch and all that stands on it take seconds to import: not for --help, not for a mistyped number.
-    from ssl_theory.benchmarks import board, data, grid, provenance, report, run
+    from ssl_theory.benchmarks import arithmetic, board, data, grid, provenance, report, run
     from ssl_theory.benchmarks import methods as known
     from ssl_theory.benchmarks import published as views
 
@@ -211,30 +222,66 @@ def bench(
         name: data.load(name, folder=folders[name], image_column=image_column, label_column=label_column, config=config)
         for name in names
     }
-    seen = {}  # of all before any of them is computed: what is refused leaves nothing
+    seen, designs = {}, {}  # of all before any of them is computed: what is refused leaves nothing
     for name, splits in loaded.items():
         wanted = augmentation
         if published and augmentation is None and splits.world is None:
             wanted = "crop" if splits.shape[0] == 1 else "crop-colour"
-        seen[name] = views.chosen(wanted, splits, compiled=compiled)
+        seen[name] = views.chosen(wanted, splits)
+        depth = head if head is not None else 0 if name == "digits" else 1
+        designs[name] = known.design(splits.shape, encoder=encoder, head=depth, published=published)
+    if compiled:
+        seen = _compiled(seen, training=arithmetic.alone(devices * nodes, precision))
+    kept = {name: asked.folder(out / name, report.FILES) for name in names}
+    if precision == asked.FASTEST:
+        learner = known.named("simvae", designs[names[0]])[0].learner
+        assert learner is not None
+        trial = arithmetic.Trial(learner, loaded[names[0]].shape, batch, place, mixed=not compiled)
+        precision = _fastest(trial, kept[names[0]] / "cache", fresh=fresh)
+    means = grid.Means(place, jobs or min(2, os.cpu_count() or 1), cluster, devices, nodes, precision)
     benches = []
     for name, splits in loaded.items():
         small = name == "digits"
-        depth = head if head is not None else 0 if small else 1
-        design = known.design(splits.shape, encoder=encoder, head=depth, published=published)
         usual = known.published_steps(len(splits.train), batch) if published else DIGITS_STEPS if small else STEPS
-        members = seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS
         settings = run.Settings(
-            members, steps or usual, batch, device=place, precision=precision, apart=cluster is not None
+            seeds=seeds if seeds is not None else DIGITS_SEEDS if small else SEEDS,
+            steps=steps or usual,
+            batch_size=batch,
+            device=place,
+            precision=precision,
+            apart=cluster is not None,
+            compiled=compiled and not means.fabric,
         )
-        folder = asked.folder(out / name, report.FILES)
-        todo = [run.Job.of(m, splits, seen[name], settings, folder / "cache") for m in known.named(methods, design)]
-        benches.append(grid.Bench(folder, todo))
+        chosen = known.named(methods, designs[name])
+        todo = [run.Job.of(one, splits, seen[name], settings, kept[name] / "cache") for one in chosen]
+        benches.append(grid.Bench(kept[name], todo))
     provenance.commit()  # asked now: the tree may move on meanwhile
-    means = grid.Means(place, jobs or min(2, os.cpu_count() or 1), cluster, devices, nodes, precision)
     if grid.work(benches, means, _command(), fresh=fresh, boards=tensorboard):
         for done in benches:
             _show(done)
+
+
+def _compiled(seen: dict[str, Style], *, training: bool) -> dict[str, Style]:
+    """The same views with their colours compiled; refuses where nothing is, or can be, compiled."""
+    from ssl_theory.benchmarks import arithmetic
+    from ssl_theory.benchmarks import published as views
+
+    looped = {name: views.in_one_loop(how) for name, how in seen.items()}
+    if looped == seen and not training:
+        raise InputError("--compile makes changes of colour faster here, and these views have none: leave it out.")
+    if training:
+        arithmetic.require_compiler()
+    return looped
+
+
+def _fastest(trial: Trial, folder: Path, *, fresh: bool) -> str:
+    """The arithmetic that is tried and found fastest, told of."""
+    from ssl_theory.benchmarks import run
+
+    with run.one_thread(trial.device):
+        choice = trial.remembered(folder, fresh=fresh)
+    print(f"ssl-bench: {choice.words}", file=sys.stderr)
+    return choice.precision
 
 
 def _show(done: Bench) -> None:
@@ -298,14 +345,22 @@ def content_map(
     ] = "affine",
     out: Annotated[Path, typer.Option(help="Folder for results.", **FOLDER)] = Path("results/content-map"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="32-true, 32-high, 32-medium or fastest, as for ssl-bench.")
+    ] = "32-true",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Train by one compiled program, change colours in one, as for ssl-bench.")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Parts at a time, each with one thread; 0: one a core, at most 2.")] = 0,
 ) -> None:
     """See MAP."""
     asked.numbers(seeds, steps, jobs)
     asked.latent_size(latent_dim)
-    from ssl_theory.benchmarks import cache, data, map_report, progress, provenance
+    asked.products(precision)
+    from ssl_theory.benchmarks import arithmetic, cache, data, map_report, progress, provenance
     from ssl_theory.benchmarks import content_map as mapping
     from ssl_theory.benchmarks import published as views
+    from ssl_theory.learners import SimVAE
 
     place = asked.device(device)
     grid = mapping.grid(narrow=narrow, plane=plane, decoders=decoder_variances)
@@ -313,8 +368,17 @@ def content_map(
     splits = data.load(name, folder=data_dir, image_column=image_column, label_column=label_column, config=config)
     usual = views.named(augmentation, splits.shape)
     run = mapping.Run(splits, usual, steps, seeds, place, encoder, latent_dim)
-    parts = mapping.Part.all_of(run, grid, out / name / "parts")
+    if compiled:
+        looped = _compiled({name: usual}, training=True)[name]
+        assert isinstance(looped, views.Augmentation)
+        run = replace(run, usual=looped, compiled=True)
+    learner = SimVAE(**run.design.size)  # what is refused leaves nothing
     folder = asked.folder(out / name, map_report.FILES, "parts")
+    if precision == asked.FASTEST:
+        trial = arithmetic.Trial(learner, splits.shape, mapping.IMAGES // arithmetic.VIEWS, place, mixed=False)
+        precision = _fastest(trial, folder / "parts", fresh=False)
+    run = replace(run, precision=precision)
+    parts = mapping.Part.all_of(run, grid, folder / "parts")
     workers = 1 if place != "cpu" else jobs or min(2, os.cpu_count() or 1)
     console = Console(stderr=True, highlight=False, markup=False)
     provenance.commit()  # asked now: the tree may move on meanwhile

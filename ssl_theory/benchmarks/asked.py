@@ -31,12 +31,26 @@ def latent_size(number: int | None) -> None:
         raise InputError(f"--latent-dim {number}: at least 1 is needed.")
 
 
+PRECISIONS = ("32-true", "32-high", "32-medium", "bf16-mixed")
+FASTEST = "fastest"
+
+
 def scale(cluster: str | None, devices: int, precision: str) -> None:
-    """A cluster has one device a method, in 32 bits."""
-    if precision not in ("32-true", "bf16-mixed"):
-        raise InputError(f"--precision {precision}: give 32-true or bf16-mixed.")
+    """A cluster has one device a method, in 32 bits; several devices cannot each find another arithmetic the
+    fastest."""
+    if precision not in (*PRECISIONS, FASTEST):
+        raise InputError(f"--precision {precision}: give {', '.join(PRECISIONS)} or {FASTEST}.")
     if cluster is not None and (devices > 1 or precision != "32-true"):
         raise InputError("--cluster gives each method to one device in 32 bits: leave out --devices, --precision.")
+    if devices > 1 and precision == FASTEST:
+        raise InputError(f"--precision {FASTEST} is tried on one device: name one of {', '.join(PRECISIONS)} instead.")
+
+
+def products(precision: str) -> None:
+    """A map is computed without Fabric, hence without layers in half precision."""
+    known = (*PRECISIONS[:-1], FASTEST)
+    if precision not in known:
+        raise InputError(f"--precision {precision}: give one of {', '.join(known)} for a map.")
 
 
 def device(name: str) -> str:

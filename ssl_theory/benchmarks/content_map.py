@@ -40,7 +40,7 @@ from threadpoolctl import threadpool_limits
 
 from ssl_theory.analysis.clustering import mixture_clustering
 from ssl_theory.analysis.probes import accuracy, r2
-from ssl_theory.benchmarks import cache, machine
+from ssl_theory.benchmarks import arithmetic, cache, machine
 from ssl_theory.benchmarks.augmentation import Affine, Augmentation, Chain, unit
 from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.errors import InputError
@@ -49,7 +49,7 @@ from ssl_theory.benchmarks.machine import Effort
 from ssl_theory.benchmarks.methods import Design, design
 from ssl_theory.benchmarks.processes import each
 from ssl_theory.benchmarks.published import Colour, Crop
-from ssl_theory.benchmarks.run import SHARES
+from ssl_theory.benchmarks.run import SHARES, refused
 from ssl_theory.learners import VAE, Fitted, SimVAE, fit
 
 IMAGES = 128  # a step, over all views
@@ -61,7 +61,7 @@ ROWS_FILE = "rows.parquet"  # of a stored part
 LEARNERS = (VAE, SimVAE)
 DONE = "done"
 
-Told = Callable[[str, str, int], None]  # (name of a part, learner, its steps so far), or (name, DONE, 0)
+Told = Callable[[str, str, int], None]  # (name of a part, learner, its steps so far), or (name, DONE or REFUSED..., 0)
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ class Run:
     device: str = "cpu"
     encoder: str = "auto"
     latent_dim: int | None = None
+    precision: str = arithmetic.EXACT
+    compiled: bool = False
 
     @property
     def design(self) -> Design:
@@ -162,7 +164,8 @@ class Part:
     @classmethod
     def all_of(cls, run: Run, grid: Grid, folder: Path) -> list[Part]:
         """Every part of the grid, stored in the folder under a name that tells all it depends on."""
-        depends = (run.splits.fingerprint(), run.usual, run.steps, run.seeds, run.device, run.design)
+        how = run.device, run.precision, run.compiled
+        depends = (run.splits.fingerprint(), run.usual, run.steps, run.seeds, *how, run.design)
         common, parts = repr(depends), []
         for where in grid.parts(run.base):
             name = cache.key({"run": common, "part": repr(where)})
@@ -253,21 +256,23 @@ def fitted(part: Part, learners: Sequence[SimVAE | VAE], steps: int, told: Told)
     checkpoint = part.beside(f"{kind}.checkpoint")
     begun = checkpoint.exists()
     try:
-        return fit(
-            learners,
-            part.run.splits.views("train", part.augmentation()),
-            steps=steps,
-            seeds=range(part.run.seeds),
-            batch_size=IMAGES // part.setting.views,
-            views=part.setting.views,
-            device=part.run.device,
-            progress=lambda done, _: told(part.name, kind, done),
-            checkpoint=checkpoint,
-        )
-    except ValueError:  # a fault of ours shows again
+        with arithmetic.products(part.run.precision):
+            return fit(
+                learners,
+                part.run.splits.views("train", part.augmentation()),
+                steps=steps,
+                seeds=range(part.run.seeds),
+                batch_size=IMAGES // part.setting.views,
+                views=part.setting.views,
+                device=part.run.device,
+                progress=lambda done, _: told(part.name, kind, done),
+                checkpoint=checkpoint,
+                compile=part.run.compiled,
+            )
+    except ValueError as error:  # a fault of ours shows again
         if not begun:
             raise
-        checkpoint.unlink()
+        told(part.name, refused(checkpoint, error), 0)
         return fitted(part, learners, steps, told)
 
 

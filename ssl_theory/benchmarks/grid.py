@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ssl_theory.benchmarks import board, cache, report, run
+from ssl_theory.benchmarks import arithmetic, board, cache, report, run
 from ssl_theory.benchmarks.cache import Result
 from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.benchmarks.progress import FINISHED, shown
@@ -39,12 +39,12 @@ class Means:
     cluster: str | None = None
     devices: int = 1
     nodes: int = 1
-    precision: str = "32-true"
+    precision: str = arithmetic.EXACT
 
     @property
     def fabric(self) -> bool:
-        """Whether trainings are divided, or in half precision."""
-        return (self.devices, self.nodes, self.precision) != (1, 1, "32-true")
+        """Whether trainings are divided, or layers compute in half precision."""
+        return not arithmetic.alone(self.devices * self.nodes, self.precision)
 
 
 def work(benches: Sequence[Bench], means: Means, command: str, *, fresh: bool = False, boards: bool = False) -> bool:

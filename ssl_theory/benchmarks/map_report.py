@@ -32,7 +32,8 @@ def write(folder: Path, name: str, rows: pd.DataFrame, run: Run, took: Effort, c
     with cache.replacing(folder / "content-map.parquet") as partial:
         rows.to_parquet(partial)
     cache.replace_text(folder / "content-map.md", markdown(rows, found, run.base, command) + "\n")
-    about = of_images(run.splits, run.usual) | made_by(took, command)
+    how = {"precision": run.precision, "compiled": run.compiled}
+    about = of_images(run.splits, run.usual) | {"settings": how} | made_by(took, command)
     cache.replace_text(folder / "provenance.json", json.dumps(about, indent=1))
     last, plane = rows["steps"].max(), at_base(found, run.base)
     along = _along(rows, run.base)

@@ -92,7 +92,9 @@ class _PartLines:
         _say(console, f"0 of {len(parts)} parts")
 
     def __call__(self, name: str, learner: str, steps: int) -> None:
-        if learner == DONE:
+        if learner.startswith(REFUSED):
+            _say(self.console, f"part {self.places[name]}: {learner}")
+        elif learner == DONE:
             self.done += 1
             _say(self.console, f"{self.done} of {len(self.places)} parts")
         elif steps in self.lengths:
@@ -109,6 +111,9 @@ class _PartBar:
         self.task = progress.add_task(self._title(), total=whole, stage="")
 
     def __call__(self, name: str, learner: str, steps: int) -> None:
+        if learner.startswith(REFUSED):  # above the bar, to stay there
+            _say(self.progress.console, learner)
+            return
         if learner == DONE:
             self.done += 1
             self.steps |= {(name, kind.__name__): self.longest for kind in LEARNERS}

@@ -183,17 +183,16 @@ def named(name: str | None, shape: tuple[int, ...]) -> Augmentation:
     return NAMED[chosen](shape)
 
 
-def chosen(name: str | None, splits: Splits, *, compiled: bool = False) -> Augmentation | Redrawing:
+def chosen(name: str | None, splits: Splits) -> Augmentation | Redrawing:
     """What makes views of this data set: the world that it comes from where it has one and no other augmentation
-    is asked for, else the augmentation of that name; `compiled` where there is colour."""
-    found = splits.world if splits.world is not None and name in (None, WORLD) else named(name, splits.shape)
-    return in_one_loop(found) if compiled else found
+    is asked for, else the augmentation of that name."""
+    return splits.world if splits.world is not None and name in (None, WORLD) else named(name, splits.shape)
 
 
-def in_one_loop(how: Augmentation | Redrawing) -> Chain:
-    """The same with its colours compiled; InputError where it has none, or no compiler can be used here."""
+def in_one_loop(how: Augmentation | Redrawing) -> Augmentation | Redrawing:
+    """The same with its colours compiled, where it has any; InputError where no compiler can be used here."""
     parts = how.parts if isinstance(how, Chain) else ()
     if not any(isinstance(part, Colour) for part in parts):
-        raise InputError("--compile makes changes of colour faster, and these views have none: leave it out.")
+        return how
     _compiled()
     return Chain(tuple(replace(part, compiled=True) if isinstance(part, Colour) else part for part in parts))

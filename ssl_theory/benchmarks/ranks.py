@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch import distributed
 
-from ssl_theory.benchmarks import run
+from ssl_theory.benchmarks import arithmetic, run
 from ssl_theory.benchmarks.errors import InputError
 from ssl_theory.learners import parallel
 from ssl_theory.learners.parallel import Fabric
@@ -19,8 +19,9 @@ from ssl_theory.learners.parallel import Fabric
 
 def launched(device: str, devices: int, nodes: int, precision: str) -> Fabric:
     """So many processes on each of so many machines; the others of this machine are started here."""
+    layers = precision if precision == arithmetic.MIXED else arithmetic.EXACT  # products are up to each training
     try:
-        return parallel.launch(accelerator=device, devices=devices, num_nodes=nodes, precision=precision)
+        return parallel.launch(accelerator=device, devices=devices, num_nodes=nodes, precision=layers)
     except Exception as error:  # Fabric's own one for a wrong configuration derives from nothing narrower
         if not isinstance(error, RuntimeError | ValueError) and type(error).__name__ != "MisconfigurationException":
             raise

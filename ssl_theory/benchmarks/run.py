@@ -22,7 +22,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from ssl_theory.benchmarks import cache, generation, measures
+from ssl_theory.benchmarks import arithmetic, cache, generation, measures
 from ssl_theory.benchmarks.augmentation import Augmentation, Redrawing
 from ssl_theory.benchmarks.cache import Result
 from ssl_theory.benchmarks.data import Splits
@@ -54,8 +54,9 @@ class Settings:
     views: int = 2
     split_seed: int = 0
     device: str = "cpu"
-    precision: str = "32-true"
+    precision: str = arithmetic.EXACT
     apart: bool = False  # each seed trained by itself, as a cluster does, which rounds otherwise
+    compiled: bool = False  # the loss as one program, which rounds otherwise too
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def evaluate(job: Job, report: Report, fabric: Fabric | None = None) -> None:
     job.entry.parent.mkdir(parents=True, exist_ok=True)
     trained = [Trained(job.method, one) for one in train(job, report, fabric)] or [Trained(job.method, None)]
     report(job.name, "examining", 1, 1)
-    with _one_thread(job.settings.device), _memory_watched(job, _smaller_examination):
+    with one_thread(job.settings.device), _memory_watched(job, _smaller_examination):
         result = _examined(job, trained)
     cache.write(job.entry, replace(result, effort=Effort.since(began, job.settings.device)))
     job.clear()
@@ -162,7 +163,8 @@ def train(job: Job, report: Report, fabric: Fabric | None = None) -> list[Fitted
     every process of several has to take part."""
     if job.method.learner is None:
         return []
-    with _one_thread(job.settings.device), _memory_watched(job, _smaller_training):
+    settings = job.settings
+    with one_thread(settings.device), arithmetic.products(settings.precision), _memory_watched(job, _smaller_training):
         return [_fitted(job, steps, report, fabric) for steps in job.lengths]
 
 
@@ -174,7 +176,7 @@ def put_together(job: Job, parts: Sequence[Sequence[Fitted]]) -> None:
 
 
 @contextmanager
-def _one_thread(device: str) -> Iterator[None]:
+def one_thread(device: str) -> Iterator[None]:
     """While it lasts, torch and the libraries below numpy have a single thread, where the CPU is what trains."""
     if torch.device(device).type != "cpu":
         yield
@@ -267,7 +269,7 @@ def _fitted(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitt
         except (ValueError, LookupError, TypeError, RuntimeError) as error:  # what a damaged file says is anything
             if short_of_memory(error):
                 raise
-            _refuse(saved, job, error, report)
+            report(job.name, refused(saved, error), 0, 1)
     begun = checkpoint.exists()
     try:
         fitted = _train(job, steps, report, fabric)
@@ -276,18 +278,18 @@ def _fitted(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitt
     except ValueError as error:  # perhaps a damaged checkpoint; a fault of ours shows again
         if not begun:
             raise
-        _refuse(checkpoint, job, error, report)
+        report(job.name, refused(checkpoint, error), 0, 1)
         fitted = _train(job, steps, report, fabric)
     if fabric is None or fabric.global_rank == 0:
         fitted.save(saved)
     return fitted
 
 
-def _refuse(file: Path, job: Job, error: Exception, report: Report) -> None:
-    """Remove what an earlier run left, and say so: training begins anew."""
+def refused(file: Path, error: Exception) -> str:
+    """Remove what an earlier run left; in words that training begins anew, and why."""
     file.unlink(missing_ok=True)
     why = " ".join(f"{type(error).__name__}: {error}".split())
-    report(job.name, f"{REFUSED} {file.name}, trained anew ({why})", 0, 1)
+    return f"{REFUSED} {file.name}, trained anew ({why})"
 
 
 def _train(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitted:
@@ -303,6 +305,7 @@ def _train(job: Job, steps: int, report: Report, fabric: Fabric | None) -> Fitte
         progress=lambda done, _: report(job.name, "training", done, job.lengths[-1]),
         checkpoint=job.beside("checkpoint"),
         fabric=fabric,
+        compile=job.settings.compiled,
     )
 
 

@@ -1,11 +1,13 @@
 """A loss, forward and backward, as one compiled program; on a GPU as CUDA graphs, which small networks need most."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+MOST = 1000  # programs that a process keeps
 Loss = Callable[..., Tensor]  # (x, noise, label=...) -> (E,)
 
 
@@ -26,12 +28,22 @@ class Compiled:
                 torch.compiler.cudagraph_mark_step_begin()
             return self.call(x, noise, **label)
         try:
-            losses = self.call(x, noise, **label)
+            with _unlimited():
+                losses = self.call(x, noise, **label)
         except Exception as error:
             warnings.warn(f"not compiled ({type(error).__name__}: {_first_line(error)}); runs as it is", stacklevel=2)
             self.call, losses = self.plain, self.plain(x, noise, **label)
         self.proven = True
         return losses
+
+
+@contextmanager
+def _unlimited() -> Iterator[None]:
+    """While it lasts torch compiles for any number of learners; of itself it runs all after the eighth as they are."""
+    import torch._dynamo  # takes seconds
+
+    with torch._dynamo.config.patch(recompile_limit=MOST):
+        yield
 
 
 def _first_line(error: Exception) -> str:

@@ -68,9 +68,9 @@ def fit(
     With `fabric` (Lightning's, launched: see `parallel.launch`) the networks' work is divided among its processes, on
     its devices and in its precision; every process returns the same members, the first one writes the checkpoint.
 
-    With `compile` the loss goes through `torch.compile(mode="reduce-overhead")`, which on a GPU records it, forward and
-    backward, as CUDA graphs. That takes some ten seconds and rounds otherwise; where it fails, for want of a compiler
-    say, a warning says so and the loss runs as it is.
+    With `compile` the loss goes through `torch.compile(mode="reduce-overhead")`: forward and backward become one
+    program, on a GPU recorded as CUDA graphs. That takes some ten seconds and rounds otherwise; where it fails, for
+    want of a compiler say, a warning says so and the loss runs as it is.
 
     >>> fitted = fit(SimCLR(latent_dim=10), world, steps=2000, seeds=range(10))
     >>> fitted.transform(x).shape  # x: (n, 16)

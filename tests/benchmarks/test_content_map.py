@@ -16,6 +16,7 @@ from ssl_theory.benchmarks import content_map, data, machine, map_report, progre
 from ssl_theory.benchmarks.augmentation import unit
 from ssl_theory.benchmarks.content_map import DONE, Grid, Part, Run, Setting
 from ssl_theory.benchmarks.published import Colour, Crop, named
+from ssl_theory.benchmarks.run import REFUSED
 from ssl_theory.learners import VAE, SimVAE, fit
 from tests.benchmarks.scans import table
 
@@ -238,7 +239,11 @@ def test_what_a_killed_part_left_damaged_is_made_anew(tmp_path, monkeypatch, los
     whole = content_map.computed([replace(part, stored=tmp_path / "whole")], 1, lambda *_: None)
     kill(part, "VAE", 8, where="examining")
     cut(part.beside("VAE.checkpoint") if lost == "checkpoint" else part.beside("VAE-2") / content_map.ROWS_FILE)
-    pd.testing.assert_frame_equal(whole, content_map.computed([part], 1, lambda *_: None))
+    said: list[str] = []
+    pd.testing.assert_frame_equal(whole, content_map.computed([part], 1, lambda _, what, __: said.append(what)))
+    refused = [what for what in said if what.startswith(REFUSED)]
+    assert len(refused) == 1
+    assert refused[0].startswith(f"{REFUSED} {part.name}.VAE.checkpoint, trained anew (ValueError: ")
 
 
 def test_lines_tell_lengths_and_parts_and_a_bar_tells_every_step(tmp_path):
@@ -246,10 +251,18 @@ def test_lines_tell_lengths_and_parts_and_a_bar_tells_every_step(tmp_path):
     said, lines = StringIO(), StringIO()
     bar = rich.progress.Progress(console=Console(file=said))
     tellers = progress._PartLines(Console(file=lines), parts), progress._PartBar(bar, parts)
-    for words in ((parts[1].name, DONE, 0), (parts[0].name, "VAE", 2), (parts[0].name, "VAE", 3)):
+    lost = f"{REFUSED} a.checkpoint, trained anew (ValueError: expected [3])"
+    for words in (
+        (parts[1].name, DONE, 0),
+        (parts[0].name, "VAE", 2),
+        (parts[0].name, lost, 0),
+        (parts[0].name, "VAE", 3),
+    ):
         for tell in tellers:
             tell(*words)
-    assert lines.getvalue() == "0 of 2 parts\n1 of 2 parts\npart 1: VAE, 2 of 8 steps\n"
+    told = ["0 of 2 parts", "1 of 2 parts", "part 1: VAE, 2 of 8 steps", f"part 1: {lost}"]
+    assert lines.getvalue().splitlines() == told
+    assert said.getvalue() == f"{lost}\n"
     (task,) = bar.tasks
     assert (task.completed, task.total) == (16 + 3, 32)
     assert (task.description, task.fields["stage"]) == ("1 of 2 parts", "VAE 3/8")
@@ -296,3 +309,23 @@ def test_bad_input_is_one_line(wrong, capsys):
         main(["map", *wrong])
     assert stopped.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_map_trains_in_the_arithmetic_and_the_program_it_was_asked_for(tmp_path, monkeypatch):
+    seen = []
+
+    def watched(*arguments, compile, **options):
+        seen.append((torch.get_float32_matmul_precision(), compile))
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(content_map, "fit", watched)
+    monkeypatch.setattr(content_map, "examined", lambda *_: seen.append(torch.get_float32_matmul_precision()) or {})
+    plain = digits(1)
+    other = replace(plain, precision="32-medium", compiled=True)
+    for run in (plain, other):
+        part = Part.all_of(run, ONE, tmp_path)[0]
+        with pytest.raises(ValueError, match="concatenate"):  # of no measure there are no rows
+            content_map.compute(part, lambda *_: None)
+    assert seen == [("highest", False), "highest", ("medium", True), "highest"]
+    names = {Part.all_of(run, ONE, tmp_path)[0].name for run in (plain, other, replace(plain, compiled=True))}
+    assert len(names) == 3

@@ -235,7 +235,9 @@ def test_of_views_that_are_chosen_the_colours_alone_are_compiled(monkeypatch):
     monkeypatch.setattr(published, "_compiled", lambda: jitter.jittered)
     grey = load("digits")
     coloured = replace(grey, train=replace(grey.train, pixels=grey.train.pixels.expand(-1, 3, -1, -1)))
-    plain, fast = (published.chosen("crop-colour", coloured, compiled=c) for c in (False, True))
+    plain = published.chosen("crop-colour", coloured)
+    fast = published.in_one_loop(plain)
+    assert isinstance(plain, Chain)
     assert isinstance(fast, Chain)
     assert fast.parts == (plain.parts[0], Colour(compiled=True))
     assert plain.parts[1] == Colour()
@@ -243,8 +245,8 @@ def test_of_views_that_are_chosen_the_colours_alone_are_compiled(monkeypatch):
     images = coloured.train[torch.arange(4)].pixels / 255
     torch.testing.assert_close(fast.apply(images, style), plain.apply(images, style), atol=1e-5, rtol=0)
     for splits, name in ((grey, None), (coloured, "crop")):
-        with pytest.raises(InputError, match="these views have none: leave it out"):
-            published.chosen(name, splits, compiled=True)
+        without = published.chosen(name, splits)
+        assert published.in_one_loop(without) is without
 
 
 def test_views_to_be_compiled_are_refused_where_there_is_no_compiler(monkeypatch):

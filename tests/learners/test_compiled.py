@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo
 
 from ssl_theory.learners import SimCLR, SimVAE, fit
+from ssl_theory.learners.compiled import MOST
 from tests.learners.toy import FEW, SMALL, Toy
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,20 @@ def test_without_a_compiler_the_loss_runs_as_it_is_and_says_so_in_one_line(no_co
         found = train(compile=True)
     assert len(said) == 1
     assert found.history.equals(train().history)
+
+
+def test_as_many_learners_are_compiled_as_there_are(monkeypatch):
+    """Of itself torch would compile eight and run the others as they are."""
+    limits = []
+
+    def compiled(loss, mode):
+        return lambda *a, **k: limits.append(torch._dynamo.config.recompile_limit) or loss(*a, **k)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    usual = torch._dynamo.config.recompile_limit
+    train(compile=True, steps=3)
+    assert usual < 100
+    assert limits == [MOST, usual, usual]
 
 
 def test_a_fault_of_the_loss_itself_is_not_taken_for_the_compilers(no_compiler):

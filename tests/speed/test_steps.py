@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from speed import benchmarks, steps, views
+from ssl_theory.benchmarks import arithmetic
 
 
 @pytest.fixture
@@ -53,10 +54,10 @@ def test_a_machine_that_slows_down_changes_no_ratio(clock):
 
 
 def test_the_fastest_arithmetic_is_one_whose_gradient_is_near():
-    took = {name: [1.0 + number] for number, name in enumerate(reversed(steps.ARITHMETICS))}
-    errors = dict.fromkeys(steps.ARITHMETICS, 1e-7)
-    assert steps.fastest(took, errors) == "bf16 autocast"
-    assert steps.fastest(took, errors | {"bf16 autocast": 2 * steps.MOST_ERROR}) == "float32, matmul precision medium"
+    took = {name: [1.0 + number] for number, name in enumerate(reversed(arithmetic.PRODUCTS))} | {steps.BARE: [9.0]}
+    errors = dict.fromkeys(arithmetic.PRODUCTS, 1e-7)
+    assert steps.fastest(took, errors) == "bf16-mixed"
+    assert steps.fastest(took, errors | {"bf16-mixed": 2 * arithmetic.MOST_ERROR}) == "32-medium"
 
 
 def test_the_report_says_the_command_that_was_run(monkeypatch, tmp_path):
