@@ -9,7 +9,7 @@ the same kind: a float, or `(E,)`. A member that holds NaN answers NaN and leave
   `conditional_information`: what h and z tell of content and style
 - `collapse`: `retained_style`, collapse ratios, `effective_rank`; `neural_collapse`: `spectrum` within and between
   classes, `nc1`, `cdnv`, `etf_distance`, `norm_variation`, `self_duality`; `dimensions`: `lidar`, `alpha_req`, ...
-- `clustering`: `mixture_clustering`, `kmeans_clustering` and their scores, `components_by_bic`
+- `clustering`: `mixture_clustering`, `kmeans_clustering` and their scores, `mixture_assignment`, `components_by_bic`
 - `geometry`: alignment, uniformity, tolerance, norms; `cka`, `procrustes`, `pairwise`; `pmi_fit`, `fitted_temperature`
 - `identifiability`: `affine_r2`, `block_r2`, `mcc`, `dci`
 - `projection`: `along`, `profile_along` the layers of a head; `singular_values`, `style_variance_by_direction`,
@@ -24,6 +24,7 @@ from ssl_theory.analysis.clustering import (
     components_by_bic,
     hungarian_accuracy,
     kmeans_clustering,
+    mixture_assignment,
     mixture_clustering,
     purity,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "kmeans_clustering",
     "lidar",
     "mcc",
+    "mixture_assignment",
     "mixture_clustering",
     "mixture_target_information",
     "nc1",

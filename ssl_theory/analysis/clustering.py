@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits
 from ssl_theory.analysis.ensemble import Array, Score, answer, as_tensor, cleared, finite, labels_of, members, varying
 
 COVARIANCES = ("full", "tied", "diag", "spherical")
+Assign = Callable[[np.ndarray, np.ndarray], np.ndarray]  # points to fit to, points to assign -> their clusters
 
 
 class Clustering(NamedTuple):
@@ -127,13 +128,36 @@ def mixture_clustering(
 
     Source: Dempster, Laird, Rubin (1977).
     """
-    _check_starts(restarts, covariance)
-    candidates = tuple(classes) if isinstance(classes, Iterable) else (classes,)
-
-    def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
-        return _mixture(fit_on, candidates, seed, restarts, covariance, regularisation).predict(score_on)
-
+    assign, candidates = _by_mixture(classes, seed, restarts, covariance, regularisation)
     return _scored(assign, train, test, labels, candidates)
+
+
+def mixture_assignment(
+    train: Array,
+    test: Array,
+    classes: int | tuple[int, ...],
+    seed: int = 0,
+    *,
+    restarts: int = 3,
+    covariance: str = "full",
+    regularisation: float = 1e-4,
+) -> Array:
+    """The component that each test point falls to, where `mixture_clustering` says how well they agree with labels.
+
+    Returns:
+        `(m,)` or `(E, m)`, whole numbers from 0 on; -1 for members that hold NaN.
+
+    Source: Dempster, Laird, Rubin (1977).
+
+    Example:
+        >>> mixture_assignment(np.array([[0.0], [0.1], [5.0], [5.1]]), np.array([[0.2], [0.3], [4.0]]), 2).tolist()
+        [1, 1, 0]
+    """
+    assign, candidates = _by_mixture(classes, seed, restarts, covariance, regularisation)
+    x, y, keep = _fitting(train, test, candidates)
+    found = [assign(*pair) if ok else np.full(y.shape[1], -1) for *pair, ok in zip(x, y, keep.tolist(), strict=True)]
+    assigned = torch.as_tensor(np.stack(found), dtype=torch.int64, device=keep.device)
+    return answer(assigned, train)
 
 
 def kmeans_clustering(
@@ -205,28 +229,47 @@ def _quietly(model: Any, x: np.ndarray) -> Any:
         return model.fit(x)
 
 
-def _scored(
-    assign: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    train: Array,
-    test: Array,
-    labels: Array,
-    candidates: tuple[int, ...],
-) -> Clustering:
+def _by_mixture(
+    classes: int | tuple[int, ...], seed: int, restarts: int, covariance: str, regularisation: float
+) -> tuple[Assign, tuple[int, ...]]:
+    """What fits a mixture to some points and assigns others, and its numbers of components."""
+    _check_starts(restarts, covariance)
+    candidates = tuple(classes) if isinstance(classes, Iterable) else (classes,)
+
+    def assign(fit_on: np.ndarray, score_on: np.ndarray) -> np.ndarray:
+        return _mixture(fit_on, candidates, seed, restarts, covariance, regularisation).predict(score_on)
+
+    return assign, candidates
+
+
+def _fitting(train: Array, test: Array, candidates: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+    """Train and test points `(E, n, d)`, `(E, m, d)` that go together, in the scale of train, and which members hold no
+    NaN."""
     a, b = members(train, "train"), members(test, "test")
     if a.shape[::2] != b.shape[::2]:
         raise ValueError(f"test: expected members and width of train {tuple(a.shape)}, found {tuple(b.shape)}")
-    k = labels_of(labels, b).cpu().numpy()
     if not candidates:
         raise ValueError("classes: expected a number of components or candidates, found none")
     _check_count(min(candidates), a.shape[1])
     _check_count(max(candidates), a.shape[1])
     keep = finite(a, b)
-    points = zip(*_scaled(a, b, varying(cleared(a, keep), train)), strict=True)
+    return *_scaled(a, b, varying(cleared(a, keep), train)), keep
+
+
+def _scored(
+    assign: Assign,
+    train: Array,
+    test: Array,
+    labels: Array,
+    candidates: tuple[int, ...],
+) -> Clustering:
+    x, y, keep = _fitting(train, test, candidates)
+    k = labels_of(labels, torch.as_tensor(y)).cpu().numpy()
     rows = [
-        _agreement(k[e], assign(x, y), y) if keep[e] else [float("nan")] * len(Clustering._fields)
-        for e, (x, y) in enumerate(points)
+        _agreement(k[e], assign(x[e], y[e]), y[e]) if keep[e] else [float("nan")] * len(Clustering._fields)
+        for e in range(len(x))
     ]
-    columns = torch.tensor(rows, dtype=torch.float64, device=a.device).T
+    columns = torch.tensor(rows, dtype=torch.float64, device=keep.device).T
     return Clustering(*[answer(column, train) for column in columns])
 
 

@@ -16,11 +16,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from ssl_theory.analysis.clustering import mixture_clustering
+from ssl_theory.analysis.clustering import hungarian_accuracy, mixture_assignment
 from ssl_theory.analysis.probes import accuracy, held_out_classes, held_out_predictions, r2
 from ssl_theory.benchmarks.augmentation import ImageViews, unit
 from ssl_theory.benchmarks.data import Images
@@ -29,6 +29,11 @@ from ssl_theory.benchmarks.examination import Examination
 NEIGHBOURS = (1, 5, 15, 45)
 CLASS_PROBES = ("linear", "mlp")
 NUMBER_PROBES = ("linear", "nonlinear")
+CLUSTER_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
+    "gmm_accuracy": hungarian_accuracy,
+    "nmi": normalized_mutual_info_score,
+    "ari": adjusted_rand_score,
+}
 DECODER: dict[str, Any] = {
     "hidden": (256, 256),
     "steps": 400,
@@ -52,24 +57,30 @@ def plain(transform: Transform, exam: Examination) -> tuple[Float[Tensor, "E n d
     return transform(unit(exam.train.pixels)), transform(unit(exam.test.pixels))
 
 
-def content(train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], exam: Examination, k: int) -> pd.DataFrame:
-    """Accuracy of three probes and of clusters on the test images; columns aspect, measure, target, member,
-    value."""
+def clusters(train: Float[Tensor, "E n d"], test: Float[Tensor, "E m d"], exam: Examination) -> Int[Tensor, "E m"]:
+    """To which of as many Gaussian components as classes each test image falls; -1 in members that diverged."""
+    return torch.as_tensor(mixture_assignment(train, test, exam.classes))
+
+
+def content(
+    train: Float[Tensor, "E n d"],
+    test: Float[Tensor, "E m d"],
+    exam: Examination,
+    k: int,
+    assigned: Int[Tensor, "E m"],
+) -> pd.DataFrame:
+    """Accuracy of three probes on the test images, and how well the clusters that these are `assigned` to agree with
+    their labels; columns aspect, measure, target, member, value."""
     rows = [
         rows_of("content", probe, "label", _accuracy(train, exam.train, test, exam.test, kind=probe))
         for probe in CLASS_PROBES
     ]
     neighbours = _accuracy(train, exam.train, test, exam.test, kind="knn", ks=[k])
-    clusters = mixture_clustering(train, test, exam.test.labels, exam.classes)
-    rows += [
-        rows_of("content", name, "label", values)
-        for name, values in (
-            ("knn", neighbours),
-            ("gmm_accuracy", clusters.accuracy),
-            ("nmi", clusters.nmi),
-            ("ari", clusters.ari),
-        )
-    ]
+    rows.append(rows_of("content", "knn", "label", neighbours))
+    labels = exam.test.labels.cpu().numpy()
+    for name, agreement in CLUSTER_SCORES.items():
+        scores = [agreement(labels, one) if (one >= 0).all() else math.nan for one in assigned.cpu().numpy()]
+        rows.append(rows_of("content", name, "label", torch.tensor(scores, dtype=torch.float64)))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -77,20 +88,15 @@ def _accuracy(train: Tensor, fitted: Images, test: Tensor, scored: Images, **key
     return accuracy(train, fitted.labels, test=(test, scored.labels), **keywords)
 
 
-def confusion(
-    train: Float[Tensor, "n d"], test: Float[Tensor, "m d"], labels: Int[Tensor, " m"], classes: int
-) -> np.ndarray:
+def confusion(assigned: Int[Tensor, " m"], labels: Int[Tensor, " m"], classes: int) -> np.ndarray:
     """Test images of each class (rows) in each cluster (columns), `(classes, classes)`, clusters in the order that
-    matches classes best: the diagonal over the sum is `mixture_clustering`'s accuracy of this member.
+    matches classes best: the diagonal over the sum is the clusters' accuracy. NaN for a member that diverged.
     """
-    if not bool(train.isfinite().all() and test.isfinite().all()):
+    if (assigned < 0).any():
         return np.full((classes, classes), np.nan)
-    mean, scale = train.double().mean(0), train.double().var(0, correction=0).mean().sqrt()
-    fitted, scored = ((r.double() - mean).div(scale if scale > 0 else torch.inf).cpu().numpy() for r in (train, test))
-    mixture = GaussianMixture(classes, n_init=3, random_state=0, reg_covar=1e-4).fit(fitted)
     # an image of each class in each cluster too many, so that none is missing, and taken off again
     known, every = np.arange(classes).repeat(classes), np.tile(np.arange(classes), classes)
-    said = np.concatenate([labels.cpu().numpy(), known]), np.concatenate([mixture.predict(scored), every])
+    said = np.concatenate([labels.cpu().numpy(), known]), np.concatenate([assigned.cpu().numpy(), every])
     counts = contingency_matrix(*said) - 1
     return counts[:, linear_sum_assignment(counts, maximize=True)[1]]
 

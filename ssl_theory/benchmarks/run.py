@@ -345,8 +345,10 @@ def _layer(chosen: Trained, layer: str, exam: Examination, k: int) -> Part:
     """What one layer kept, the images decoded from it, and its clusters."""
     transform = chosen.transform(exam, layer)
     train, test = measures.plain(transform, exam)
-    rows = [measures.content(train, test, exam, k), measures.style(transform, exam), measures.known(train, test, exam)]
-    arrays = {f"confusion-{layer}": measures.confusion(train[0], test[0], exam.test.labels, exam.classes)}
+    clusters = measures.clusters(train, test, exam)
+    rows = [measures.content(train, test, exam, k, clusters), measures.style(transform, exam)]
+    rows.append(measures.known(train, test, exam))
+    arrays = {f"confusion-{layer}": measures.confusion(clusters[0], exam.test.labels, exam.classes)}
     if chosen.fitted is not None:
         errors, images = measures.decoded(transform, exam)
         rows.append(errors)

@@ -16,6 +16,7 @@ from ssl_theory.analysis.clustering import (
     components_by_bic,
     hungarian_accuracy,
     kmeans_clustering,
+    mixture_assignment,
     mixture_clustering,
     purity,
 )
@@ -219,3 +220,21 @@ def test_partitions_that_are_none_are_refused_in_one_line():
         with pytest.raises(ValueError, match=message) as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def test_assignments_are_those_that_are_scored():
+    """Of several members, of one, and of one that is lost."""
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.arange(60) % 3
+    points = torch.randn(2, 60, 2, generator=generator) + 8 * torch.eye(3, 2)[labels]
+    found, scores = mixture_assignment(points, points, 3), mixture_clustering(points, points, labels, 3)
+    assert found.shape == (2, 60)
+    assert found.unique().tolist() == [0, 1, 2]
+    torch.testing.assert_close(torch.as_tensor(hungarian_accuracy(labels, found)), scores.accuracy)
+    alone = mixture_assignment(points[1].numpy(), points[1].numpy(), (1, 3))
+    assert isinstance(alone, np.ndarray)
+    assert alone.tolist() == found[1].tolist()
+    points[0, 0, 0] = torch.nan
+    lost = mixture_assignment(points, points, 3)
+    assert (lost[0] == -1).all()
+    assert lost[1].tolist() == found[1].tolist()

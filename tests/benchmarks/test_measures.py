@@ -1,7 +1,6 @@
 """Probes learn on train and are scored on test: crafted representations get the scores that they must."""
 
 import math
-from argparse import Namespace
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,6 @@ from ssl_theory.benchmarks.data import Images, Splits
 from ssl_theory.benchmarks.examination import Examination
 
 CLASSES, FACTORS = 3, ("shift_x", "rotation")
-NONE = torch.full((1,), torch.nan)
 
 
 def images(n: int, seed: int, turned: int = 0) -> Images:
@@ -42,7 +40,8 @@ def exam(turned: int = 0) -> Examination:
 
 
 def content_of(transform, exam, k: int = 5):
-    return measures.content(*measures.plain(transform, exam), exam, k)
+    train, test = measures.plain(transform, exam)
+    return measures.content(train, test, exam, k, measures.clusters(train, test, exam))
 
 
 def two_members(x: torch.Tensor) -> torch.Tensor:
@@ -193,8 +192,12 @@ def test_confusion_is_the_matching_that_the_accuracy_counts(turned):
     one = exam(turned)
     train, test = measures.plain(two_members, one)
     scores = mixture_clustering(train, test, one.test.labels, CLASSES)
+    clusters = measures.clusters(train, test, one)
+    told = measures.content(train, test, one, 1, clusters)
+    for name, score in (("gmm_accuracy", scores.accuracy), ("nmi", scores.nmi), ("ari", scores.ari)):
+        assert values(told, measure=name) == score.tolist()
     for member in (0, 1):
-        counts = measures.confusion(train[member], test[member], one.test.labels, CLASSES)
+        counts = measures.confusion(clusters[member], one.test.labels, CLASSES)
         assert counts.sum() == 90
         assert counts.sum(1).tolist() == [30, 30, 30]
         assert counts.trace() / 90 == pytest.approx(float(scores.accuracy[member]))
@@ -203,22 +206,29 @@ def test_confusion_is_the_matching_that_the_accuracy_counts(turned):
 def test_neighbours_are_as_many_as_were_chosen(monkeypatch):
     """One image of class 0, next to it those that are asked about, and farther off seven of class 1."""
     monkeypatch.setattr(measures, "CLASS_PROBES", ())
-    monkeypatch.setattr(measures, "mixture_clustering", lambda *_: Namespace(accuracy=NONE, nmi=NONE, ari=NONE))
     blank = torch.zeros(8, 1, 2, 3, dtype=torch.uint8)
     known = replace(
         exam(), train=Images(blank, (torch.arange(8) > 0).long()), test=Images(blank[:2], torch.zeros(2).long())
     )
     points = (torch.arange(8.0) > 0).float()[None, :, None], torch.full((1, 2, 1), 0.1)
+    clusters = torch.zeros(1, 2, dtype=torch.int64)
     for k, right in ((1, 1.0), (5, 0.0)):
-        assert values(measures.content(*points, known, k), measure="knn") == [right]
+        assert values(measures.content(*points, known, k, clusters), measure="knn") == [right]
 
 
 def test_confusion_of_a_diverged_and_of_a_constant_member():
-    labels = exam().test.labels
-    lost = measures.confusion(torch.full((120, 2), torch.nan), torch.zeros(90, 2), labels, CLASSES)
-    assert math.isnan(lost.sum())
-    points = torch.randn(120, 2, generator=torch.Generator().manual_seed(0))
-    missing = measures.confusion(points, points[:30], torch.zeros(30, dtype=torch.int64), CLASSES)
+    one = exam()
+    points = torch.randn(2, 120, 2, generator=torch.Generator().manual_seed(0))
+    points[0, 3] = torch.nan
+    clusters = measures.clusters(points, torch.zeros(2, 90, 2), one)
+    assert math.isnan(measures.confusion(clusters[0], one.test.labels, CLASSES).sum())
+    told = measures.content(points, points[:, :90], one, 1, clusters)
+    for name in measures.CLUSTER_SCORES:
+        lost, kept = values(told, measure=name)
+        assert math.isnan(lost)
+        assert not math.isnan(kept)
+    found = measures.clusters(points[1:], points[1:, :30], one)[0]
+    missing = measures.confusion(found, torch.zeros(30, dtype=torch.int64), CLASSES)
     assert missing.sum(1).tolist() == [30, 0, 0]  # classes that no test image has
 
 

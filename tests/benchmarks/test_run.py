@@ -256,7 +256,7 @@ def test_best_choice_by_mean_over_members():
 @pytest.fixture
 def noted(monkeypatch):
     """What is asked of each measure: representations, k and clusters in order. Nothing is computed but their means."""
-    asked: dict[str, list] = {"scored": [], "content": [], "confusion": []}
+    asked: dict[str, list] = {"scored": [], "content": [], "clusters": [], "confusion": []}
 
     def note(name, *arguments):
         asked[name].append(arguments)
@@ -267,8 +267,14 @@ def noted(monkeypatch):
         return torch.zeros(len(ks), 2)
 
     monkeypatch.setattr(measures, "neighbour_accuracies", scored)
-    monkeypatch.setattr(measures, "content", lambda train, test, _, k: note("content", train, test, k))
-    monkeypatch.setattr(measures, "confusion", lambda *a: asked["confusion"].append(a[:2]) or np.zeros((3, 3)))
+
+    def clusters(train, test, _):
+        asked["clusters"].append((train, test))
+        return test[..., 0]
+
+    monkeypatch.setattr(measures, "clusters", clusters)
+    monkeypatch.setattr(measures, "content", lambda train, test, _, k, found: note("content", train, test, found, k))
+    monkeypatch.setattr(measures, "confusion", lambda found, *_: asked["confusion"].append(found) or np.zeros((3, 3)))
     monkeypatch.setattr(measures, "style", lambda *_: pd.DataFrame())
     monkeypatch.setattr(measures, "decoded", lambda *_: (pd.DataFrame(), torch.zeros(3, 1, 4, 4)))
     monkeypatch.setattr(generation, "judged", lambda *_: (pd.DataFrame(), None))
@@ -291,9 +297,11 @@ def test_length_and_k_that_were_chosen_are_those_examined_at_every_layer(tmp_pat
     kept = [
         [chosen.transform(unit(part.pixels), layer=layer) for part in (exam.train, exam.test)] for layer in made.layers
     ]
-    assert_close([asked[:2] for asked in noted["content"]], kept)
+    assert_close([list(asked) for asked in noted["clusters"]], kept)
+    assert_close([list(asked[:2]) for asked in noted["content"]], kept)
+    assert_close([found for *_, found, _ in noted["content"]], [test[..., 0] for _, test in kept])
     assert [k for *_, k in noted["content"]] == [measures.NEIGHBOURS[1]] * len(made.layers)
-    assert_close(noted["confusion"], [[part[0] for part in parts] for parts in kept])  # of the first member
+    assert_close(noted["confusion"], [test[0, :, 0] for _, test in kept])  # of the first member
     means = result.rows[result.rows["aspect"] == "content"].groupby("layer", sort=False)["value"].apply(list)
     np.testing.assert_allclose([*means], [train.mean((1, 2)) for train, _ in kept], rtol=1e-6)
     choice = result.rows[result.rows["aspect"] == "choice"].set_index("measure")["value"]
