@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -36,6 +36,7 @@ MOST_ERROR = 1e-2  # of a gradient, as a share of that in float64: what is faste
 VIEWS = 2
 WORTH = 0.05
 ROUNDS, SECONDS = 5, 0.2  # rounds in which all have their turn, and what a turn takes at least
+PATIENCE = 30  # seconds for all rounds; what takes longer has fewer
 
 
 @contextmanager
@@ -118,8 +119,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class Trial:
-    """Of every arithmetic that can be had here, on a learner's own networks; takes seconds, with ResNets on a CPU a
-    minute."""
+    """Of every arithmetic that can be had here, on a learner's own networks; takes seconds, with ResNets on a CPU
+    minutes."""
 
     learner: Learner
     shape: tuple[int, ...]
@@ -171,19 +172,18 @@ def alone(devices: int, precision: str) -> bool:
     return devices == 1 and precision != MIXED
 
 
-def in_turn(steps: dict[str, Step], device: str) -> dict[str, list[float]]:
+def in_turn(steps: Mapping[str, Callable[[], None]], device: str) -> dict[str, list[float]]:
     """Seconds of a step of each, round by round, so that a machine whose pace changes changes it for all of them."""
+    first = {name: _seconds(step, 1, device) for name, step in steps.items() for _ in range(2)}  # of two the second
     took: dict[str, list[float]] = {name: [] for name in steps}
-    counts = {name: max(1, round(SECONDS / _seconds(step, 2, device))) for name, step in steps.items()}
-    for _ in range(ROUNDS):
+    for _ in range(max(1, min(ROUNDS, int(PATIENCE / sum(first.values()))))):
         for name, step in steps.items():
-            took[name].append(_seconds(step, counts[name], device))
+            took[name].append(_seconds(step, max(1, round(SECONDS / first[name])), device))
     return took
 
 
-def _seconds(step: Step, count: int, device: str) -> float:
-    """Of one of so many steps, after one that is not counted."""
-    step()
+def _seconds(step: Callable[[], None], count: int, device: str) -> float:
+    """Of one of so many steps."""
     _wait(device)
     began = time.perf_counter()
     for _ in range(count):

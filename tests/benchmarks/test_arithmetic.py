@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
@@ -92,14 +93,31 @@ def test_half_precision_errs_more_than_float32_and_less_than_is_allowed():
     assert errors[0] < 1e-5 < 1e-4 < errors[1] < arithmetic.MOST_ERROR
 
 
-def test_turns_are_timed_and_products_come_back():
+def test_steps_are_steps_and_products_come_back():
     step = arithmetic.Step(LEARNER, (1, 5, 5), 8, "cpu", precision="32-medium")
     before = [p.clone() for p in step.modules.parameters()]
-    took = arithmetic.in_turn({"a": step}, "cpu")["a"]
-    assert len(took) == arithmetic.ROUNDS
-    assert all(0 < seconds < 1 for seconds in took)
+    step()
     assert any((a != b).any() for a, b in zip(before, step.modules.parameters(), strict=True))
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize(("cost", "rounds", "each"), [(0.001, 5, 200), (0.05, 5, 4), (4.0, 2, 1), (99.0, 1, 1)])
+def test_steps_take_turns_as_long_as_there_is_patience(monkeypatch, cost, rounds, each):
+    """The first step of all takes long, which does not count."""
+    now, done = [0.0], list[str]()
+
+    def step(name: str, seconds: float):
+        def take() -> None:
+            done.append(name)
+            now[0] += seconds * (50 if len(done) == 1 else 1)
+
+        return take
+
+    monkeypatch.setattr(arithmetic, "time", Namespace(perf_counter=lambda: now[0]))
+    took = arithmetic.in_turn({"a": step("a", cost), "b": step("b", 2 * cost)}, "cpu")
+    assert took == {"a": pytest.approx([cost] * rounds), "b": pytest.approx([2 * cost] * rounds)}
+    assert done[:4] == ["a", "a", "b", "b"]
+    assert done[4:] == (["a"] * each + ["b"] * max(1, each // 2)) * rounds
 
 
 def test_what_was_found_is_found_again_whatever_the_time_says(tmp_path, monkeypatch):
