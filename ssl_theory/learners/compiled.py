@@ -1,11 +1,13 @@
 """A loss, forward and backward, as one compiled program; on a GPU as CUDA graphs, which small networks need most."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+from ssl_theory.learners.memory import Buffer
 
 MOST = 1000  # programs that a process keeps
 Loss = Callable[..., Tensor]  # (x, noise, label=...) -> (E,)
@@ -17,15 +19,18 @@ class Compiled:
     Any failure counts, since compilers raise many kinds: a fault of the loss itself comes again without the compiler.
     """
 
-    def __init__(self, loss: Loss) -> None:
-        self.plain = loss
+    def __init__(self, loss: Loss, kept: Sequence[Buffer] = ()) -> None:
+        self.plain, self.kept = loss, kept  # what the loss replaces: queues, banks, centres
         self.call: Loss = torch.compile(loss, mode="reduce-overhead")
         self.proven = False
 
     def __call__(self, x: Tensor, noise: Tensor | None, **label: Tensor) -> Tensor:
         if self.proven:
-            if x.is_cuda:
-                torch.compiler.cudagraph_mark_step_begin()
+            if not x.is_cuda:
+                return self.call(x, noise, **label)
+            for buffer in self.kept:  # a graph's next run writes where what it made before lies
+                buffer.value = buffer.value.clone()
+            torch.compiler.cudagraph_mark_step_begin()
             return self.call(x, noise, **label)
         try:
             with _unlimited():

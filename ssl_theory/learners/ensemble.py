@@ -24,6 +24,7 @@ from ssl_theory.learners.compiled import Compiled, Loss
 from ssl_theory.learners.fitted import Fitted, build
 from ssl_theory.learners.learner import Learner
 from ssl_theory.learners.members import Members
+from ssl_theory.learners.memory import Buffer
 from ssl_theory.learners.parallel import ALONE, Fabric, Ranks
 from ssl_theory.learners.pieces import Pieces
 from ssl_theory.learners.streams import Batch, Sampler, Streams
@@ -117,7 +118,6 @@ class Training:
         self.members, self.device, self.log_every, self.ranks = members, device, log_every, ranks
         learner, seeds = members.stacked(device, dtype), members.seeds
         self.learner = learner
-        self.loss: Loss = Compiled(self._loss) if compile else self._loss
         self.streams = Streams(
             _placed(samplers, device),
             seeds,
@@ -129,6 +129,8 @@ class Training:
             dtype=dtype,
         )
         self.modules = build(learner, self.streams.shape, seeds).to(device=device, dtype=dtype)
+        kept = [module for module in self.modules.modules() if isinstance(module, Buffer)]
+        self.loss: Loss = Compiled(self._loss, kept) if compile else self._loss
         self.pieces = Pieces(self.modules, able=ranks.size == 1 and not compile)
         self.parameters = [p for p in self.modules.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.parameters, lr=learner.learning_rate, fused=True)

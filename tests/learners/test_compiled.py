@@ -73,11 +73,11 @@ def test_a_run_goes_on_only_as_it_began(no_compiler, tmp_path):
 
 COMPARISON = """
 import torch
-from ssl_theory.learners import SimCLR, SimVAE, fit
-from tests.learners.toy import SMALL, Toy
+from ssl_theory.learners import DINO, MoCo, SimCLR, SimVAE, fit
+from tests.learners.toy import SMALL, STEADY, Toy
 
 torch.set_num_threads(1)
-for learner in (SimVAE(**SMALL), SimCLR(**SMALL)):
+for learner in (SimVAE(**SMALL), SimCLR(**SMALL), MoCo(**STEADY, queue=40), DINO(**STEADY, prototypes=8)):
     plain, compiled = (
         fit(learner, Toy(), steps=6, seeds=(5, 2), batch_size=16, log_every=1, dtype=torch.float64, compile=way).history
         for way in (False, True)
@@ -92,5 +92,5 @@ def test_a_compiled_loss_is_the_loss():
     done = subprocess.run([sys.executable, "-c", COMPARISON], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "not compiled" not in done.stderr
     differences = [float(line) for line in done.stdout.split()]
-    assert len(differences) == 2
+    assert len(differences) == 4
     assert max(differences) < 1e-9
