@@ -5,14 +5,16 @@
 
     augmentation  images a second: ours in batches, and one image at a time through PIL (crop and resize, flip; for
                   colour also brightness, contrast, saturation and hue) on the same cores. Both begin at decoded bytes
-                  in memory and end at float tensors, drawing the style included. Excluded: reading and decoding
-                  files, collating PIL's images and sending them between processes.
+                  in memory and end at float tensors, drawing the style included; both have their turn within each
+                  repeat, and ratios are medians of those within repeats. Excluded: reading and decoding files,
+                  collating PIL's images and sending them between processes.
     step          milliseconds a step of SimVAE with an MLP 784-512-256 and d = 10, 64 images of 2 views: forward,
                   backward and fused Adam alone on fixed tensors; a loop as one would write it; `fit` from bytes to
                   parameters; the bare step in faster arithmetic, with the error of its gradient against float64;
                   `fit` in the fastest of these whose gradient errs by 1e-2 at most, and compiled too (`ssl-bench
                   --precision fastest --compile`). All are timed in turn within each repeat, and what one took over
-                  another is a median of ratios within repeats. Excluded: imports, compiling, and first calls.
+                  another is a median of ratios within repeats. Every measurement begins at the same weights. Excluded:
+                  imports, compiling, and first calls.
     resnet        views a second through ResNet-18 encoder and decoder at 32 x 32, and its arithmetic a second beside
                   a large matrix product's. Fixed tensors; slow without a GPU, hence only where asked for.
 

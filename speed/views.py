@@ -9,6 +9,8 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -17,13 +19,14 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from ssl_theory.benchmarks.augmentation import AugmentedImages, Chain
+from ssl_theory.benchmarks.augmentation import Augmentation, AugmentedImages, Chain
 from ssl_theory.benchmarks.data import Images
 from ssl_theory.benchmarks.published import Colour, Crop
 
 Row = dict[str, Any]
 SIZES = ((28, 1), (32, 3), (64, 3), (256, 3))  # pixels, channels
 VIEWS = 2
+PIL = "PIL, image by image"
 
 
 def made(n: int, size: int, channels: int, seed: int = 0) -> Images:
@@ -99,33 +102,50 @@ def augmentation(options: argparse.Namespace) -> Iterator[Row]:
             ours["ours, Colour(compiled=True)"] = Chain((crop, Colour(compiled=True)))
         for threads in options.threads:
             torch.set_num_threads(threads)
-            pil = pil_rate(n, size, channels, threads, options.repeats)
-            yield views_row("PIL, image by image", size, channels, threads, pil, pil)
-            for name, how in ours.items():
-                data = AugmentedImages(made(n, size, channels), how).to(options.device)
-                generator = torch.Generator(options.device).manual_seed(0)
-                draw = partial(data.sample, n // VIEWS, views=VIEWS, generator=generator)
-                rate = n // VIEWS * VIEWS / seconds(draw, options.repeats, options.device)
-                yield views_row(name, size, channels, threads, rate, pil)
+            with pil(n, size, channels, threads) as plain:
+                made_by = {PIL: plain} | {name: drawing(n, size, channels, how, options) for name, how in ours.items()}
+                took = in_turn({name: made.call for name, made in made_by.items()}, options.repeats, options.device)
+            rates = {name: [made_by[name].images / each for each in times] for name, times in took.items()}
+            for name in rates:
+                yield views_row(name, size, channels, threads, rates)
 
 
-def pil_rate(n: int, size: int, channels: int, processes: int, repeats: int) -> float:
-    """Images a second of so many processes at once, each with images of its own; nothing is sent between them."""
+@dataclass(frozen=True)
+class Drawing:
+    """What is timed: a call that makes so many images."""
+
+    call: Callable[[], object]
+    images: int
+
+
+def drawing(n: int, size: int, channels: int, how: Augmentation, options: argparse.Namespace) -> Drawing:
+    """Ours, in batches."""
+    data = AugmentedImages(made(n, size, channels), how).to(options.device)
+    generator = torch.Generator(options.device).manual_seed(0)
+    return Drawing(partial(data.sample, n // VIEWS, views=VIEWS, generator=generator), n // VIEWS * VIEWS)
+
+
+@contextmanager
+def pil(n: int, size: int, channels: int, processes: int) -> Iterator[Drawing]:
+    """So many processes at once, each with images of its own; nothing is sent between them."""
     few = max(8, n // 4)
     if processes == 1:
-        return few / seconds(partial(by_pil, few, size, channels), repeats)
+        yield Drawing(partial(by_pil, few, size, channels), few)
+        return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         work = [(few, size, channels, seed) for seed in range(processes)]
-        return few * processes / seconds(lambda: pool.starmap(by_pil, work, chunksize=1), repeats)
+        yield Drawing(lambda: pool.starmap(by_pil, work, chunksize=1), few * processes)
 
 
-def views_row(what: str, size: int, channels: int, threads: int, rate: float, pil: float) -> Row:
+def views_row(name: str, size: int, channels: int, threads: int, rates: dict[str, list[float]]) -> Row:
+    """The median, and the median of its ratios to PIL's in the same repeat."""
     images = f"{size} x {size} {'grey' if channels == 1 else 'colour'}"
+    ratio = statistics.median(a / b for a, b in zip(rates[name], rates[PIL], strict=True))
     return {
         "part": "augmentation",
-        "what": f"{images}, {what}",
+        "what": f"{images}, {name}",
         "threads": threads,
-        "value": round(rate),
+        "value": round(statistics.median(rates[name])),
         "unit": "images/s",
-        "against": f"{rate / pil:.1f} of PIL",
+        "against": f"{ratio:.1f} of PIL",
     }

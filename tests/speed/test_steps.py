@@ -53,6 +53,14 @@ def test_a_machine_that_slows_down_changes_no_ratio(clock):
     }  # fmt: skip
 
 
+def test_views_are_compared_within_a_repeat():
+    rates = {views.PIL: [10.0, 40.0, 20.0], "ours": [50.0, 80.0, 60.0]}
+    assert views.views_row("ours", 28, 1, 2, rates) == {
+        "part": "augmentation", "what": "28 x 28 grey, ours", "threads": 2, "value": 60, "unit": "images/s",
+        "against": "3.0 of PIL",
+    }  # fmt: skip
+
+
 def test_the_fastest_arithmetic_is_one_whose_gradient_is_near():
     took = {name: [1.0 + number] for number, name in enumerate(reversed(arithmetic.PRODUCTS))} | {steps.BARE: [9.0]}
     errors = dict.fromkeys(arithmetic.PRODUCTS, 1e-7)
