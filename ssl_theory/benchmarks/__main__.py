@@ -44,6 +44,7 @@ ssl-bench mnist --data-dir ~/mnist           a folder fetched before
 ssl-bench mnist cifar10 --data-dir ~/data    two of them: ~/data/mnist, ~/data/cifar10
 ssl-bench folder --data-dir ~/mine --image-column scan --label-column kind
 ssl-bench compare results/a/digits results/b/digits        two folders of results side by side
+ssl-bench mnist --data-dir ~/mnist --precision fastest --compile       trains faster, to results of their own
 ssl-bench map digits                  where SimVAE keeps more content than the VAE
 
 Results go to OUT/NAME: table.parquet, table.json, table.md, table.tex, figures (png, pdf), provenance.json. What
