@@ -162,9 +162,9 @@ def bench(
         bool,
         typer.Option(
             "--compile",
-            help="Train each method by one compiled program and change colours in one compiled loop: on a CPU up to "
-            "1.5 times as fast, with --precision fastest up to twice, equal up to rounding; needs a C++ compiler, and "
-            "some ten seconds a method to compile it. With --devices, --nodes or bf16-mixed it is colours alone.",
+            help="Train each method by one compiled program and change colours in one compiled loop: faster on a CPU, "
+            "most of all with --precision fastest, equal up to rounding; needs a C++ compiler, and some ten seconds a "
+            "method to compile it. With --devices, --nodes or bf16-mixed it is colours alone.",
         ),
     ] = False,
     jobs: Annotated[
@@ -225,10 +225,7 @@ def bench(
     }
     seen, designs = {}, {}  # of all before any of them is computed: what is refused leaves nothing
     for name, splits in loaded.items():
-        wanted = augmentation
-        if published and augmentation is None and splits.world is None:
-            wanted = "crop" if splits.shape[0] == 1 else "crop-colour"
-        seen[name] = views.chosen(wanted, splits)
+        seen[name] = views.chosen(augmentation, splits, published=published)
         depth = head if head is not None else 0 if name == "digits" else 1
         designs[name] = known.design(splits.shape, encoder=encoder, head=depth, published=published)
     if compiled:

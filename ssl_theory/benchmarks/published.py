@@ -183,10 +183,14 @@ def named(name: str | None, shape: tuple[int, ...]) -> Augmentation:
     return NAMED[chosen](shape)
 
 
-def chosen(name: str | None, splits: Splits) -> Augmentation | Redrawing:
+def chosen(name: str | None, splits: Splits, *, published: bool = False) -> Augmentation | Redrawing:
     """What makes views of this data set: the world that it comes from where it has one and no other augmentation
-    is asked for, else the augmentation of that name."""
-    return splits.world if splits.world is not None and name in (None, WORLD) else named(name, splits.shape)
+    is asked for, else the augmentation of that name; where none is asked for the usual or the `published` one."""
+    if splits.world is not None and name in (None, WORLD):
+        return splits.world
+    if published and name is None:
+        name = "crop" if splits.shape[0] == 1 else "crop-colour"
+    return named(name, splits.shape)
 
 
 def in_one_loop(how: Augmentation | Redrawing) -> Augmentation | Redrawing:

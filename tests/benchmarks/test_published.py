@@ -249,6 +249,18 @@ def test_of_views_that_are_chosen_the_colours_alone_are_compiled(monkeypatch):
         assert published.in_one_loop(without) is without
 
 
+def test_published_views_are_chosen_where_no_others_are_asked_for():
+    grey = load("digits")
+    colour = replace(grey, train=replace(grey.train, pixels=grey.train.pixels.expand(-1, 3, -1, -1)))
+    for splits, usual, published_one in ((grey, "affine", "crop"), (colour, "crop-colour", "crop-colour")):
+        assert published.chosen(None, splits) == published.named(usual, splits.shape)
+        assert published.chosen(None, splits, published=True) == published.named(published_one, splits.shape)
+        assert published.chosen("affine", splits, published=True) == published.named("affine", splits.shape)
+    drawn = replace(grey, world=Crop((8, 8)))
+    assert published.chosen(None, drawn, published=True) is drawn.world
+    assert published.chosen("affine", drawn, published=True) == published.named("affine", grey.shape)
+
+
 def test_views_to_be_compiled_are_refused_where_there_is_no_compiler(monkeypatch):
     """When they are chosen, not when the first of them is made."""
 
